@@ -1,0 +1,37 @@
+"""The cache contract: finished results by fingerprint, never a failed one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from headrace.artifact import Artifact
+
+
+class CacheMode(StrEnum):
+    """``REUSE`` takes what is there, ``REFRESH`` buys anew and replaces, ``OFF`` does neither."""
+
+    REUSE = "reuse"
+    REFRESH = "refresh"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit:
+    """A finished result: its artifact, the facts kept with it, and when it was made."""
+
+    artifact: Artifact
+    facts: dict[str, Any]
+    created_at: datetime
+
+
+class Cache(Protocol):
+    """Finished results of one tenant by fingerprint."""
+
+    async def get_many(
+        self, tenant_id: str, fingerprints: list[bytes], newer_than: datetime | None = None
+    ) -> dict[bytes, CacheHit]:
+        """Return the live entries among ``fingerprints``, made after ``newer_than`` if given."""
+        ...

@@ -1,0 +1,40 @@
+"""The one place that knows the time and how to wait; tests bring a clock moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the engine asks of time."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware, in UTC: for rows and reports, never for durations."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Return seconds that never step back: for durations, leases and pacing."""
+        ...
+
+    async def sleep(self, duration_s: float) -> None:
+        """Wait for ``duration_s`` seconds; zero or less yields to other tasks once."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the wall time, aware, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic_s(self) -> float:
+        """Return seconds of the monotonic clock."""
+        return time.monotonic()
+
+    async def sleep(self, duration_s: float) -> None:
+        """Wait for ``duration_s`` seconds; zero or less yields once."""
+        await asyncio.sleep(max(0.0, duration_s))

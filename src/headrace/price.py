@@ -1,0 +1,46 @@
+"""What things cost: credits that tenants pay (micro-credits) and what providers bill (micro-USD)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MICRO = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """The most that one call can cost.
+
+    ``credits_microcredits`` is what the tenant pays for a delivered result and
+    ``cost_microusd_max`` what the provider bills at most; ``None`` means unknown,
+    which is never shown as zero.
+    """
+
+    credits_microcredits: int = 0
+    cost_microusd_max: int | None = 0
+
+    def __add__(self, other: Price) -> Price:
+        known = self.cost_microusd_max is not None and other.cost_microusd_max is not None
+        total = (self.cost_microusd_max or 0) + (other.cost_microusd_max or 0)
+        return Price(
+            self.credits_microcredits + other.credits_microcredits, total if known else None
+        )
+
+
+FREE = Price(0, 0)
+
+
+def usd(amount_microusd: int | None) -> str:
+    """Return micro-USD for people: ``$0.04``, more digits below a cent, or ``unknown``."""
+    if amount_microusd is None:
+        return "unknown"
+    dollars = amount_microusd / MICRO
+    return f"${dollars:.2f}" if dollars == 0 or abs(dollars) >= 0.01 else f"${dollars:.6f}"
+
+
+def credits(amount_microcredits: int) -> str:  # noqa: A001 - the word of the house
+    """Return micro-credits for people, without trailing zeros."""
+    whole, part = divmod(abs(amount_microcredits), MICRO)
+    sign = "-" if amount_microcredits < 0 else ""
+    digits = f"{part:06d}".rstrip("0")
+    return f"{sign}{whole:,}" + (f".{digits}" if digits else "")

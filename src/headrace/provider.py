@@ -1,0 +1,129 @@
+"""The provider contract: an adapter to one API or local engine, and what a call gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.artifact import Artifact
+from headrace.price import Price
+from headrace.request import Request
+
+
+class CrashClass(StrEnum):
+    """What may be done about a call that was sent and whose answer was never seen.
+
+    ``PURE``: a local computation, free to repeat. ``KEYED`` (A): honours a client key,
+    send again with the same key. ``LISTED`` (B): can be searched for our marker, look
+    first. ``POLLED`` (C): gave an id, resume by polling. ``BLIND`` (D): nothing helps;
+    the batch's policy decides.
+    """
+
+    PURE = "pure"
+    KEYED = "A"
+    LISTED = "B"
+    POLLED = "C"
+    BLIND = "D"
+
+
+class Spool(Protocol):
+    """A file that receives a body in pieces while its hash and length are taken."""
+
+    async def write(self, chunk: bytes) -> None:
+        """Append ``chunk``; raises ``StorageError`` past the size cap or when the disk is full."""
+        ...
+
+    async def commit(self) -> Artifact:
+        """Make the bytes durable under their hash and return the artifact."""
+        ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call to make, with what the provider may need from the engine.
+
+    ``key`` is the client's idempotency key: the same for a call sent again after a
+    crash. ``marker`` is text that the provider should be able to find it by. ``photos``
+    are folders that local paths in the request may point into. ``spool(media_type)``
+    opens a place for a large body. ``accepted(id, url)`` must be awaited the moment the
+    provider's own id is known: it is durable when it returns. ``source(sha256_hex)``
+    reads an artifact that goes in.
+    """
+
+    request: Request
+    key: str
+    marker: str
+    deadline_s: float
+    folders: tuple[Path, ...]
+    spool: Callable[[str], AbstractAsyncContextManager[Spool]]
+    accepted: Callable[[str, str | None], Awaitable[None]]
+    source: Callable[[str], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a successful call gave.
+
+    Exactly one of ``body`` (small, in memory) and ``artifact`` (already spooled) is set.
+    ``cost_microusd`` is the provider's true cost, ``None`` when it does not say.
+    ``facts`` is JSON kept with the attempt: usage, seed, model, width, height.
+    """
+
+    media_type: str
+    body: bytes | None = None
+    artifact: Artifact | None = None
+    cost_microusd: int | None = None
+    provider_request_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Provider(Protocol):
+    """An adapter to one API or local engine."""
+
+    name: str
+    crash_class: CrashClass
+    concurrency: int
+
+    def lane(self, request: Request) -> str:
+        """Return the lane (provider, account, model group) whose quota the call draws on."""
+        ...
+
+    def version(self, model: str) -> str:
+        """Return the pinned version of ``model``; raises ``NotFoundError`` when unknown."""
+        ...
+
+    def check(self, model: str, params: dict[str, Any]) -> None:
+        """Raise ``RecipeError`` when ``params`` (unfilled templates) cannot fit ``model``."""
+        ...
+
+    def price(self, request: Request) -> Price:
+        """Return the most that the call can cost."""
+        ...
+
+    async def open(self) -> None:
+        """Start what the adapter needs (pools, sessions); called once before the first call."""
+        ...
+
+    async def close(self) -> None:
+        """Stop everything that ``open`` or a call started."""
+        ...
+
+    async def call(self, call: Call) -> Reply:
+        """Make the call; raises ``CallFailed`` for every ending but success."""
+        ...
+
+    async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
+        """Follow a call that was accepted earlier; class C. Raises ``CallFailed``."""
+        ...
+
+    async def find(self, call: Call) -> str | None:
+        """Return the provider's id of an earlier call by marker, or ``None``; class B."""
+        ...
+
+    async def cancel(self, provider_request_id: str) -> None:
+        """Ask the provider to stop a call; a no-op where there is no such thing."""
+        ...

@@ -1,0 +1,204 @@
+"""Recipes: named lists of stages read from TOML, versioned by their content."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import RecipeError
+from headrace.fingerprint import fingerprint
+from headrace.nearest import did_you_mean
+
+_HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_TOP_KEYS = {"name", "description", "columns", "stages", "defaults"}
+
+
+class Template:
+    """Text with ``{{ column }}`` holes: logic-less, so that a row can never be code.
+
+    ``{{ a | b }}`` takes the first that is not empty; ``{{ stages.outline }}`` is the
+    text of an earlier stage; ``{{ row_number }}`` and ``{{ batch }}`` are always there.
+    """
+
+    __slots__ = ("_parts", "columns", "stages", "text")
+
+    def __init__(self, text: str, place: str = "") -> None:
+        self.text = text
+        self.columns: set[str] = set()
+        self.stages: set[str] = set()
+        self._parts: list[str | list[str]] = []
+        at = 0
+        for hole in _HOLE.finditer(text):
+            self._parts.append(text[at : hole.start()])
+            self._parts.append(self._names(hole.group(1), place))
+            at = hole.end()
+        self._parts.append(text[at:])
+
+    def _names(self, hole: str, place: str) -> list[str]:
+        names = [name.strip() for name in hole.split("|")]
+        for name in names:
+            if not name:
+                raise RecipeError(
+                    f"an empty {{{{ }}}} in {self.text!r}",
+                    place=place,
+                    remedy="Write a column name: {{ title }}, or {{ a | b }} for the first filled.",
+                )
+            if name.startswith("stages."):
+                self.stages.add(name.removeprefix("stages."))
+            elif name not in ("row_number", "batch"):
+                self.columns.add(name)
+        return names
+
+    def fill(self, values: dict[str, Any]) -> str:
+        """Return the text with every hole filled from ``values`` (missing ones are empty)."""
+        if len(self._parts) == 3 and not self._parts[0] and not self._parts[2]:
+            return self._first(self._parts[1], values)
+        return "".join(
+            part if isinstance(part, str) else self._first(part, values) for part in self._parts
+        )
+
+    @staticmethod
+    def _first(names: str | list[str], values: dict[str, Any]) -> str:
+        for name in names:
+            value = values.get(name)
+            if value is not None and value != "":
+                return value if isinstance(value, str) else _show(value)
+        return ""
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        from headrace.fingerprint import canonical_json
+
+        return canonical_json(value).decode()
+    return str(value)
+
+
+@dataclass(frozen=True)
+class StageSpec:
+    """One ``[[stages]]`` table: its name, kind, and the settings of that kind."""
+
+    name: str
+    kind: str
+    settings: dict[str, Any]
+    place: str
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named list of stages, with the columns that its input must have."""
+
+    name: str
+    description: str
+    required: tuple[str, ...]
+    optional: tuple[str, ...]
+    stages: tuple[StageSpec, ...]
+    body: dict[str, Any]
+
+    @cached_property
+    def version(self) -> bytes:
+        """Return the 32-byte SHA-256 of the recipe's content."""
+        return fingerprint(self.body)
+
+    def check_columns(self, columns: list[str] | None, used: set[str], place: str) -> None:
+        """Raise ``RecipeError`` for columns that the recipe needs and the input lacks.
+
+        ``columns`` is ``None`` for inputs without a header; such rows are checked one by
+        one. ``used`` are the columns that the stages read; those neither declared
+        optional nor there are an error as well, so that a typo never renders blanks.
+        """
+        if columns is None:
+            return
+        needed = set(self.required) | (used - set(self.optional))
+        missing = sorted(needed - set(columns))
+        if not missing:
+            return
+        hints = " ".join(f"{name!r}: {did_you_mean(name, columns)}" for name in missing[:3])
+        word = "column" if len(missing) == 1 else "columns"
+        raise RecipeError(
+            f"recipe {self.name!r} needs the {word} {', '.join(map(repr, missing))}, "
+            f"which the input does not have",
+            place=place,
+            remedy=f"Add or rename the {word} in the input's header. {hints}",
+        )
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe file; raises ``RecipeError`` naming the file, the place and the remedy."""
+    try:
+        body = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError("there is no such recipe file", place=str(path)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"the recipe cannot be read: {error}", place=str(path)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"not valid TOML: {error}", place=str(path)) from error
+    return parse_recipe(body, str(path), default_name=path.stem)
+
+
+def parse_recipe(body: dict[str, Any], place: str, default_name: str = "recipe") -> Recipe:
+    """Return the recipe that a TOML (or JSON) tree describes; raises ``RecipeError``."""
+    _known(body, _TOP_KEYS, place)
+    columns = _table(body.get("columns", {}), "columns", place)
+    _known(columns, {"required", "optional"}, f"{place} [columns]")
+    stages = body.get("stages")
+    if not isinstance(stages, list) or not stages:
+        raise RecipeError(
+            "a recipe needs at least one stage",
+            place=place,
+            remedy='Add a [[stages]] table with name = "…" and kind = "generate" or "render".',
+        )
+    specs = tuple(_stage(table, index, place) for index, table in enumerate(stages, 1))
+    names = [spec.name for spec in specs]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise RecipeError(f"two stages are named {twice[0]!r}", place=place)
+    return Recipe(
+        name=str(body.get("name", default_name)),
+        description=str(body.get("description", "")),
+        required=tuple(_words(columns.get("required", []), "columns.required", place)),
+        optional=tuple(_words(columns.get("optional", []), "columns.optional", place)),
+        stages=specs,
+        body=body,
+    )
+
+
+def _stage(table: Any, index: int, place: str) -> StageSpec:
+    here = f"{place} [[stages]] {index}"
+    settings = dict(_table(table, "stages", here))
+    kind = settings.pop("kind", None)
+    if not isinstance(kind, str):
+        raise RecipeError("a stage needs a kind", place=here, remedy='For example kind = "render".')
+    name = settings.pop("name", f"{kind}{index}")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise RecipeError(
+            f"{name!r} is not a stage name",
+            place=here,
+            remedy="Use a letter, then letters, digits, '_' or '-' (64 at most).",
+        )
+    return StageSpec(name, kind, settings, here)
+
+
+def _table(value: Any, name: str, place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise RecipeError(f"{name} must be a table, not {value!r}", place=place)
+    return value
+
+
+def _words(value: Any, name: str, place: str) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
+        raise RecipeError(f"{name} must be a list of column names, not {value!r}", place=place)
+    return value
+
+
+def _known(table: dict[str, Any], known: set[str], place: str) -> None:
+    for key in table:
+        if key not in known:
+            raise RecipeError(f"unknown key {key!r}", place=place, remedy=did_you_mean(key, known))

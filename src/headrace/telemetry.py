@@ -1,0 +1,61 @@
+"""Named crash points and the structured log: the seams at which the engine is observed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import structlog
+
+CRASH_POINTS = (
+    "submit-before-commit",
+    "submit-after-commit",
+    "cut-after-commit",
+    "claim-after-commit",
+    "start-before-commit",
+    "start-after-commit",
+    "before-send",
+    "after-send",
+    "after-accept",
+    "blob-before-rename",
+    "blob-after-put",
+    "settle-before-commit",
+    "settle-after-commit",
+    "shard-before-done",
+    "finish-before-commit",
+)
+"""Every name that ``crash_point`` may be called with, in the order of an item's walk."""
+
+
+class _CrashPlan:
+    """Which point kills this process, and at which passage; read once from the environment."""
+
+    def __init__(self) -> None:
+        name, _, passage = os.environ.get("HEADRACE_CRASH_AT", "").partition(":")
+        self.name = name
+        self.left = int(passage or 1)
+
+
+_plan: _CrashPlan | None = None
+
+
+def crash_point(name: str) -> None:
+    """Kill this process with SIGKILL if the environment names this point; else do nothing.
+
+    ``HEADRACE_CRASH_AT=after-send:3`` dies at the third passage of ``after-send``. The
+    sweep in ``bench/crash.py`` uses it; without the variable a call costs a comparison.
+    """
+    global _plan  # noqa: PLW0603 - one plan per process, read late so that import does nothing
+    if _plan is None:
+        _plan = _CrashPlan()
+    if _plan.name != name:
+        return
+    _plan.left -= 1
+    if _plan.left <= 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def log(**bound: Any) -> Any:
+    """Return a structured logger with ``bound`` fields; no prompts and no secrets go in."""
+    return structlog.get_logger("headrace").bind(**bound)
