@@ -91,8 +91,9 @@ ITEM_MOVES: dict[ItemState, frozenset[ItemState]] = {
 }
 
 ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
-    A.STARTED: frozenset({A.ACCEPTED, A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN}),
-    A.ACCEPTED: frozenset({A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN}),
+    # Straight to resolved: the worker died, and another attempt replaces this one.
+    A.STARTED: frozenset({A.ACCEPTED, A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN, A.RESOLVED}),
+    A.ACCEPTED: frozenset({A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN, A.RESOLVED}),
     A.UNKNOWN: frozenset({A.RESOLVED}),
     A.SUCCEEDED: frozenset(),
     A.FAILED: frozenset(),

@@ -1,0 +1,101 @@
+"""What a worker holds in memory: a batch's settings, a claimed shard, and its items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from headrace.artifact import Artifact
+from headrace.cache import CacheMode
+from headrace.lifecycle import ItemState
+from headrace.stage import Stage, StageInput
+
+encode_json = msgspec.json.Encoder().encode
+decode_json = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True)
+class HeldBatch:
+    """The settings of a batch that its items need, with its stages built."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    stages: tuple[Stage, ...]
+    reads_texts: bool
+    cache_mode: CacheMode
+    unknown_policy: str
+    reserve_microcredits: int
+    created_at: datetime
+    folders: tuple[Path, ...]
+
+
+@dataclass(slots=True)
+class OpenAttempt:
+    """The latest attempt of an item, whose answer was never seen.
+
+    ``repeats`` counts the purchases in this round that were already made a second time.
+    """
+
+    number: int
+    key_number: int
+    provider_request_id: str | None
+    provider_url: str | None
+    repeats: int
+
+
+@dataclass(slots=True)
+class HeldItem:
+    """One item of a claimed shard; the executor moves it and the writer makes it durable."""
+
+    batch: HeldBatch
+    shard_id: int
+    fence: int
+    idx: int
+    state: ItemState
+    version: int
+    stage: int
+    round: int
+    tries: int
+    attempts: int
+    crashes: int
+    row: dict[str, Any]
+    outputs: dict[str, Artifact] = field(default_factory=dict)
+    cached_stages: int = 0
+    spent_microcredits: int = 0
+    file: str | None = None
+    previous: Artifact | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    open_attempt: OpenAttempt | None = None
+
+    def given(self) -> StageInput:
+        """Return what the next stage may read."""
+        return StageInput(
+            row=self.row,
+            outputs=self.outputs,
+            texts=self.texts,
+            previous=self.previous,
+            row_number=self.idx + 1,
+            batch_name=self.batch.name,
+        )
+
+    def take(self, name: str, artifact: Artifact) -> None:
+        """Take the artifact of the stage called ``name``."""
+        self.outputs[name] = artifact
+        self.previous = artifact
+
+    def outputs_json(self) -> str:
+        """Return the outputs as JSON text: by stage name, in order."""
+        return encode_json({name: a.to_json() for name, a in self.outputs.items()}).decode()
+
+
+def read_outputs(text: str | None) -> dict[str, Artifact]:
+    """Return the artifacts by stage name that ``outputs_json`` wrote."""
+    if not text:
+        return {}
+    return {name: Artifact.from_json(value) for name, value in decode_json(text).items()}

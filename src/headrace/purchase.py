@@ -1,0 +1,145 @@
+"""One call to a provider: send, receive, keep the body, and judge how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from headrace.artifact import INLINE_BYTES_MAX, Artifact
+from headrace.clock import Clock
+from headrace.errors import HeadraceError, StorageError
+from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.provider import Call, CrashClass, Provider, Reply, Spool
+from headrace.request import Request
+from headrace.telemetry import crash_point, log
+
+
+class Keeping(Protocol):
+    """Where bodies are kept: the blob room, as far as a purchase needs it."""
+
+    async def put(self, body: bytes | Path, media_type: str) -> Artifact:
+        """Keep a body durably under its hash."""
+        ...
+
+    def spool(self, media_type: str) -> AbstractAsyncContextManager[Spool]:
+        """Open a place for a body that arrives in pieces."""
+        ...
+
+
+@dataclass(slots=True)
+class Bought:
+    """How a call ended: an outcome, and on success the artifact and the provider's facts."""
+
+    outcome: Outcome
+    latency_s: float
+    artifact: Artifact | None = None
+    facts: dict[str, Any] | None = None
+
+
+class Purchaser:
+    """Makes calls and keeps what they give; shared by all items of a process."""
+
+    def __init__(
+        self,
+        blobs: Keeping,
+        clock: Clock,
+        source: Callable[[str], Awaitable[bytes]],
+        timeout_s: float,
+        budget: Any = None,
+    ) -> None:
+        self._blobs = blobs
+        self._clock = clock
+        self._source = source
+        self._timeout_s = timeout_s
+        self._budget = budget
+
+    def call(
+        self,
+        request: Request,
+        key: str,
+        folders: tuple[Path, ...],
+        accepted: Callable[[str, str | None], Awaitable[None]],
+    ) -> Call:
+        """Return the call for ``request`` under the client key ``key``."""
+        return Call(
+            request=request,
+            key=key,
+            marker=key,
+            deadline_s=self._timeout_s,
+            folders=folders,
+            spool=self._blobs.spool,
+            accepted=accepted,
+            source=self._source,
+        )
+
+    async def buy(
+        self, provider: Provider, call: Call, resume: tuple[str, str | None] | None
+    ) -> Bought:
+        """Make or resume a call and keep its body; every ending becomes an outcome."""
+        started_s = self._clock.monotonic_s()
+        crash_point("before-send")
+        try:
+            if resume is None:
+                reply = await asyncio.wait_for(provider.call(call), self._timeout_s)
+            else:
+                reply = await asyncio.wait_for(provider.resume(call, *resume), self._timeout_s)
+            crash_point("after-send")
+            artifact = await self._keep(reply)
+        except CallFailed as failure:
+            return Bought(failure.outcome, self._clock.monotonic_s() - started_s)
+        except TimeoutError:
+            outcome = _unseen(provider, f"no answer within {self._timeout_s:g} s")
+            return Bought(outcome, self._clock.monotonic_s() - started_s)
+        except Exception as error:  # broad: an adapter's fault must end one attempt, not the worker
+            log(provider=provider.name).exception("adapter_fault")
+            outcome = _unseen(provider, f"the adapter failed: {type(error).__name__}: {error}")
+            return Bought(outcome, self._clock.monotonic_s() - started_s)
+        latency_s = self._clock.monotonic_s() - started_s
+        outcome = Outcome(
+            OutcomeKind.SUCCESS,
+            cost_microusd=reply.cost_microusd,
+            provider_request_id=reply.provider_request_id,
+        )
+        return Bought(outcome, latency_s, artifact, reply.facts)
+
+    async def _keep(self, reply: Reply) -> Artifact:
+        if reply.artifact is not None:
+            return reply.artifact
+        if reply.body is None:
+            raise CallFailed(Outcome(OutcomeKind.NO_OUTPUT, "the provider gave no body"))
+        if len(reply.body) <= INLINE_BYTES_MAX:
+            digest = hashlib.sha256(reply.body).digest()
+            return Artifact(digest, reply.media_type, len(reply.body), reply.body)
+        artifact = await self._insist(reply.body, reply.media_type)
+        crash_point("blob-after-put")
+        return artifact
+
+    async def _insist(self, body: bytes, media_type: str) -> Artifact:
+        """Keep a paid body even if the store is full or down for a while: wait, do not buy again."""
+        wait_s = 0.5
+        while True:
+            try:
+                return await self._blobs.put(body, media_type)
+            except StorageError as error:
+                if not error.retryable:
+                    raise CallFailed(Outcome(OutcomeKind.LOST_RESULT, str(error))) from error
+                log().warning("blob_waits", why=error.message, wait_s=wait_s)
+                await self._clock.sleep(wait_s)
+                wait_s = min(30.0, wait_s * 2)
+
+
+def _unseen(provider: Provider, reason: str) -> Outcome:
+    """Return the outcome of a call whose answer was not seen: unknown unless free to repeat."""
+    if provider.crash_class is CrashClass.PURE:
+        return Outcome(OutcomeKind.TRANSIENT, reason)
+    return Outcome(OutcomeKind.UNKNOWN, reason)
+
+
+def reason_of(error: HeadraceError) -> Outcome:
+    """Return the outcome of an error that is the caller's fault."""
+    return Outcome(OutcomeKind.INVALID, error.message, remedy=error.remedy)

@@ -1,0 +1,63 @@
+"""What may be done about a call that was sent and whose answer was never seen: decided, not done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.held import OpenAttempt
+from headrace.provider import CrashClass
+
+
+class Way(StrEnum):
+    """The ways on after an unseen answer."""
+
+    RESEND = "resend"
+    RESUME = "resume"
+    FIND = "find"
+    REPEAT = "repeat"
+    HOLD = "hold"
+    REFUND = "refund"
+
+
+REPEATS_MAX = 1
+"""How often the policy ``retry`` buys an item of a blind provider again in one round."""
+
+
+def way_on(crash_class: CrashClass, attempt: OpenAttempt, policy: str) -> Way:
+    """Return what the provider's class, and for a blind one the batch's policy, allow."""
+    if crash_class in (CrashClass.PURE, CrashClass.KEYED):
+        return Way.RESEND
+    if attempt.provider_request_id is not None and crash_class is not CrashClass.BLIND:
+        return Way.RESUME
+    if crash_class is CrashClass.LISTED:
+        return Way.FIND
+    if policy == "hold":
+        return Way.HOLD
+    if policy == "retry" and attempt.repeats < REPEATS_MAX:
+        return Way.REPEAT
+    return Way.REFUND
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """How an earlier attempt is continued by a new one that supersedes it.
+
+    ``repeats`` marks a purchase that may be a second one; ``resume`` carries the
+    provider's id and address of the earlier call.
+    """
+
+    supersedes: int
+    key_number: int
+    repeats: bool = False
+    resume: tuple[str, str | None] | None = None
+
+
+def again(way: Way, attempt: OpenAttempt, next_number: int) -> Again:
+    """Return how to go on by ``way``: the same client key, but for a purchase made anew."""
+    if way is Way.RESUME and attempt.provider_request_id is not None:
+        resume = (attempt.provider_request_id, attempt.provider_url)
+        return Again(attempt.number, attempt.key_number, resume=resume)
+    if way is Way.REPEAT:
+        return Again(attempt.number, next_number, repeats=True)
+    return Again(attempt.number, attempt.key_number)

@@ -1,0 +1,198 @@
+"""What an item's next settle says: decided here without I/O, written by the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from headrace.artifact import Artifact
+from headrace.backoff import RetryPolicy
+from headrace.event import EventKind
+from headrace.held import HeldItem, encode_json
+from headrace.lifecycle import AttemptState, ItemState
+from headrace.outcome import Decision, Outcome, OutcomeKind
+from headrace.recovery import Way
+from headrace.stage import Named
+from headrace.store.writes import AttemptEnd, Settle
+
+PARK_S = 3600.0
+"""How long an item waits for a spent quota whose renewal the provider does not name."""
+
+_ENDS: dict[Decision, tuple[ItemState, EventKind]] = {
+    Decision.FAIL: (ItemState.FAILED, EventKind.ITEM_FAILED),
+    Decision.REFUSE: (ItemState.REFUSED, EventKind.ITEM_REFUSED),
+    Decision.CANCEL: (ItemState.CANCELLED, EventKind.ITEM_CANCELLED),
+}
+
+_ATTEMPT_STATES: dict[OutcomeKind, AttemptState] = {
+    OutcomeKind.SUCCESS: AttemptState.SUCCEEDED,
+    OutcomeKind.REFUSED: AttemptState.REFUSED,
+    OutcomeKind.UNKNOWN: AttemptState.UNKNOWN,
+    OutcomeKind.LOST_RESULT: AttemptState.UNKNOWN,
+}
+
+
+def attempt_end(
+    number: int, outcome: Outcome, latency_s: float, facts: dict[str, Any] | None = None
+) -> AttemptEnd:
+    """Return how an attempt ended, as it is written."""
+    told = facts if facts is not None else outcome.facts
+    return AttemptEnd(
+        number=number,
+        state=_ATTEMPT_STATES.get(outcome.kind, AttemptState.FAILED),
+        outcome=outcome.kind,
+        provider_request_id=outcome.provider_request_id,
+        cost_microusd=outcome.cost_microusd,
+        latency_ms=round(latency_s * 1000),
+        facts=encode_json(told).decode() if told else None,
+        error=None if outcome.kind is OutcomeKind.SUCCESS else _error_json(outcome),
+    )
+
+
+def given_up(number: int) -> AttemptEnd:
+    """Return the end of an attempt whose answer was never seen and is no longer needed."""
+    outcome = Outcome(OutcomeKind.UNKNOWN, "its answer was never seen")
+    end = attempt_end(number, outcome, 0.0)
+    end.state = AttemptState.RESOLVED
+    return end
+
+
+def attach(settle: Settle, end: AttemptEnd, claimed: bytes | None) -> None:
+    """Let ``settle`` end an attempt too, and give back (or fill) its claimed fingerprint."""
+    settle.attempt = end
+    settle.cost_microusd = end.cost_microusd or 0
+    settle.cost_unknown = end.cost_microusd is None and end.state is AttemptState.SUCCEEDED
+    settle.fingerprint = claimed
+
+
+def _error_json(outcome: Outcome, stage: str = "") -> str:
+    error = {"code": outcome.kind.value, "reason": outcome.reason, "remedy": outcome.remedy}
+    if stage:
+        error["stage"] = stage
+    return encode_json(error).decode()
+
+
+def pass_free_stages(item: HeldItem) -> bool:
+    """Do the stages that call nobody; returns whether the item is through its recipe.
+
+    Raises ``CallFailed`` where such a stage rejects the item.
+    """
+    stages = item.batch.stages
+    while item.stage < len(stages):
+        stage = stages[item.stage]
+        if stage.provider is not None:
+            return False
+        made = stage.apply(item.given())
+        if isinstance(made, Named):
+            item.file = made.file
+        elif isinstance(made, Artifact):
+            item.take(stage.name, made)
+        item.stage += 1
+    return True
+
+
+def _settle(item: HeldItem, to_state: ItemState) -> Settle:
+    batch = item.batch
+    return Settle(
+        batch_id=batch.id,
+        idx=item.idx,
+        version=item.version,
+        from_state=item.state,
+        to_state=to_state,
+        tenant_id=batch.tenant_id,
+        shard_id=item.shard_id,
+        fence=item.fence,
+        round=item.round,
+        stage=item.stage,
+        tries=item.tries,
+    )
+
+
+def moved_on(item: HeldItem, through: bool) -> Settle:
+    """Return the settle of an item whose stage gave a result; ``through``: it was the last."""
+    item.tries = 0
+    settle = _settle(item, ItemState.SUCCEEDED if through else ItemState.RUNNING)
+    settle.outputs = item.outputs_json()
+    settle.file = item.file
+    if through:
+        provided = sum(stage.provider is not None for stage in item.batch.stages)
+        settle.cached = provided > 0 and item.cached_stages == provided
+        reserve = item.batch.reserve_microcredits
+        settle.post_microcredits = min(item.spent_microcredits, reserve)
+        settle.void_microcredits = reserve - settle.post_microcredits
+        settle.overrun_microcredits = item.spent_microcredits - settle.post_microcredits
+        settle.reason = "delivered from cache" if settle.cached else "delivered"
+        settle.event = EventKind.ITEM_SUCCEEDED
+        settle.event_data = _success_data(item, settle.cached)
+    return settle
+
+
+def _success_data(item: HeldItem, cached: bool) -> str:
+    data: dict[str, Any] = {"cached": cached}
+    if item.previous is not None:
+        data["artifact"] = item.previous.to_json()
+    if item.file is not None:
+        data["file"] = item.file
+    return encode_json(data).decode()
+
+
+def ended(item: HeldItem, outcome: Outcome, to_state: ItemState, event: EventKind) -> Settle:
+    """Return the settle of an item that ends without a result: its whole reserve goes back."""
+    settle = _settle(item, to_state)
+    stage = item.batch.stages[item.stage].name if item.stage < len(item.batch.stages) else ""
+    settle.error = _error_json(outcome, stage)
+    settle.void_microcredits = item.batch.reserve_microcredits
+    settle.reason = to_state.value
+    settle.event = event
+    settle.event_data = settle.error
+    return settle
+
+
+def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
+    """Return the settle of an item that waits until ``due_at`` and leaves its shard."""
+    settle = _settle(item, ItemState.WAITING)
+    stage = item.batch.stages[item.stage].name
+    settle.error = _error_json(outcome, stage)
+    settle.due_at = due_at
+    settle.event = EventKind.ITEM_WAITING
+    data = {"code": outcome.kind.value, "reason": outcome.reason, "due_at": due_at.isoformat()}
+    settle.event_data = encode_json(data).decode()
+    return settle
+
+
+def asked(
+    item: HeldItem, outcome: Outcome, way: Way, fallen: Callable[[HeldItem, Outcome], Settle]
+) -> Settle:
+    """Return the settle after an answer that was not seen, by the way that is open.
+
+    Hold: the item stays unknown until a person decides. Refund: it fails. Otherwise it
+    waits like any retry, and its attempt stays unknown until the next one resolves it.
+    """
+    if way is Way.HOLD:
+        settle = _settle(item, ItemState.UNKNOWN)
+        settle.error = _error_json(outcome, item.batch.stages[item.stage].name)
+        return settle
+    if way is Way.REFUND:
+        return ended(item, outcome, ItemState.FAILED, EventKind.ITEM_FAILED)
+    later = Outcome(OutcomeKind.TRANSIENT, outcome.reason, outcome.remedy, outcome.wait_s)
+    return fallen(item, later)
+
+
+def fallen(
+    item: HeldItem, outcome: Outcome, policy: RetryPolicy, now: datetime, random: Random
+) -> Settle:
+    """Return the settle after an outcome other than success: retry, park, fail or refuse."""
+    decision = outcome.decision
+    if decision is Decision.RETRY:
+        item.tries += 1
+        if policy.allows(item.tries):
+            wait_s = policy.wait_s(item.tries, outcome.wait_s, random)
+            return waiting(item, outcome, now + timedelta(seconds=wait_s))
+        decision = Decision.FAIL
+    if decision is Decision.PARK:
+        wait_s = PARK_S if outcome.wait_s is None else max(0.0, outcome.wait_s)
+        return waiting(item, outcome, now + timedelta(seconds=min(wait_s, 40 * 86_400)))
+    to_state, event = _ENDS[decision]
+    return ended(item, outcome, to_state, event)

@@ -1,0 +1,4 @@
+SELECT seq, kind, idx, data, at FROM event
+WHERE batch_id = $1 AND seq > $2
+ORDER BY seq
+LIMIT $3

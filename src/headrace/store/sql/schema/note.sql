@@ -1,0 +1,1 @@
+SELECT value FROM schema_note WHERE key = $1

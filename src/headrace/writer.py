@@ -1,0 +1,202 @@
+"""Group commit: one writer per kind of write gathers what executors hand in and commits it together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+import asyncpg
+
+from headrace.clock import Clock
+from headrace.errors import DatabaseError
+from headrace.store import attempts, settles, starts
+from headrace.store.database import Database
+from headrace.store.ledger import Accounts
+from headrace.store.writes import Accept, Settle, Start, StartEnd
+from headrace.telemetry import crash_point, log
+
+W = TypeVar("W")
+A = TypeVar("A")
+
+GROUP_MAX = 400
+_RETRIES = 12
+_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DiskFullError,
+    ConnectionError,
+    OSError,
+    TimeoutError,
+)
+"""Failures of a group that say nothing about its content: the group is tried again."""
+
+
+class GroupCommit(Generic[W, A]):
+    """Gathers writes and commits each group in one transaction.
+
+    While one group is being committed the next one gathers, so the group size follows
+    the load and no timer is needed. A group whose commit was cut off is looked up and
+    written again (``again`` tells the write function so); one that the database refuses
+    for its content is split, so that a poisonous write fails alone.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        write: Callable[[Any, list[W], datetime, bool], Awaitable[Sequence[A]]],
+        after: str,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._write = write
+        self._after = after
+        self._waiting: list[tuple[W, asyncio.Future[A]]] = []
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        self.groups = 0
+        self.written = 0
+
+    def hand_in(self, write: W) -> asyncio.Future[A]:
+        """Hand a write in; the future ends when it is durable, or with its error."""
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting.append((write, future))
+        self._wake.set()
+        return future
+
+    def start(self) -> None:
+        """Start committing."""
+        self._task = asyncio.create_task(self._run(), name=f"group-commit {self._after}")
+
+    async def stop(self) -> None:
+        """Commit what was handed in, then stop."""
+        self._closing = True
+        self._wake.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                group = self._waiting[:GROUP_MAX]
+                del self._waiting[:GROUP_MAX]
+                await self._commit(group, again=False)
+            if self._closing:
+                return
+
+    async def _commit(self, group: list[tuple[W, asyncio.Future[A]]], again: bool) -> None:
+        try:
+            answers = await self._insist([write for write, _ in group], again)
+        except Exception as error:  # broad: handed to the waiter of each write
+            if len(group) > 1 and isinstance(error, asyncpg.PostgresError):
+                for single in group:
+                    await self._commit([single], again=False)
+                return
+            _fail(group, error)
+            return
+        self.groups += 1
+        self.written += len(group)
+        crash_point(self._after)
+        for (_, future), answer in zip(group, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, Exception):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    async def _insist(self, writes: list[W], again: bool) -> Sequence[A]:
+        for round_number in range(_RETRIES):
+            try:
+                async with self._database.transaction() as connection:
+                    return await self._write(
+                        connection, writes, self._clock.now(), again or round_number > 0
+                    )
+            except _LOST as error:
+                log().warning("group_commit_again", why=str(error), round=round_number)
+                await self._clock.sleep(min(5.0, 0.1 * 2**round_number))
+        raise DatabaseError(
+            f"the database could not be written for a group of {len(writes)}",
+            remedy="See its log; nothing of the group was kept, 'headrace resume' continues.",
+        )
+
+
+def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
+    for _, future in group:
+        if not future.done():
+            future.set_exception(error)
+
+
+class Writer:
+    """The three group commits of a process: starts, acceptances, settles."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        accounts = Accounts()
+
+        async def write_starts(
+            connection: Any, group: list[Start], now: datetime, again: bool
+        ) -> Sequence[Any]:
+            done = await starts.already(connection, group) if again else {}
+            left = [start for start in group if (start.batch_id, start.idx) not in done]
+            answers = dict(
+                zip(
+                    map(_key, left),
+                    await starts.write(connection, left, accounts, now),
+                    strict=True,
+                )
+            )
+            return [done.get(_key(start)) or answers[_key(start)] for start in group]
+
+        async def write_settles(
+            connection: Any, group: list[Settle], now: datetime, again: bool
+        ) -> Sequence[Any]:
+            done = await settles.already(connection, group) if again else set()
+            left = [settle for settle in group if _key(settle) not in done]
+            answers = dict(
+                zip(
+                    map(_key, left),
+                    await settles.write(connection, left, accounts, now),
+                    strict=True,
+                )
+            )
+            return [True if _key(s) in done else answers[_key(s)] for s in group]
+
+        async def write_accepts(
+            connection: Any, group: list[Accept], now: datetime, again: bool
+        ) -> Sequence[Any]:
+            return await attempts.accept(connection, group)
+
+        self.starts: GroupCommit[Start, StartEnd] = GroupCommit(
+            database, clock, write_starts, "start-after-commit"
+        )
+        self.settles: GroupCommit[Settle, bool] = GroupCommit(
+            database, clock, write_settles, "settle-after-commit"
+        )
+        self.accepts: GroupCommit[Accept, None] = GroupCommit(
+            database, clock, write_accepts, "after-accept"
+        )
+
+    def start(self) -> None:
+        """Start all three."""
+        for group_commit in (self.starts, self.settles, self.accepts):
+            group_commit.start()
+
+    async def stop(self) -> None:
+        """Commit what was handed in, then stop all three."""
+        for group_commit in (self.starts, self.accepts, self.settles):
+            await group_commit.stop()
+
+
+def _key(write: Any) -> tuple[Any, int]:
+    return (write.batch_id, write.idx)
