@@ -1,0 +1,169 @@
+"""The database in use: a pool of connections to a PostgreSQL that keeps what it acknowledges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from headrace.clock import Clock, SystemClock
+from headrace.errors import ConfigError, DatabaseError
+from headrace.store import statements
+from headrace.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from headrace.store.embedded import EmbeddedServer
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+APPLICATION = "headrace"
+VERSION_NUM_MIN = 150_000
+STARTING_S_MAX = 60.0
+CONNECT_TIMEOUT_S = 20.0
+# A server that loses acknowledged commits would pay twice and lose items.
+UNSAFE = "off"
+GUARDS = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+class Database:
+    """A pool of connections; ``connect`` makes it."""
+
+    def __init__(self, pool: asyncpg.Pool, server: EmbeddedServer | None = None) -> None:
+        self.pool = pool
+        #: The embedded server where it is ours: run its ``watch`` beside the engine.
+        self.server = server
+
+    @asynccontextmanager
+    async def acquire(self) -> AsyncIterator[Connection]:
+        """Lend a connection; it belongs to one task until the block ends.
+
+        Raises OSError or asyncpg's errors when the server cannot be reached.
+        """
+        async with self.pool.acquire() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Lend a connection in a transaction: committed at the end, undone on an error."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            yield connection
+
+    async def close(self) -> None:
+        """Wait until all connections are returned, and close them."""
+        await self.pool.close()
+
+
+async def connect(
+    url: str,
+    *,
+    connections_max: int = 10,
+    server: EmbeddedServer | None = None,
+    clock: Clock | None = None,
+) -> Database:
+    """Return a pool of 1 to ``connections_max`` connections to a server that is safe to use.
+
+    JSON columns stay text: callers encode and decode them.
+
+    Raises ConfigError when the URL is not one; DatabaseError when the server cannot be
+    reached, is older than PostgreSQL 15, or may lose acknowledged commits.
+    """
+    pool = await _pool(url, connections_max, clock or SystemClock())
+    try:
+        async with pool.acquire() as connection:
+            await _check_safety(connection)
+    except BaseException:  # broad: a pool must not outlive a refused server
+        pool.terminate()
+        raise
+    return Database(pool, server)
+
+
+@asynccontextmanager
+async def open_database(
+    url: str | None, home: Path, *, connections_max: int = 10, clock: Clock | None = None
+) -> AsyncIterator[Database]:
+    """Open the database at ``url``, or the embedded one of ``home``, brought up to date.
+
+    Raises what ``open_embedded``, ``connect`` and ``migrate`` raise.
+    """
+    server: EmbeddedServer | None = None
+    if url is None:
+        # The embedded server is not even imported where another one is used.
+        from headrace.store.embedded import open_embedded
+
+        server = await open_embedded(home, clock=clock)
+        url = server.url
+    try:
+        database = await connect(url, connections_max=connections_max, server=server, clock=clock)
+        try:
+            async with database.acquire() as connection:
+                await migrate(connection)
+            yield database
+        finally:
+            await database.close()
+    finally:
+        if server is not None:
+            await server.close()
+
+
+async def _pool(url: str, connections_max: int, clock: Clock) -> asyncpg.Pool:
+    deadline_s = clock.monotonic_s() + STARTING_S_MAX
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=connections_max,
+                timeout=CONNECT_TIMEOUT_S,
+                server_settings={"application_name": APPLICATION},
+            )
+        except asyncpg.CannotConnectNowError as error:
+            # It starts or replays its log: it will be there in a moment.
+            if clock.monotonic_s() >= deadline_s:
+                raise _unreachable(error) from error
+            await clock.sleep(0.1)
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            raise ConfigError(
+                f"this is not the URL of a PostgreSQL database: {error}",
+                place="HEADRACE_DATABASE_URL",
+                remedy="write it as postgresql://user:password@host:5432/database",
+            ) from error
+        except (OSError, asyncpg.PostgresError) as error:
+            raise _unreachable(error) from error
+
+
+def _unreachable(error: Exception) -> DatabaseError:
+    # The URL holds a password, so it is not shown; the driver's words name host and database.
+    return DatabaseError(
+        f"the database cannot be reached: {error!r}",
+        remedy="see that the server runs and that HEADRACE_DATABASE_URL names the right host, "
+        "database, user and password; without that setting headrace brings its own server",
+    )
+
+
+async def _check_safety(connection: Connection) -> None:
+    row = await connection.fetchrow(statements.load("schema/safety.sql"))
+    assert row is not None
+    if row["version_num"] < VERSION_NUM_MIN:
+        raise DatabaseError(
+            f"the server is PostgreSQL {row['version']}, headrace needs 15 or newer",
+            remedy="upgrade the server, or point HEADRACE_DATABASE_URL at a newer one",
+        )
+    unsafe = [name for name in GUARDS if row[name] == UNSAFE]
+    if unsafe:
+        raise DatabaseError(
+            f"the server may lose commits that it acknowledged: {', '.join(unsafe)} is off",
+            remedy=_how_to_switch_on(unsafe),
+        )
+
+
+def _how_to_switch_on(unsafe: list[str]) -> str:
+    commands = " ".join(f"ALTER SYSTEM SET {name} = on;" for name in unsafe)
+    remedy = f"as a superuser run: {commands} SELECT pg_reload_conf();"
+    if "synchronous_commit" in unsafe:
+        remedy += " (and look for the setting at the role and the database: \\drds in psql)"
+    return remedy
