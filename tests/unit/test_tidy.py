@@ -24,7 +24,6 @@ VENDOR_SDKS = {
     "litellm",
     "openai",
     "replicate",
-    "anthropic",
     "fal_client",
     "cohere",
     "together",
