@@ -90,6 +90,9 @@ class Executor:
             if settlement.pass_free_stages(item):
                 await self._settle(item, settlement.moved_on(item, through=True))
                 return
+            if item.stage != item.stage_saved:
+                # What came from the cache must be durable before an attempt builds on it.
+                await self._settle(item, settlement.moved_on(item, through=False))
             stage = item.batch.stages[item.stage]
             await self._load_texts(item)
             request = stage.request(item.given())
@@ -349,6 +352,7 @@ class Executor:
             raise Released
         item.version += 1
         item.state = settle.to_state
+        item.stage_saved = settle.stage
         if settle.due_at is not None or settle.to_state is ItemState.UNKNOWN:
             raise Released
 

@@ -51,7 +51,11 @@ class OpenAttempt:
 
 @dataclass(slots=True)
 class HeldItem:
-    """One item of a claimed shard; the executor moves it and the writer makes it durable."""
+    """One item of a claimed shard; the executor moves it and the writer makes it durable.
+
+    ``stage_saved`` is the stage that the database knows: an item served from the cache may
+    be further on in memory.
+    """
 
     batch: HeldBatch
     shard_id: int
@@ -72,6 +76,7 @@ class HeldItem:
     previous: Artifact | None = None
     texts: dict[str, str] = field(default_factory=dict)
     open_attempt: OpenAttempt | None = None
+    stage_saved: int = 0
 
     def given(self) -> StageInput:
         """Return what the next stage may read."""
@@ -82,6 +87,7 @@ class HeldItem:
             previous=self.previous,
             row_number=self.idx + 1,
             batch_name=self.batch.name,
+            folders=self.batch.folders,
         )
 
     def take(self, name: str, artifact: Artifact) -> None:

@@ -81,7 +81,8 @@ ITEM_MOVES: dict[ItemState, frozenset[ItemState]] = {
         }
     ),
     I.WAITING: frozenset({I.PENDING, I.CANCELLED, I.FAILED}),
-    I.UNKNOWN: frozenset({I.RUNNING, I.PENDING, I.SUCCEEDED, I.FAILED, I.CANCELLED, I.DEAD}),
+    # Held until a person says "retry" (it may be paid twice) or "cancel" (refund).
+    I.UNKNOWN: frozenset({I.WAITING, I.CANCELLED}),
     I.SUCCEEDED: frozenset(),
     # Only a person's "retry" leaves these: a new round, with a reserve of its own.
     I.FAILED: frozenset({I.WAITING}),

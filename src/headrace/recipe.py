@@ -130,6 +130,32 @@ class Recipe:
         )
 
 
+BUILT_IN = Path(__file__).parent / "recipes"
+
+
+def find_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
+    """Return the recipe called ``name`` in ``folders`` or among the built-in ones.
+
+    A name that ends in ``.toml`` is a file. Raises ``RecipeError`` with the known names.
+    """
+    if name.endswith(".toml"):
+        return read_recipe(Path(name))
+    shelves = (*folders, BUILT_IN)
+    for shelf in shelves:
+        path = shelf / f"{name}.toml"
+        if _NAME.fullmatch(name) and path.is_file():
+            return read_recipe(path)
+    raise RecipeError(
+        f"there is no recipe {name!r}", remedy=did_you_mean(name, recipe_names(folders))
+    )
+
+
+def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:
+    """Return the names of the recipes in ``folders`` and of the built-in ones, sorted."""
+    shelves = (*folders, BUILT_IN)
+    return sorted({path.stem for shelf in shelves for path in shelf.glob("*.toml")})
+
+
 def read_recipe(path: Path) -> Recipe:
     """Read a recipe file; raises ``RecipeError`` naming the file, the place and the remedy."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.artifact import Artifact
@@ -16,7 +17,8 @@ class StageInput:
 
     ``row`` are the item's inputs by column, ``outputs`` the artifacts of earlier stages
     by stage name, ``texts`` the text of those that are text, ``previous`` the artifact
-    of the stage before, ``row_number`` counts from 1, ``batch_name`` names the batch.
+    of the stage before, ``row_number`` counts from 1, ``batch_name`` names the batch,
+    ``folders`` are those that file names in the row may point into.
     """
 
     row: dict[str, Any]
@@ -25,6 +27,7 @@ class StageInput:
     previous: Artifact | None
     row_number: int
     batch_name: str
+    folders: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -15,11 +15,8 @@ from headrace.store import statements
 from headrace.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from asyncpg.pool import PoolConnectionProxy
-
     from headrace.store.embedded import EmbeddedServer
-
-    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    from headrace.store.migrate import Connection
 
 APPLICATION = "headrace"
 VERSION_NUM_MIN = 150_000
@@ -33,8 +30,11 @@ GUARDS = ("fsync", "full_page_writes", "synchronous_commit")
 class Database:
     """A pool of connections; ``connect`` makes it."""
 
-    def __init__(self, pool: asyncpg.Pool, server: EmbeddedServer | None = None) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, server: EmbeddedServer | None = None, url: str = ""
+    ) -> None:
         self.pool = pool
+        self._url = url
         #: The embedded server where it is ours: run its ``watch`` beside the engine.
         self.server = server
 
@@ -52,6 +52,17 @@ class Database:
         """Lend a connection in a transaction: committed at the end, undone on an error."""
         async with self.pool.acquire() as connection, connection.transaction():
             yield connection
+
+    async def session(self) -> asyncpg.Connection[asyncpg.Record]:
+        """Return a connection apart from the pool, for listening and session locks.
+
+        The caller closes it. Raises OSError or asyncpg's errors.
+        """
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_TIMEOUT_S,
+            server_settings={"application_name": APPLICATION},
+        )
 
     async def close(self) -> None:
         """Wait until all connections are returned, and close them."""
@@ -79,7 +90,7 @@ async def connect(
     except BaseException:  # broad: a pool must not outlive a refused server
         pool.terminate()
         raise
-    return Database(pool, server)
+    return Database(pool, server, url)
 
 
 @asynccontextmanager

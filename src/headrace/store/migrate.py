@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import asyncpg
 
@@ -25,6 +25,9 @@ from headrace.store import statements
 if TYPE_CHECKING:
     from alembic.script import Script
     from alembic.script.revision import RevisionMap
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
@@ -41,7 +44,7 @@ class Migration:
     path: Path
 
 
-async def migrate(connection: asyncpg.Connection, folder: Path = MIGRATIONS) -> list[str]:
+async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what is missing and return the numbers of the files applied, in order.
 
     Safe while other processes start at the same time, and while the previous release runs.
@@ -79,14 +82,14 @@ def _read(folder: Path) -> list[Migration]:
     return migrations
 
 
-async def _is_current(connection: asyncpg.Connection, migrations: list[Migration]) -> bool:
+async def _is_current(connection: Connection, migrations: list[Migration]) -> bool:
     if await _version(connection, migrations) != migrations[-1].number:
         return False
     note = await connection.fetchval(statements.load("schema/note.sql"), QUEUE_NOTE)
     return bool(note == _queue_version())
 
 
-async def _version(connection: asyncpg.Connection, migrations: list[Migration]) -> str | None:
+async def _version(connection: Connection, migrations: list[Migration]) -> str | None:
     try:
         version = await connection.fetchval(statements.load("schema/version.sql"))
     except asyncpg.UndefinedTableError:
@@ -102,7 +105,7 @@ async def _version(connection: asyncpg.Connection, migrations: list[Migration]) 
 
 
 @asynccontextmanager
-async def _alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
+async def _alone(connection: Connection) -> AsyncIterator[None]:
     await connection.execute(statements.load("schema/lock.sql"), LOCK_KEY)
     try:
         yield
@@ -111,7 +114,7 @@ async def _alone(connection: asyncpg.Connection) -> AsyncIterator[None]:
             await connection.execute(statements.load("schema/unlock.sql"), LOCK_KEY)
 
 
-async def _apply(connection: asyncpg.Connection, migration: Migration, script: str) -> None:
+async def _apply(connection: Connection, migration: Migration, script: str) -> None:
     try:
         async with connection.transaction():
             await connection.execute(script)
@@ -166,14 +169,17 @@ def _render(revisions: RevisionMap, script: Script, migration: Migration) -> str
     return out.getvalue()
 
 
-async def _bring_queue_up(connection: asyncpg.Connection) -> None:
+async def _bring_queue_up(connection: Connection) -> None:
     """Install or upgrade the queue's own tables when another release of it made them."""
     version = _queue_version()
     if await connection.fetchval(statements.load("schema/note.sql"), QUEUE_NOTE) == version:
         return
     from pgqueuer.queries import Queries
 
-    queries = Queries.from_asyncpg_connection(connection)
+    # A connection lent by the pool forwards everything to the one it stands for.
+    queries = Queries.from_asyncpg_connection(
+        cast("asyncpg.Connection[asyncpg.Record]", connection)
+    )
     if not await queries.schema_is_installed():
         # One transaction: an install that was cut short could be neither used nor repeated.
         async with connection.transaction():

@@ -1,0 +1,175 @@
+"""Held shards to executors: cached items settle in bulk, the others walk, suspects walk alone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from headrace.cache import Cache, CacheHit, CacheMode
+from headrace.errors import FenceLostError
+from headrace.executor import Executor
+from headrace.held import HeldBatch, HeldItem
+from headrace.outcome import CallFailed
+from headrace.settlement import pass_free_stages
+from headrace.store.writes import Settle
+from headrace.writer import Writer
+
+ITEMS_IN_FLIGHT_MAX = 1000
+
+
+class Quiet:
+    """Lets many walk at once, or one alone: a suspect may take the whole process down."""
+
+    def __init__(self) -> None:
+        self._walking = 0
+        self._alone = asyncio.Lock()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    async def together(self) -> None:
+        """Enter among others; waits while one is alone."""
+        if self._alone.locked():
+            async with self._alone:
+                pass
+        self._walking += 1
+        self._empty.clear()
+
+    def leave(self) -> None:
+        """Leave after ``together``."""
+        self._walking -= 1
+        if self._walking == 0:
+            self._empty.set()
+
+    async def alone(self, walk: Callable[[], Awaitable[None]]) -> None:
+        """Wait until nobody else walks, then walk alone."""
+        async with self._alone:
+            await self._empty.wait()
+            await walk()
+
+
+class Dispatcher:
+    """Walks the items of claimed shards, a bounded number of them at a time."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        cache: Cache,
+        writer: Writer,
+        stopping: asyncio.Event,
+        in_flight_max: int = ITEMS_IN_FLIGHT_MAX,
+    ) -> None:
+        self._executor = executor
+        self._cache = cache
+        self._writer = writer
+        self._stopping = stopping
+        self._slots = asyncio.Semaphore(in_flight_max)
+        self._quiet = Quiet()
+
+    async def work(self, batch: HeldBatch, items: list[HeldItem]) -> None:
+        """Walk ``items`` until each has ended, waits, or left; raises ``FenceLostError``.
+
+        Other errors of single items are raised together once all have been tried.
+        """
+        left = await self._serve_cached(batch, items)
+        trusted = [item for item in left if item.crashes == 0]
+        suspects = [item for item in left if item.crashes > 0]
+        tasks = [task async for task in _spawn(self._walk, trusted, self._slots, self._stopping)]
+        errors = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
+        for item in suspects:
+            if self._stopping.is_set():
+                break
+            await self._quiet.alone(lambda one=item: self._executor.run(one))  # type: ignore[misc]
+        _raise_first(errors)
+
+    async def _walk(self, item: HeldItem) -> None:
+        await self._quiet.together()
+        try:
+            await self._executor.run(item)
+        finally:
+            self._quiet.leave()
+            self._slots.release()
+
+    async def _serve_cached(self, batch: HeldBatch, items: list[HeldItem]) -> list[HeldItem]:
+        """Settle, in bulk, every item whose results are all there; return the others.
+
+        Stage by stage, so that a recipe of four stages needs four look-ups for a whole
+        shard. An item served up to some stage only keeps what it got and walks on.
+        """
+        if batch.cache_mode is not CacheMode.REUSE:
+            return items
+        left: list[HeldItem] = []
+        wave = [item for item in items if item.open_attempt is None and item.crashes == 0]
+        walking = [item for item in items if item.open_attempt is not None or item.crashes > 0]
+        futures: list[asyncio.Future[bool]] = []
+        while wave:
+            wave, served, missed = await self._wave(batch, wave)
+            left += missed
+            futures += [self._writer.settles.hand_in(settle) for settle in served]
+        results = await asyncio.gather(*futures, return_exceptions=True)
+        _raise_first([result for result in results if isinstance(result, BaseException)])
+        return sorted(walking + left, key=lambda item: item.idx)
+
+    async def _wave(
+        self, batch: HeldBatch, wave: list[HeldItem]
+    ) -> tuple[list[HeldItem], list[Settle], list[HeldItem]]:
+        asked: list[tuple[HeldItem, bytes]] = []
+        missed: list[HeldItem] = []
+        for item in wave:
+            wanted = _wanted(item)
+            if wanted is None:
+                missed.append(item)
+            else:
+                asked.append((item, wanted))
+        prints = list({fingerprint for _, fingerprint in asked})
+        hits: dict[bytes, CacheHit] = (
+            await self._cache.get_many(batch.tenant_id, prints) if prints else {}
+        )
+        onward: list[HeldItem] = []
+        served: list[Settle] = []
+        for item, fingerprint in asked:
+            hit = hits.get(fingerprint)
+            if hit is None:
+                missed.append(item)
+                continue
+            settle = self._executor.taken(item, batch.stages[item.stage], hit)
+            if settle.event is not None:
+                served.append(settle)
+            else:
+                # Served so far in memory only: its next stages may be there as well.
+                onward.append(item)
+        return onward, served, missed
+
+
+def _wanted(item: HeldItem) -> bytes | None:
+    """Return the fingerprint of the item's next stage, or ``None`` where it must walk."""
+    try:
+        if pass_free_stages(item):
+            return None
+        stage = item.batch.stages[item.stage]
+        if not stage.cacheable or (item.batch.reads_texts and item.outputs):
+            return None
+        return stage.request(item.given()).fingerprint
+    except CallFailed:
+        return None
+
+
+async def _spawn(
+    walk: Callable[[HeldItem], Awaitable[None]],
+    items: Iterable[HeldItem],
+    slots: asyncio.Semaphore,
+    stopping: asyncio.Event,
+) -> AsyncIterator[asyncio.Future[None]]:
+    for item in items:
+        await slots.acquire()
+        if stopping.is_set():
+            slots.release()
+            return
+        yield asyncio.ensure_future(walk(item))
+
+
+def _raise_first(errors: list[BaseException]) -> None:
+    for error in errors:
+        if isinstance(error, FenceLostError):
+            raise error
+    if errors:
+        raise errors[0]

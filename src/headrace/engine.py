@@ -1,0 +1,310 @@
+"""READ FIRST. The engine: its parts, how they are put together, started and stopped.
+
+A batch of items is reserved against credits, cut into shards, handed by the queue to
+workers, and each item walks its recipe's stages: cache, permit, attempt, artifact, settle.
+
+    submit ── submission.py ── store/batches.py            one transaction, all or nothing
+    sharder ─ loops/sharder.py ── store/shards.py          items into shards, in fair order
+    queue ─── store/queue.py (PgQueuer) ── worker.py       a shard to a worker, under a fence
+    walk ──── dispatcher.py ── executor.py ── purchase.py  an item through its stages
+    write ─── writer.py ── store/starts.py, settles.py     group commit, write-ahead
+    tell ──── watching.py                                  counts, events, results
+
+This is the only module that names implementations.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from headrace.artifact import Artifact
+from headrace.backoff import RetryPolicy
+from headrace.blob import Blobs, open_blobs
+from headrace.cache import CacheMode
+from headrace.caches.postgres import PostgresCache
+from headrace.clock import Clock, SystemClock
+from headrace.config import Config
+from headrace.dispatcher import Dispatcher
+from headrace.executor import Executor, Surroundings
+from headrace.gates.local import LocalGate
+from headrace.generation import Generated, Generator
+from headrace.held import HeldBatch, decode_json
+from headrace.identity import new_uuid, read_batch_id
+from headrace.lifecycle import BatchState
+from headrace.loops.rescuer import Rescuer
+from headrace.loops.sharder import Sharder
+from headrace.provider import Provider
+from headrace.providers.shelf import Shelf
+from headrace.purchase import Purchaser
+from headrace.reading import Reading
+from headrace.recipe import Recipe, find_recipe, parse_recipe
+from headrace.source import BadRow, Row
+from headrace.stage import Stage
+from headrace.stages import build_stages, stages_read
+from headrace.store import batches, queue, shards, statements
+from headrace.store.database import Database, open_database
+from headrace.store.ledger import Accounts
+from headrace.submission import Terms, items_of, new_batch
+from headrace.telemetry import crash_point
+from headrace.version import VERSION
+from headrace.watching import Batch
+from headrace.worker import Worker
+from headrace.writer import Writer
+
+Rows = Iterable[Row | BadRow | Mapping[str, Any]]
+BATCHES_HELD_MAX = 64
+
+
+class Engine:
+    """The parts of one process, put together; ``open_engine`` starts and stops them."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        blobs: Blobs,
+        clock: Clock,
+        providers: Mapping[str, Provider] | None = None,
+    ) -> None:
+        self.config = config
+        self.database = database
+        self.blobs = blobs
+        self.clock = clock
+        self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
+        folders = (Path("templates"), Path(config.home) / "templates")
+        self.providers = Shelf(config.providers, folders, clock, providers)
+        self.reading = Reading(database, blobs)
+        self.cache = PostgresCache(database, clock)
+        self.writer = Writer(database, clock)
+        self.accounts = Accounts()
+        self._stopping = asyncio.Event()
+        self._moved = asyncio.Event()
+        self._held: dict[UUID, HeldBatch] = {}
+        executor = Executor(self._surroundings(), self._stopping)
+        self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
+        self.worker = Worker(
+            database,
+            clock,
+            self._dispatcher,
+            self._open_batch,
+            self._stopping,
+            shards_held=config.worker.shards_held,
+            heartbeat_s=config.worker.heartbeat_s,
+            version=VERSION,
+            shard_done=self._shard_done,
+        )
+        self.sharder = Sharder(database, clock, config.worker.shard_items_max)
+        self._generator = Generator(self.cache, self._stages, self._buy, self.reading.body)
+
+    def _surroundings(self) -> Surroundings:
+        retry = self.config.retry
+        return Surroundings(
+            writer=self.writer,
+            cache=self.cache,
+            gate=LocalGate(self.clock),
+            purchaser=Purchaser(
+                self.blobs, self.clock, self.reading.source, self.config.worker.call_timeout_s
+            ),
+            clock=self.clock,
+            retry=RetryPolicy(retry.attempts, retry.base_s, retry.cap_s),
+            cache_ttl_s=self.config.cache.ttl_s,
+            batch_state=self._batch_state,
+            read_text=self.reading.text,
+        )
+
+    # -- start and stop ------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Take part in the work while the block runs: worker, sharder, rescuer, watchdog."""
+        self.writer.start()
+        await self.worker.join()
+        rescuer = Rescuer(self.database, self.clock, self.worker.id)
+        watch = (
+            asyncio.create_task(self.database.server.watch(), name="watchdog")
+            if self.database.server is not None
+            else None
+        )
+        try:
+            await rescuer.tick()
+            self.worker.start()
+            self.sharder.start()
+            rescuer.start()
+            yield
+        finally:
+            await self.worker.stop()
+            await self.sharder.stop()
+            await rescuer.stop()
+            await self.writer.stop()
+            if watch is not None:
+                watch.cancel()
+
+    def _shard_done(self) -> None:
+        self.sharder.wake()
+        self._moved.set()
+
+    async def _changed(self, wait_s: float) -> None:
+        """Return when this process has ended a shard, or after ``wait_s`` at the latest."""
+        self._moved.clear()
+        sleep = asyncio.ensure_future(self.clock.sleep(wait_s))
+        moved = asyncio.ensure_future(self._moved.wait())
+        try:
+            await asyncio.wait({sleep, moved}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            moved.cancel()
+
+    # -- batches -------------------------------------------------------------------------
+
+    def recipe(self, name: str | Recipe) -> Recipe:
+        """Return the recipe called ``name``; raises ``RecipeError`` with the known names."""
+        return name if isinstance(name, Recipe) else find_recipe(name, self.recipe_folders)
+
+    async def submit(
+        self,
+        rows: Rows,
+        recipe: str | Recipe,
+        *,
+        columns: list[str] | None = None,
+        terms: Terms | None = None,
+        digest: bytes | None = None,
+    ) -> Batch:
+        """Submit rows under a recipe: all or nothing, durable when this returns.
+
+        ``rows`` are mappings, or what a ``Source`` yields. Raises ``RecipeError``,
+        ``InputError``, ``UsageError``, ``ConflictError``, ``InsufficientCreditsError``.
+        """
+        terms = terms or Terms()
+        found = self.recipe(recipe)
+        stages = await self._stages(found)
+        now = self.clock.now()
+        new = new_batch(new_uuid(now), found, stages, columns, terms, digest)
+        items = items_of(rows, found.required, terms.strict)
+        async with self.database.transaction() as connection:
+            batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
+        crash_point("submit-after-commit")
+        self.sharder.wake()
+        return self.batch(batch_id, is_new)
+
+    def batch(self, batch_id: UUID | str, is_new: bool = False) -> Batch:
+        """Return a handle on a batch by its id; raises ``NotFoundError`` for no id at all."""
+        known = read_batch_id(batch_id) if isinstance(batch_id, str) else batch_id
+        return Batch(known, self.database, self.clock, self.sharder.wake, self._changed, is_new)
+
+    async def recent(self, limit: int = 20, tenant_id: str = "default") -> list[batches.Summary]:
+        """Return a tenant's batches, the latest first."""
+        async with self.database.acquire() as connection:
+            return await batches.recent(connection, tenant_id, limit)
+
+    async def generate(
+        self,
+        model: str,
+        prompt: str,
+        *,
+        cache: str = "reuse",
+        tenant_id: str = "default",
+        **params: Any,
+    ) -> Generated:
+        """Return one result now: from the cache, or bought once however many ask for it.
+
+        ``model`` is ``provider:model``. Raises ``GenerationError`` when it ends without
+        a result, ``RecipeError`` for an unknown provider or parameter.
+        """
+        return await self._generator.generate(model, prompt, params, CacheMode(cache), tenant_id)
+
+    # -- what the parts ask of each other --------------------------------------------------
+
+    async def _stages(self, recipe: Recipe) -> list[Stage]:
+        stages = build_stages(recipe, self.providers)
+        for stage in stages:
+            if stage.provider is not None:
+                await self.providers.open(stage.provider)
+        return stages
+
+    async def _open_batch(self, batch_id: UUID) -> HeldBatch:
+        held = self._held.get(batch_id)
+        if held is not None:
+            return held
+        async with self.database.acquire() as connection:
+            row = await connection.fetchrow(statements.load("batches/context.sql"), batch_id)
+        assert row is not None  # noqa: S101 - a shard refers to its batch
+        recipe = parse_recipe(decode_json(row["recipe"]), f"recipe of batch {row['name']}")
+        stages = await self._stages(recipe)
+        source = decode_json(row["source"])
+        held = HeldBatch(
+            id=batch_id,
+            tenant_id=row["tenant_id"],
+            name=row["name"],
+            stages=tuple(stages),
+            reads_texts=any(stages_read(spec) for spec in recipe.stages),
+            cache_mode=CacheMode(row["cache_mode"]),
+            unknown_policy=row["unknown_policy"],
+            reserve_microcredits=row["reserve_microcredits"],
+            created_at=row["created_at"],
+            folders=tuple(Path(folder) for folder in source.get("folders", [])),
+        )
+        self._held[batch_id] = held
+        if len(self._held) > BATCHES_HELD_MAX:
+            self._held.pop(next(iter(self._held)))
+        return held
+
+    async def _batch_state(self, batch_id: UUID) -> BatchState:
+        async with self.database.acquire() as connection:
+            state = await connection.fetchval(statements.load("batches/state.sql"), batch_id)
+        return BatchState(state)
+
+    async def _buy(
+        self, recipe: Recipe, row: dict[str, Any], mode: CacheMode, tenant_id: str
+    ) -> tuple[Artifact | None, dict[str, Any]]:
+        """Buy one result as a batch of one item, walked here without a detour by the queue."""
+        now = self.clock.now()
+        terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id)
+        stages = await self._stages(recipe)
+        new = new_batch(new_uuid(now), recipe, stages, list(row), terms, None)
+        async with self.database.transaction() as connection:
+            items = items_of([row], recipe.required, True)
+            await batches.submit(connection, self.accounts, new, items, now)
+            shard_id = await shards.cut_for_now(connection, new.id, now)
+            claim = await shards.claim(connection, shard_id, self.worker.id)
+        assert claim is not None  # noqa: S101 - cut in this very transaction
+        again_s = await self.worker.work(claim)
+        if again_s is not None:
+            async with self.database.transaction() as connection:
+                await queue.enqueue(connection, [shard_id])
+        batch = self.batch(new.id)
+        await batch.done()
+        async for item in batch.items():
+            return item.artifact, item.error or {}
+        raise AssertionError("a batch of one item has one item")
+
+
+@asynccontextmanager
+async def open_engine(
+    config: Config,
+    *,
+    providers: Mapping[str, Provider] | None = None,
+    clock: Clock | None = None,
+    work: bool = True,
+) -> AsyncIterator[Engine]:
+    """Open an engine on the configured database and blob store; ``work=False`` only looks.
+
+    Raises ``DatabaseError``, ``ConfigError``, ``StorageError``.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        home = Path(config.home)
+        database = await stack.enter_async_context(
+            open_database(config.database_url, home, clock=clock)
+        )
+        blobs = await open_blobs(config.blob_url or str(home / "blobs"))
+        stack.push_async_callback(blobs.close)
+        engine = Engine(config, database, blobs, clock, providers)
+        stack.push_async_callback(engine.providers.close)
+        if work:
+            await stack.enter_async_context(engine.working())
+        yield engine

@@ -1,0 +1,33 @@
+"""The sharder: cuts the next shards in fair order, just in time, one sharder at a time."""
+
+from __future__ import annotations
+
+from headrace.clock import Clock
+from headrace.loops.loop import Loop
+from headrace.store import shards, statements
+from headrace.store.database import Database
+
+IDLE_S = 1.0
+
+
+class Sharder(Loop):
+    """Keeps about twice the workers' appetite of shards in the queue."""
+
+    name = "sharder"
+
+    def __init__(self, database: Database, clock: Clock, items_max: int) -> None:
+        super().__init__(clock)
+        self._database = database
+        self._items_max = items_max
+
+    async def tick(self) -> float:
+        """Cut what there is room for; sleep until the next item is due, a second at most."""
+        now = self._clock.now()
+        async with self._database.transaction() as connection:
+            cut = await shards.cut(connection, self._items_max, now)
+            if cut:
+                return 0.0 if cut > 1 else 0.01
+            due_at = await connection.fetchval(statements.load("shards/next_due.sql"))
+        if due_at is None:
+            return IDLE_S
+        return min(IDLE_S, max(0.02, (due_at - now).total_seconds()))

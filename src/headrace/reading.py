@@ -1,0 +1,37 @@
+"""Reading artifacts back: small ones from the database, the others from the blob store."""
+
+from __future__ import annotations
+
+from headrace.artifact import Artifact
+from headrace.blob import Blobs
+from headrace.errors import NotFoundError
+from headrace.store import statements
+from headrace.store.database import Database
+
+
+class Reading:
+    """Reads the bytes of artifacts, wherever they rest."""
+
+    def __init__(self, database: Database, blobs: Blobs) -> None:
+        self._database = database
+        self._blobs = blobs
+
+    async def body(self, sha256: bytes) -> bytes:
+        """Return the bytes with that digest; raises ``NotFoundError`` and ``StorageError``."""
+        async with self._database.acquire() as connection:
+            row = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
+        if row is None:
+            raise NotFoundError(f"there is no artifact {sha256.hex()}")
+        if row["body"] is not None:
+            body: bytes = row["body"]
+            return body
+        return await self._blobs.read(sha256)
+
+    async def source(self, sha256_hex: str) -> bytes:
+        """Return the bytes of an artifact that goes into a call."""
+        return await self.body(bytes.fromhex(sha256_hex))
+
+    async def text(self, artifact: Artifact) -> str:
+        """Return an artifact's text; bytes that are not UTF-8 are replaced by a mark."""
+        body = artifact.body if artifact.body is not None else await self.body(artifact.sha256)
+        return body.decode("utf-8", errors="replace")

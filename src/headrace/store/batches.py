@@ -1,0 +1,295 @@
+"""Batches: submitted all or nothing, paused, resumed, cancelled, retried, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from headrace.errors import ConflictError, NotFoundError
+from headrace.event import EventKind
+from headrace.identity import show_batch_id
+from headrace.lifecycle import ItemState
+from headrace.store import ledger, queue, statements
+from headrace.store.ledger import Accounts, Transfer
+from headrace.store.progress import Deltas, finish, tell
+from headrace.telemetry import crash_point
+
+ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at")
+
+
+@dataclass(frozen=True)
+class NewBatch:
+    """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    class_name: str
+    recipe_name: str
+    recipe_version: bytes
+    recipe: str
+    columns: str | None
+    cache_mode: str
+    unknown_policy: str
+    idempotency_key: str | None
+    request_digest: bytes | None
+    reserve_microcredits: int
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An input row as JSON text; ``error`` is set for a row that cannot be used."""
+
+    inputs: str
+    error: str | None = None
+
+
+@dataclass(slots=True)
+class _Tally:
+    good: int = 0
+    bad: int = 0
+
+
+async def submit(
+    connection: Any, accounts: Accounts, new: NewBatch, items: Iterable[NewItem], now: datetime
+) -> tuple[UUID, bool]:
+    """Write a batch with its items and reserve its credits, in the caller's transaction.
+
+    Returns the batch's id and whether it is new: the same idempotency key with the same
+    request gives the batch that is there. Raises ``ConflictError`` when the key was used
+    for another request, ``InsufficientCreditsError`` when the credits do not suffice.
+    """
+    inserted = await connection.fetchval(
+        statements.load("batches/insert.sql"),
+        new.id,
+        new.tenant_id,
+        new.name,
+        new.class_name,
+        new.recipe_name,
+        new.recipe_version,
+        new.recipe,
+        new.columns,
+        new.cache_mode,
+        new.unknown_policy,
+        new.idempotency_key,
+        new.request_digest,
+        new.reserve_microcredits,
+        new.source,
+        now,
+    )
+    if inserted is None:
+        return await _same(connection, new), False
+    tally = _Tally()
+    await connection.copy_records_to_table(
+        "item", records=_records(new.id, items, tally, now), columns=ITEM_COLUMNS
+    )
+    await connection.execute(
+        statements.load("batches/counted.sql"), new.id, tally.good + tally.bad
+    )
+    await connection.execute(
+        statements.load("progress/insert.sql"), new.id, tally.good, tally.bad
+    )
+    await ledger.reserve(
+        connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
+    )
+    data = f'{{"items":{tally.good + tally.bad},"bad":{tally.bad}}}'
+    await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)
+    if tally.good == 0:
+        await finish(connection, new.id, now)
+    crash_point("submit-before-commit")
+    return new.id, True
+
+
+async def _same(connection: Any, new: NewBatch) -> UUID:
+    row = await connection.fetchrow(
+        statements.load("batches/by_key.sql"), new.tenant_id, new.idempotency_key
+    )
+    if row["request_digest"] != new.request_digest:
+        raise ConflictError(
+            f"the idempotency key {new.idempotency_key!r} was used for another request",
+            remedy=f"Use a new key, or look at {show_batch_id(row['id'])}.",
+        )
+    found: UUID = row["id"]
+    return found
+
+
+def _records(
+    batch_id: UUID, items: Iterable[NewItem], tally: _Tally, now: datetime
+) -> Iterator[tuple[Any, ...]]:
+    pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
+    for idx, item in enumerate(items):
+        if item.error is None:
+            tally.good += 1
+            yield (batch_id, idx, pending, item.inputs, None, None)
+        else:
+            tally.bad += 1
+            yield (batch_id, idx, failed, item.inputs, item.error, now)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A batch with the counts of its items; amounts in micro-USD and micro-credits."""
+
+    id: UUID
+    tenant_id: str
+    name: str
+    state: str
+    class_name: str
+    recipe_name: str
+    item_count: int
+    cache_mode: str
+    unknown_policy: str
+    columns: str | None
+    source: str
+    reserve_microcredits: int
+    created_at: datetime
+    finished_at: datetime | None
+    pending: int
+    running: int
+    waiting: int
+    unknown: int
+    succeeded: int
+    failed: int
+    refused: int
+    cancelled: int
+    dead: int
+    cached: int
+    attempts: int
+    repeats: int
+    cost_microusd: int
+    cost_unknown: int
+    spent_microcredits: int
+    event_seq: int
+
+    @property
+    def open(self) -> int:
+        """Return how many items have not ended."""
+        return self.pending + self.running + self.waiting + self.unknown
+
+    @property
+    def ended_badly(self) -> int:
+        """Return how many items ended without a result, cancelled ones apart."""
+        return self.failed + self.refused + self.dead
+
+    @property
+    def done(self) -> int:
+        """Return how many items have ended, however."""
+        return self.item_count - self.open
+
+
+async def summary(connection: Any, batch_id: UUID) -> Summary:
+    """Return a batch with its counts; raises ``NotFoundError``."""
+    row = await connection.fetchrow(statements.load("batches/summary.sql"), batch_id)
+    if row is None:
+        raise NotFoundError(
+            f"there is no batch {show_batch_id(batch_id)}",
+            remedy="'headrace batches' lists those that are there.",
+        )
+    return Summary(*row.values())
+
+
+async def recent(connection: Any, tenant_id: str, limit: int) -> list[Summary]:
+    """Return a tenant's batches, the latest first."""
+    rows = await connection.fetch(statements.load("batches/list.sql"), tenant_id, limit)
+    return [Summary(*row.values()) for row in rows]
+
+
+async def pause(connection: Any, batch_id: UUID, now: datetime) -> bool:
+    """Pause a running batch: nothing of it starts after this commits. ``False``: not running."""
+    state = await connection.fetchval(statements.load("batches/pause.sql"), batch_id)
+    if state is not None:
+        await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"paused"}', now)
+    return state is not None
+
+
+async def resume(connection: Any, batch_id: UUID, now: datetime) -> bool:
+    """Let a paused batch go on; ``False`` when it is not paused."""
+    state = await connection.fetchval(statements.load("batches/resume.sql"), batch_id)
+    if state is None:
+        return False
+    rows = await connection.fetch(statements.load("shards/unpark.sql"), batch_id)
+    await queue.enqueue(connection, [row["id"] for row in rows])
+    await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"running"}', now)
+    return True
+
+
+async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datetime) -> int | None:
+    """Cancel a batch: what has not started never will, and its credits go back.
+
+    Items in flight finish and are billed. Returns how many items were cancelled,
+    ``None`` when the batch had already ended.
+    """
+    batch = await connection.fetchrow(statements.load("batches/cancel.sql"), batch_id)
+    if batch is None:
+        return None
+    counted = await connection.fetch(statements.load("items/states.sql"), batch_id)
+    rows = await connection.fetch(statements.load("items/cancel.sql"), batch_id, now)
+    deltas = Deltas()
+    delta = deltas.of(batch_id)
+    for row in counted:
+        delta.add(row["state"], -row["items"])
+    delta.add("cancelled", len(rows))
+    delta.events.append((EventKind.BATCH_MOVED, None, '{"state":"finalizing"}'))
+    amount = batch["reserve_microcredits"]
+    if amount and rows:
+        await accounts.know(connection, {batch["tenant_id"]})
+        held = accounts.id(batch["tenant_id"], "held")
+        available = accounts.id(batch["tenant_id"], "available")
+        transfers = [
+            Transfer(
+                "void", held, available, amount, batch_id, row["idx"], row["round"], None, "cancelled"
+            )
+            for row in rows
+        ]
+        await ledger.write(connection, transfers, now)
+    await deltas.write(connection, now)
+    return len(rows)
+
+
+async def retry(
+    connection: Any, accounts: Accounts, batch_id: UUID, states: set[ItemState], now: datetime
+) -> int:
+    """Open ended items again for another round, with a reserve of their own.
+
+    ``unknown`` items go on in their round: their reserve is still held. Rows that could
+    not be read are left. Returns how many items were opened; raises ``ConflictError``
+    for a cancelled batch.
+    """
+    batch = await connection.fetchrow(statements.load("batches/reopen.sql"), batch_id)
+    if batch is None:
+        found = await summary(connection, batch_id)
+        raise ConflictError(
+            f"batch {show_batch_id(batch_id)} is {found.state}",
+            remedy="Only a running or completed batch can be retried; resume or run it again.",
+        )
+    deltas = Deltas()
+    opened = 0
+    for state in sorted(states):
+        again = 0 if state is ItemState.UNKNOWN else 1
+        rows = await connection.fetch(
+            statements.load("items/retry.sql"), batch_id, [state.value], now, again
+        )
+        if not rows:
+            continue
+        deltas.of(batch_id).add(state.value, -len(rows))
+        deltas.of(batch_id).add("waiting", len(rows))
+        deltas.of(batch_id).events += [(EventKind.ITEM_RETRIED, row["idx"], "{}") for row in rows]
+        amount = len(rows) * again * batch["reserve_microcredits"]
+        await ledger.reserve(
+            connection, accounts, batch["tenant_id"], amount, batch_id, now, "retry"
+        )
+        opened += len(rows)
+    await deltas.write(connection, now)
+    if opened == 0:
+        await finish_if_ended(connection, batch_id, now)
+    return opened
+
+
+async def finish_if_ended(connection: Any, batch_id: UUID, now: datetime) -> None:
+    """Close a batch again that was reopened for nothing."""
+    if (await summary(connection, batch_id)).open == 0:
+        await finish(connection, batch_id, now)

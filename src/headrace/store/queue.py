@@ -1,0 +1,96 @@
+"""The queue, behind a handful of methods: PgQueuer on the same database; a job carries a shard's id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.models import Job
+from pgqueuer.errors import RetryRequested
+
+from headrace.store import statements
+
+ENTRYPOINT = "shard"
+
+Handler = Callable[[int], Awaitable[float | None]]
+"""Works on the shard with that id; returns ``None`` when done with it, or after how many
+seconds the job is to be handed out again."""
+
+
+async def enqueue(connection: Any, shard_ids: list[int]) -> None:
+    """Put shards in the queue, in the caller's own transaction, and note their job ids."""
+    if not shard_ids:
+        return
+    queries = Queries(AsyncpgDriver(connection))
+    job_ids = await queries.enqueue(
+        [ENTRYPOINT] * len(shard_ids),
+        [str(shard_id).encode() for shard_id in shard_ids],
+        [0] * len(shard_ids),
+    )
+    await connection.execute(
+        statements.load("shards/queued.sql"), shard_ids, [int(job_id) for job_id in job_ids]
+    )
+
+
+async def forget(connection: Any, job_ids: list[int]) -> None:
+    """Take jobs out of the queue, whoever holds them; the fence makes that harmless."""
+    if job_ids:
+        queries = Queries(AsyncpgDriver(connection))
+        await queries.mark_job_as_cancelled(job_ids)  # type: ignore[arg-type]
+
+
+class QueueWorker:
+    """Takes jobs from the queue and hands their shards to a handler, a few at a time.
+
+    The lease of a shard is PgQueuer's heartbeat of its job: a worker that stops beating
+    for ``heartbeat_s`` seconds loses its jobs to others, whose claim moves the fence.
+    """
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection[Any],
+        handler: Handler,
+        shards_held: int,
+        heartbeat_s: float,
+    ) -> None:
+        self._manager = QueueManager(Queries(AsyncpgDriver(connection)))
+        self._handler = handler
+        self._shards_held = max(2, shards_held)
+        self._heartbeat_s = heartbeat_s
+        self._task: asyncio.Task[None] | None = None
+
+        @self._manager.entrypoint(ENTRYPOINT, accepts_context=False)
+        async def work(job: Job) -> None:
+            again_s = await self._handler(int((job.payload or b"0").decode()))
+            if again_s is not None:
+                raise RetryRequested(delay=timedelta(seconds=again_s), reason="not done")
+
+    def start(self) -> None:
+        """Start taking jobs."""
+        self._task = asyncio.create_task(
+            self._manager.run(
+                dequeue_timeout=timedelta(seconds=max(0.5, self._heartbeat_s / 4)),
+                batch_size=1,
+                max_concurrent_tasks=self._shards_held,
+                heartbeat_timeout=timedelta(seconds=self._heartbeat_s),
+                log_aggregation_interval=timedelta(0),
+            ),
+            name="queue",
+        )
+
+    @property
+    def task(self) -> asyncio.Task[None] | None:
+        """Return the running task, whose failure is the worker's failure."""
+        return self._task
+
+    async def stop(self) -> None:
+        """Take no more jobs and wait until the handlers in progress have returned."""
+        self._manager.shutdown.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})

@@ -1,0 +1,3 @@
+UPDATE batch SET state = 'finalizing'
+WHERE id = $1 AND state IN ('canary', 'running', 'paused', 'validating')
+RETURNING tenant_id, reserve_microcredits

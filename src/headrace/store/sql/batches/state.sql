@@ -1,0 +1,1 @@
+SELECT state FROM batch WHERE id = $1

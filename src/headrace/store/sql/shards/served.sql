@@ -1,0 +1,1 @@
+UPDATE tenant SET served_cost = $2 WHERE id = $1

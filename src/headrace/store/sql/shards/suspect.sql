@@ -1,0 +1,8 @@
+-- Count a crash against the items whose attempt was under way when their worker died.
+UPDATE item
+SET crashes = item.crashes + 1, version = item.version + 1
+FROM attempt
+WHERE item.batch_id = $1 AND item.idx BETWEEN $2 AND $3 AND item.state = 'running'
+    AND (item.shard_id = $4 OR (item.shard_id IS NULL AND $5::boolean))
+    AND attempt.batch_id = item.batch_id AND attempt.idx = item.idx
+    AND attempt.number = item.attempts AND attempt.state IN ('started', 'accepted')

@@ -1,0 +1,1 @@
+UPDATE shard SET state = 'open' WHERE batch_id = $1 AND state = 'parked' RETURNING id

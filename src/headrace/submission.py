@@ -1,0 +1,153 @@
+"""From rows to a batch that can be written: recipe, columns, price, digest, items."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from headrace.cache import CacheMode
+from headrace.errors import InputError, UsageError
+from headrace.held import encode_json
+from headrace.nearest import did_you_mean
+from headrace.price import FREE, Price
+from headrace.recipe import Recipe
+from headrace.request import Request
+from headrace.source import BadRow, Row
+from headrace.stage import Stage
+from headrace.store.batches import NewBatch, NewItem
+
+CLASSES = ("interactive", "batch", "bulk")
+UNKNOWN_POLICIES = ("retry", "hold", "refund")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a batch is to be treated; every field has a default that suits most.
+
+    ``unknown`` is the policy for calls whose answer was never seen, where the provider
+    offers nothing better: buy again (once), hold for a person, or refund. ``strict``
+    refuses the whole batch at the first row that cannot be used.
+    """
+
+    name: str | None = None
+    tenant_id: str = "default"
+    class_name: str = "batch"
+    cache: str = "reuse"
+    unknown: str = "retry"
+    strict: bool = False
+    idempotency_key: str | None = None
+    folders: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raise ``UsageError`` for a word that is none of the known ones."""
+        for word, known, what in (
+            (self.class_name, CLASSES, "class"),
+            (self.cache, tuple(mode.value for mode in CacheMode), "cache mode"),
+            (self.unknown, UNKNOWN_POLICIES, "policy for unknown answers"),
+        ):
+            if word not in known:
+                raise UsageError(
+                    f"{word!r} is not a {what}", remedy=did_you_mean(word, known)
+                )
+
+
+def price_of(stages: Iterable[Stage]) -> Price:
+    """Return the most that one item can cost: the sum over its stages' models."""
+    total = FREE
+    for stage in stages:
+        if stage.provider is not None:
+            model = getattr(stage, "model", "")
+            total += stage.provider.price(Request(stage.provider.name, model, "", {}))
+    return total
+
+
+def new_batch(
+    batch_id: UUID,
+    recipe: Recipe,
+    stages: list[Stage],
+    columns: list[str] | None,
+    terms: Terms,
+    digest: bytes | None,
+) -> NewBatch:
+    """Return the batch to be written; raises ``UsageError`` and ``RecipeError``."""
+    terms.check()
+    used: set[str] = set().union(*(stage.columns() for stage in stages))
+    recipe.check_columns(columns, used, str(terms.source.get("input", "input")))
+    source = dict(terms.source) | {"folders": list(terms.folders)}
+    return NewBatch(
+        id=batch_id,
+        tenant_id=terms.tenant_id,
+        name=terms.name or recipe.name,
+        class_name=terms.class_name,
+        recipe_name=recipe.name,
+        recipe_version=recipe.version,
+        recipe=encode_json(recipe.body).decode(),
+        columns=None if columns is None else encode_json(columns).decode(),
+        cache_mode=terms.cache,
+        unknown_policy=terms.unknown,
+        idempotency_key=terms.idempotency_key,
+        request_digest=digest,
+        reserve_microcredits=price_of(stages).credits_microcredits,
+        source=encode_json(source).decode(),
+    )
+
+
+def request_digest(recipe: Recipe, terms: Terms, rows_sha256: str) -> bytes:
+    """Return what tells one submit under an idempotency key from another."""
+    told = [recipe.version.hex(), terms.cache, terms.unknown, terms.class_name, rows_sha256]
+    return hashlib.sha256("\n".join(told).encode()).digest()
+
+
+def items_of(
+    rows: Iterable[Row | BadRow | Mapping[str, Any]], required: tuple[str, ...], strict: bool
+) -> Iterator[NewItem]:
+    """Turn rows into items; a row that cannot be used becomes an item that failed at once.
+
+    With ``strict`` such a row raises ``InputError`` instead, and nothing is submitted.
+    """
+    encode = msgspec.json.Encoder().encode
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, Row):
+            values: Mapping[str, Any] = row.values
+        elif isinstance(row, BadRow):
+            if strict:
+                raise row.as_error()
+            yield _bad(encode(row.values), row.reason, row.remedy, row.place)
+            continue
+        else:
+            values = row
+        text = encode(values)
+        missing = [name for name in required if values.get(name) in (None, "")]
+        if missing or b"\\u0000" in text:
+            bad = _lacks(number, missing)
+            if strict:
+                raise bad
+            yield _bad(text.replace(b"\\u0000", b""), bad.message, bad.remedy, bad.place)
+        else:
+            yield NewItem(text.decode())
+
+
+def _lacks(number: int, missing: list[str]) -> InputError:
+    if not missing:
+        return InputError(
+            "a cell holds a NUL character",
+            place=f"row {number}",
+            remedy="Remove the character; PostgreSQL and most programs cannot hold it.",
+        )
+    columns = ", ".join(map(repr, missing))
+    return InputError(
+        f"required column {columns} is empty",
+        place=f"row {number}",
+        remedy="Fill the cell, or make the column optional in the recipe.",
+    )
+
+
+def _bad(inputs: bytes, reason: str, remedy: str, place: str) -> NewItem:
+    error = {"code": "invalid_input", "reason": f"{place}: {reason}", "remedy": remedy}
+    return NewItem(inputs.decode(), encode_json(error).decode())

@@ -1,0 +1,197 @@
+"""A batch in the hand: its counts, its events as they come, its results as they complete."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from headrace.artifact import Artifact
+from headrace.clock import Clock
+from headrace.errors import UsageError
+from headrace.event import Event, EventKind
+from headrace.held import decode_json, read_outputs
+from headrace.identity import show_batch_id
+from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
+from headrace.store import batches, statements
+from headrace.store.batches import Summary
+from headrace.store.database import Database
+from headrace.store.ledger import Accounts
+
+PAGE = 500
+_ENDS = frozenset(
+    {
+        EventKind.ITEM_SUCCEEDED,
+        EventKind.ITEM_FAILED,
+        EventKind.ITEM_REFUSED,
+        EventKind.ITEM_CANCELLED,
+        EventKind.ITEM_DEAD,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """One item as it stands: ``row_number`` counts from 1; costs in micro-USD and micro-credits.
+
+    ``artifact`` is the last stage's, ``outputs`` those of all stages by name.
+    """
+
+    row_number: int
+    state: ItemState
+    inputs: dict[str, Any]
+    outputs: dict[str, Artifact]
+    artifact: Artifact | None
+    file: str | None
+    cached: bool
+    attempts: int
+    cost_microusd: int
+    spent_microcredits: int
+    error: dict[str, Any] | None
+
+
+class Batch:
+    """A handle on one batch; every answer comes from the database."""
+
+    def __init__(
+        self,
+        batch_id: UUID,
+        database: Database,
+        clock: Clock,
+        nudge: Callable[[], None],
+        changed: Callable[[float], Awaitable[None]],
+        is_new: bool = False,
+    ) -> None:
+        self.uuid = batch_id
+        self.is_new = is_new
+        self._database = database
+        self._clock = clock
+        self._nudge = nudge
+        self._changed = changed
+
+    @property
+    def id(self) -> str:
+        """Return the public id, ``b_…``."""
+        return show_batch_id(self.uuid)
+
+    async def summary(self) -> Summary:
+        """Return the batch with its counts; raises ``NotFoundError``."""
+        async with self._database.acquire() as connection:
+            return await batches.summary(connection, self.uuid)
+
+    async def events(self, after_seq: int = 0) -> AsyncIterator[Event]:
+        """Yield the batch's events in order, those after ``after_seq``, until it has ended."""
+        seq = after_seq
+        while True:
+            async with self._database.acquire() as connection:
+                rows = await connection.fetch(
+                    statements.load("events/read.sql"), self.uuid, seq, PAGE
+                )
+            for row in rows:
+                seq = row["seq"]
+                yield Event(
+                    (seq, 0),
+                    self.uuid,
+                    EventKind(row["kind"]),
+                    row["idx"],
+                    decode_json(row["data"]),
+                    row["at"],
+                )
+            if len(rows) == PAGE:
+                continue
+            now = await self.summary()
+            if BatchState(now.state) in BATCH_FINAL and now.event_seq <= seq:
+                return
+            await self._changed(0.2)
+
+    async def results(self) -> AsyncIterator[ItemResult]:
+        """Yield each item as it ends, in the order of ending, until the batch has ended.
+
+        An item that is retried later is yielded again.
+        """
+        for result in await self._ended_at_submit():
+            yield result
+        async for event in self.events():
+            if event.item_idx is not None and event.kind in _ENDS:
+                for result in await self._some([event.item_idx]):
+                    yield result
+
+    async def _ended_at_submit(self) -> list[ItemResult]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(statements.load("items/unreadable.sql"), self.uuid)
+        return [item_result(row) for row in rows]
+
+    async def _some(self, idxs: list[int]) -> list[ItemResult]:
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(statements.load("items/some.sql"), self.uuid, idxs)
+        return [item_result(row) for row in rows]
+
+    async def items(self) -> AsyncIterator[ItemResult]:
+        """Yield all items as they stand, in row order, a page in memory at a time."""
+        idx = -1
+        while True:
+            async with self._database.acquire() as connection:
+                rows = await connection.fetch(
+                    statements.load("items/page.sql"), self.uuid, idx, PAGE
+                )
+            for row in rows:
+                idx = row["idx"]
+                yield item_result(row)
+            if len(rows) < PAGE:
+                return
+
+    async def done(self) -> Summary:
+        """Wait until the batch has ended and return its counts."""
+        while True:
+            now = await self.summary()
+            if BatchState(now.state) in BATCH_FINAL:
+                return now
+            await self._changed(0.2)
+
+    async def pause(self) -> bool:
+        """Let nothing more of the batch start; ``False`` when it is not running."""
+        async with self._database.transaction() as connection:
+            return await batches.pause(connection, self.uuid, self._clock.now())
+
+    async def resume(self) -> bool:
+        """Let a paused batch go on; ``False`` when it is not paused."""
+        async with self._database.transaction() as connection:
+            moved = await batches.resume(connection, self.uuid, self._clock.now())
+        self._nudge()
+        return moved
+
+    async def cancel(self) -> int | None:
+        """Cancel: nothing starts after this returns; ``None`` when the batch had ended."""
+        async with self._database.transaction() as connection:
+            return await batches.cancel(connection, Accounts(), self.uuid, self._clock.now())
+
+    async def retry(self, states: set[ItemState]) -> int:
+        """Try items in ``states`` once more; returns how many. Raises ``UsageError``."""
+        wrong = states - {ItemState.FAILED, ItemState.REFUSED, ItemState.DEAD, ItemState.UNKNOWN}
+        if wrong or not states <= (ITEM_FINAL | {ItemState.UNKNOWN}):
+            raise UsageError("only failed, refused, dead and unknown items can be retried")
+        async with self._database.transaction() as connection:
+            opened = await batches.retry(
+                connection, Accounts(), self.uuid, states, self._clock.now()
+            )
+        self._nudge()
+        return opened
+
+
+def item_result(row: Any) -> ItemResult:
+    """Return an item as read by ``items/page.sql``."""
+    outputs = read_outputs(row["outputs"])
+    return ItemResult(
+        row_number=row["idx"] + 1,
+        state=ItemState(row["state"]),
+        inputs=decode_json(row["inputs"]),
+        outputs=outputs,
+        artifact=next(reversed(outputs.values())) if outputs else None,
+        file=row["file"],
+        cached=row["cached"],
+        attempts=row["attempts"],
+        cost_microusd=row["cost_microusd"],
+        spent_microcredits=row["spent_microcredits"],
+        error=decode_json(row["error"]) if row["error"] else None,
+    )

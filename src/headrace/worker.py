@@ -1,0 +1,147 @@
+"""A worker: takes shards from the queue, claims them under a fence, and has their items walked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from headrace.clock import Clock
+from headrace.dispatcher import Dispatcher
+from headrace.errors import FenceLostError
+from headrace.held import HeldBatch
+from headrace.lifecycle import BatchState
+from headrace.store import shards, statements
+from headrace.store.database import Database
+from headrace.store.queue import QueueWorker
+from headrace.telemetry import crash_point, log
+
+FAULT_WAIT_S = 2.0
+
+OpenBatch = Callable[[UUID], Awaitable[HeldBatch]]
+
+
+class Worker:
+    """One process's share of the work.
+
+    Its own session with the database, apart from the pool, listens to the queue and
+    holds the lock by which others see that it lives.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        dispatcher: Dispatcher,
+        open_batch: OpenBatch,
+        stopping: asyncio.Event,
+        *,
+        shards_held: int,
+        heartbeat_s: float,
+        version: str,
+        shard_done: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._dispatcher = dispatcher
+        self._open_batch = open_batch
+        self._stopping = stopping
+        self._shards_held = shards_held
+        self._heartbeat_s = heartbeat_s
+        self._version = version
+        self._shard_done = shard_done
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._queue: QueueWorker | None = None
+        self.id = 0
+
+    async def join(self) -> None:
+        """Sign in: a row, and the lock that shows this process to be alive."""
+        self._connection = await self._database.session()
+        self.id = await self._connection.fetchval(
+            statements.load("workers/join.sql"),
+            socket.gethostname(),
+            os.getpid(),
+            self._version,
+            self._shards_held,
+            self._clock.now(),
+        )
+        await self._connection.execute(statements.load("workers/lock.sql"), self.id)
+
+    def start(self) -> None:
+        """Start taking shards; ``join`` comes first."""
+        if self._connection is None:
+            raise RuntimeError("a worker joins before it starts")
+        self._queue = QueueWorker(
+            self._connection, self.handle, self._shards_held, self._heartbeat_s
+        )
+        self._queue.start()
+
+    async def stop(self) -> None:
+        """Take no more, let what is in flight finish, sign out."""
+        self._stopping.set()
+        if self._queue is not None:
+            await self._queue.stop()
+        if self._connection is None:
+            return
+        try:
+            await self._connection.execute(
+                statements.load("workers/leave.sql"), [self.id], self._clock.now()
+            )
+            await self._connection.close()
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log().warning("worker_sign_out_failed", why=str(error))
+
+    async def handle(self, shard_id: int) -> float | None:
+        """Work on one shard; see ``queue.Handler`` for what is returned."""
+        if self._stopping.is_set():
+            return 0.0
+        async with self._database.transaction() as connection:
+            claim = await shards.claim(connection, shard_id, self.id)
+        if claim is None:
+            return None
+        crash_point("claim-after-commit")
+        return await self.work(claim)
+
+    async def work(self, claim: shards.Claim) -> float | None:
+        """Work on a claimed shard; see ``queue.Handler`` for what is returned."""
+        try:
+            return await self._work(claim)
+        except FenceLostError:
+            log(shard=claim.shard_id).warning("fence_lost")
+            return None
+        except Exception:  # broad: one shard's fault must not end the worker; it is tried again
+            log(shard=claim.shard_id).exception("shard_fault")
+            return FAULT_WAIT_S
+        finally:
+            self._shard_done()
+
+    async def _work(self, claim: shards.Claim) -> float | None:
+        batch = await self._open_batch(claim.batch_id)
+        async with self._database.acquire() as connection:
+            items = await shards.load(connection, claim, batch)
+        await self._dispatcher.work(batch, items)
+        return await self.let_go(claim)
+
+    async def let_go(self, claim: shards.Claim) -> float | None:
+        """Mark the shard done, park it with its paused batch, or give it back when stopping."""
+        if self._stopping.is_set():
+            return 0.0
+        crash_point("shard-before-done")
+        async with self._database.transaction() as connection:
+            state = await connection.fetchval(
+                statements.load("batches/state.sql"), claim.batch_id
+            )
+            if state != BatchState.PAUSED.value:
+                left = await connection.fetchval(statements.load("shards/left.sql"), *shards.span(claim))
+                if left:
+                    return FAULT_WAIT_S
+                await shards.finish(connection, claim.shard_id, claim.fence, self._clock.now())
+                return None
+            parked = await shards.park(connection, claim.shard_id, claim.fence)
+        return None if parked else 0.0
+
