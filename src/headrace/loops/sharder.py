@@ -6,6 +6,7 @@ from headrace.clock import Clock
 from headrace.loops.loop import Loop
 from headrace.store import shards, statements
 from headrace.store.database import Database
+from headrace.telemetry import crash_point
 
 IDLE_S = 1.0
 
@@ -25,9 +26,10 @@ class Sharder(Loop):
         now = self._clock.now()
         async with self._database.transaction() as connection:
             cut = await shards.cut(connection, self._items_max, now)
-            if cut:
-                return 0.0 if cut > 1 else 0.01
             due_at = await connection.fetchval(statements.load("shards/next_due.sql"))
+        if cut:
+            crash_point("cut-after-commit")
+            return 0.01
         if due_at is None:
             return IDLE_S
         return min(IDLE_S, max(0.02, (due_at - now).total_seconds()))

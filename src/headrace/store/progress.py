@@ -11,6 +11,7 @@ from uuid import UUID
 from headrace.event import EventKind
 from headrace.lifecycle import ItemState
 from headrace.store import statements
+from headrace.telemetry import crash_point
 
 COUNTED = (
     "pending",
@@ -89,6 +90,7 @@ async def finish(connection: Any, batch_id: UUID, now: datetime) -> None:
     """Close the batch if it is live, and tell of it; the caller saw that no item is open."""
     state = await connection.fetchval(statements.load("batches/finish.sql"), batch_id, now)
     if state is not None:
+        crash_point("finish-before-commit")
         await tell(connection, batch_id, EventKind.BATCH_MOVED, f'{{"state":"{state}"}}', now)
 
 

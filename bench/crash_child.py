@@ -1,0 +1,41 @@
+"""One process of the crash sweep: submits the batch (or finds it) and works until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from bench.setting import simulated_config
+from headrace.engine import open_engine
+from headrace.recipe import parse_recipe
+from headrace.submission import Terms
+
+RECIPE = {
+    "name": "crash",
+    "columns": {"required": ["prompt"]},
+    "stages": [
+        {"name": "make", "kind": "generate", "model": "simulated:m", "prompt": "{{ prompt }}"},
+        {"name": "name", "kind": "write", "file": "{{ prompt }}"},
+    ],
+}
+
+
+async def main(home: Path, items: int, crash_class: str, unknown: str) -> None:
+    """Work on the one batch of ``home`` until it has ended, under an idempotency key."""
+    config = simulated_config(home, crash_class)
+    async with open_engine(config) as engine:
+        rows = ({"prompt": f"item {number}"} for number in range(items))
+        terms = Terms(name="crash", unknown=unknown, idempotency_key="crash")
+        batch = await engine.submit(
+            rows,
+            parse_recipe(RECIPE, "crash"),
+            columns=["prompt"],
+            terms=terms,
+            digest=b"crash",
+        )
+        await batch.done()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))
