@@ -32,4 +32,5 @@ class Sharder(Loop):
             return 0.01
         if due_at is None:
             return IDLE_S
-        return min(IDLE_S, max(0.02, (due_at - now).total_seconds()))
+        wait_s: float = (due_at - now).total_seconds()
+        return min(IDLE_S, max(0.02, wait_s))
