@@ -1,0 +1,1 @@
+"""Gates: implementations of the permit contract."""

@@ -1,0 +1,1 @@
+"""Providers: adapters to one API or local engine each."""

@@ -1,0 +1,92 @@
+"""The stages: what each kind in a recipe does, and how a recipe becomes a list of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from headrace.errors import RecipeError
+from headrace.nearest import did_you_mean
+from headrace.provider import Provider
+from headrace.recipe import Recipe, StageSpec, Template
+from headrace.stage import Stage
+from headrace.stages.check import build_check
+from headrace.stages.generate import build_generate
+from headrace.stages.render import build_render
+from headrace.stages.resize import build_resize
+from headrace.stages.settings import Providers
+from headrace.stages.watermark import build_watermark
+from headrace.stages.write import build_write
+
+STAGE_KINDS: dict[str, Callable[[StageSpec, Providers], Stage]] = {
+    "generate": build_generate,
+    "render": build_render,
+    "resize": build_resize,
+    "watermark": build_watermark,
+    "check": build_check,
+    "write": build_write,
+}
+
+NEEDS_PREVIOUS = frozenset({"resize", "watermark", "check"})
+"""Kinds that work on the artifact of the stage before, so they cannot come first."""
+
+
+def build_stages(recipe: Recipe, providers: Mapping[str, Provider]) -> list[Stage]:
+    """Return the stages of ``recipe``, bound to ``providers``; raises ``RecipeError``."""
+    built: list[Stage] = []
+    names = [spec.name for spec in recipe.stages]
+    for index, spec in enumerate(recipe.stages):
+        build = STAGE_KINDS.get(spec.kind)
+        if build is None:
+            raise RecipeError(
+                f"there is no stage kind {spec.kind!r}",
+                place=spec.place,
+                remedy=did_you_mean(spec.kind, STAGE_KINDS),
+            )
+        _check_order(spec, names[:index], names)
+        if spec.kind in NEEDS_PREVIOUS and all(stage.kind == "write" for stage in built):
+            raise RecipeError(
+                f"a {spec.kind!r} stage needs an earlier stage that makes something",
+                place=spec.place,
+                remedy="Put it after a generate or render stage.",
+            )
+        built.append(build(spec, providers))
+    return built
+
+
+def stages_read(spec: StageSpec) -> set[str]:
+    """Return the names of the stages whose text the templates of ``spec`` read."""
+    found: set[str] = set()
+    for text in _texts(spec.settings):
+        found |= Template(text, spec.place).stages
+    return found
+
+
+def _check_order(spec: StageSpec, earlier: list[str], names: list[str]) -> None:
+    for name in sorted(stages_read(spec) - set(earlier)):
+        if name == spec.name:
+            why, remedy = "is this stage itself", "Name an earlier stage."
+        elif name in names:
+            why, remedy = "comes later", f"Move the stage {name!r} before {spec.name!r}."
+        else:
+            why, remedy = "does not exist", did_you_mean(name, earlier)
+        raise RecipeError(
+            f"stage {spec.name!r} reads {{{{ stages.{name} }}}}, which {why}",
+            place=spec.place,
+            remedy=remedy,
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text with a hole in a settings tree."""
+    if isinstance(value, str) and "{{" in value:
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+__all__ = ["NEEDS_PREVIOUS", "STAGE_KINDS", "build_stages", "stages_read"]

@@ -1,0 +1,111 @@
+"""The ``generate`` stage: asks a model of a provider for a result, from a prompt template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headrace.outcome import OutcomeKind, failed
+from headrace.provider import Provider
+from headrace.recipe import StageSpec, Template
+from headrace.request import Request
+from headrace.stage import StageInput
+from headrace.stages.filling import Tree, need_texts, values_of
+from headrace.stages.settings import Providers, Settings
+
+KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed")
+
+
+class Generate:
+    """Asks a provider's model; ``Request.params`` is the prompt with the params beside it."""
+
+    kind = "generate"
+    cacheable = True
+
+    def __init__(
+        self, name: str, provider: Provider, model: str, version: str, prompt: Template, tree: Tree
+    ) -> None:
+        self.name = name
+        self.provider: Provider | None = provider
+        self._provider_name = provider.name
+        self._model = model
+        self._version = version
+        self._prompt = prompt
+        self._tree = tree
+        self._stages = frozenset(prompt.stages | tree.stages)
+
+    def columns(self) -> set[str]:
+        """Return the columns that the prompt and the params read."""
+        return self._prompt.columns | self._tree.columns
+
+    def request(self, given: StageInput) -> Request:
+        """Return the request for one row; an empty prompt or a bad seed is invalid."""
+        if self._stages:
+            need_texts(self._stages, given)
+        values = values_of(given)
+        prompt = self._prompt.fill(values)
+        if not prompt or prompt.isspace():
+            raise failed(
+                OutcomeKind.INVALID,
+                f"the prompt of stage {self.name!r} is empty for row {given.row_number}",
+                remedy=f"Fill {', '.join(sorted(self._prompt.columns)) or 'the prompt'}.",
+            )
+        params: dict[str, Any] = {"prompt": prompt, **self._tree.fill(values)}
+        if "seed" in params and type(params["seed"]) is not int:
+            params["seed"] = _seed(params["seed"], given.row_number)
+        return Request(self._provider_name, self._model, self._version, params)
+
+    def apply(self, given: StageInput) -> None:
+        """Pass the previous artifact on: this stage calls a provider instead."""
+
+
+def _seed(value: Any, row_number: int) -> int:
+    try:
+        return int(str(value).strip())
+    except ValueError:
+        raise failed(
+            OutcomeKind.INVALID,
+            f"the seed {value!r} of row {row_number} is not a whole number",
+            remedy="Write digits only, or leave it empty.",
+        ) from None
+
+
+def build_generate(spec: StageSpec, providers: Providers) -> Generate:
+    """Return the stage that ``spec`` describes; raises ``RecipeError``."""
+    settings = Settings(spec, KNOWN)
+    provider_name, model = _whom(settings)
+    provider = settings.provider(provider_name, providers)
+    prompt = settings.template("prompt", example="A photo of {{ title }}")
+    params = _params(settings)
+    version = settings.version(provider, model)
+    settings.check(provider, model, {"prompt": prompt.text, **params})
+    tree = Tree(params, f"{settings.place} params")
+    return Generate(spec.name, provider, model, version, prompt, tree)
+
+
+def _whom(settings: Settings) -> tuple[str, str]:
+    model = settings.text("model", example="replicate:black-forest-labs/flux-schnell")
+    if "provider" in settings:
+        return settings.text("provider"), model
+    provider, colon, rest = model.partition(":")
+    if not colon or not provider or not rest:
+        raise settings.wrong(
+            f"model = {model!r} does not say whose it is",
+            f'Write model = "provider:{model}", or add provider = "…".',
+        )
+    return provider, rest
+
+
+def _params(settings: Settings) -> dict[str, Any]:
+    if "params" in settings and "inputs" in settings:
+        raise settings.wrong("params and inputs are two names of one table", "Keep params.")
+    params = dict(settings.table("params") or settings.table("inputs"))
+    if "prompt" in params:
+        raise settings.wrong("the prompt stands twice", "Keep prompt = … of the stage itself.")
+    if "seed" not in settings:
+        return params
+    seed = settings.get("seed")
+    if isinstance(seed, bool) or not isinstance(seed, int | str):
+        raise settings.wrong(f"seed must be a whole number or a template, not {seed!r}")
+    if "seed" in params:
+        raise settings.wrong("the seed stands twice", "Keep seed = … of the stage itself.")
+    return {**params, "seed": seed}

@@ -1,0 +1,61 @@
+"""The ``resize`` stage: gives the picture of the stage before another size or format."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from headrace.artifact import Artifact
+from headrace.provider import Provider
+from headrace.recipe import StageSpec
+from headrace.stage import StageInput
+from headrace.stages.previous import PROVIDER, PreviousStage
+from headrace.stages.settings import Providers, Settings
+
+KNOWN = ("width", "height", "fit", "format", "quality", "background")
+FITS = ("inside", "cover", "contain")
+FORMATS = ("png", "jpeg", "webp")
+SIDE_PX_MAX = 16_384
+_COLOR = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
+
+
+class Resize(PreviousStage):
+    """``inside`` never enlarges, ``cover`` fills and crops, ``contain`` fits and pads."""
+
+    kind = "resize"
+
+    def __init__(
+        self, name: str, provider: Provider, version: str, settings: dict[str, Any]
+    ) -> None:
+        super().__init__(name, provider, version)
+        self._settings = settings
+
+    def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
+        """Return the wanted size and format."""
+        return self._settings
+
+
+def build_resize(spec: StageSpec, providers: Providers) -> Resize:
+    """Return the stage that ``spec`` describes; raises ``RecipeError``."""
+    settings = Settings(spec, KNOWN)
+    provider = settings.provider(PROVIDER, providers)
+    width = settings.whole("width", 1, SIDE_PX_MAX)
+    height = settings.whole("height", 1, SIDE_PX_MAX)
+    fit = settings.choice("fit", FITS, "inside")
+    if width is None and height is None and "format" not in settings:
+        raise settings.wrong("nothing to do", "Add width = …, height = … or format = ….")
+    if fit != "inside" and (width is None or height is None):
+        raise settings.wrong(f"fit = {fit!r} needs width and height", "Add both.")
+    background = settings.text("background", "#ffffff")
+    if not _COLOR.fullmatch(background):
+        raise settings.wrong(f"background = {background!r} is not a color", "Write #rrggbb.")
+    wanted = {
+        "width": width,
+        "height": height,
+        "fit": fit,
+        "format": settings.choice("format", FORMATS) if "format" in settings else None,
+        "quality": settings.whole("quality", 1, 100),
+        "background": background if fit == "contain" else None,
+    }
+    kept = {key: value for key, value in wanted.items() if value is not None}
+    return Resize(spec.name, provider, settings.version(provider, Resize.kind), kept)
