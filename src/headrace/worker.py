@@ -57,6 +57,8 @@ class Worker:
         self._shard_done = shard_done
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: QueueWorker | None = None
+        self._working: dict[int, asyncio.Task[float | None]] = {}
+        self._supervisor: asyncio.Task[None] | None = None
         self.id = 0
 
     async def join(self) -> None:
@@ -76,16 +78,52 @@ class Worker:
         """Start taking shards; ``join`` comes first."""
         if self._connection is None:
             raise RuntimeError("a worker joins before it starts")
-        self._queue = QueueWorker(
-            self._connection, self.handle, self._shards_held, self._heartbeat_s
-        )
+        self._listen(self._connection)
+        self._supervisor = asyncio.create_task(self._supervise(), name="worker")
+
+    def _listen(self, connection: asyncpg.Connection[Any]) -> None:
+        self._queue = QueueWorker(connection, self.handle, self._shards_held, self._heartbeat_s)
         self._queue.start()
+
+    async def _supervise(self) -> None:
+        """Come back whenever the session is lost; shards in hand go on meanwhile.
+
+        Should others have taken them over by then, the fence refuses what is written.
+        """
+        while not self._stopping.is_set():
+            assert self._queue is not None  # noqa: S101 - set by _listen
+            await self._queue.ended()
+            if self._stopping.is_set():
+                return
+            log(worker=self.id).warning("session_lost", shards=len(self._working))
+            await self._queue.abandon()
+            await self._rejoin()
+
+    async def _rejoin(self) -> None:
+        wait_s = 0.1
+        while not self._stopping.is_set():
+            try:
+                connection = await self._database.session()
+                await connection.execute(statements.load("workers/rejoin.sql"), self.id)
+                await connection.execute(statements.load("workers/lock.sql"), self.id)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+                log(worker=self.id).warning("rejoin_failed", why=str(error), again_s=wait_s)
+                await self._clock.sleep(wait_s)
+                wait_s = min(5.0, wait_s * 2)
+                continue
+            self._connection = connection
+            self._listen(connection)
+            return
 
     async def stop(self) -> None:
         """Take no more, let what is in flight finish, sign out."""
         self._stopping.set()
         if self._queue is not None:
             await self._queue.stop()
+        if self._working:
+            await asyncio.wait(set(self._working.values()))
+        if self._supervisor is not None:
+            await self._supervisor
         if self._connection is None:
             return
         try:
@@ -97,11 +135,26 @@ class Worker:
             log().warning("worker_sign_out_failed", why=str(error))
 
     async def handle(self, shard_id: int) -> float | None:
-        """Work on one shard; see ``queue.Handler`` for what is returned."""
+        """Work on one shard; see ``queue.Handler`` for what is returned.
+
+        The work is a task of its own: it outlives the queue's session, and a shard that
+        the queue hands out to us again while we are at it is joined, not begun anew.
+        """
+        task = self._working.get(shard_id)
+        if task is None:
+            task = self._working[shard_id] = asyncio.create_task(self._handle(shard_id))
+            task.add_done_callback(lambda _: self._working.pop(shard_id, None))
+        return await asyncio.shield(task)
+
+    async def _handle(self, shard_id: int) -> float | None:
         if self._stopping.is_set():
             return 0.0
-        async with self._database.transaction() as connection:
-            claim = await shards.claim(connection, shard_id, self.id)
+        try:
+            async with self._database.transaction() as connection:
+                claim = await shards.claim(connection, shard_id, self.id)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            log(shard=shard_id).warning("claim_failed", why=str(error))
+            return FAULT_WAIT_S
         if claim is None:
             return None
         crash_point("claim-after-commit")

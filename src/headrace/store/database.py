@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -103,6 +104,11 @@ async def open_database(
     """
     server: EmbeddedServer | None = None
     if url is None:
+        if sys.platform == "win32":
+            raise DatabaseError(
+                "headrace brings its own database on Linux and macOS only",
+                remedy="run headrace in WSL, or set HEADRACE_DATABASE_URL to a PostgreSQL server",
+            )
         # The embedded server is not even imported where another one is used.
         from headrace.store.embedded import open_embedded
 

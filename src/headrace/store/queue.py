@@ -15,8 +15,10 @@ from pgqueuer.domain.models import Job
 from pgqueuer.errors import RetryRequested
 
 from headrace.store import statements
+from headrace.telemetry import log
 
 ENTRYPOINT = "shard"
+ABANDON_S_MAX = 5.0
 
 Handler = Callable[[int], Awaitable[float | None]]
 """Works on the shard with that id; returns ``None`` when done with it, or after how many
@@ -64,6 +66,8 @@ class QueueWorker:
         self._shards_held = max(2, shards_held)
         self._heartbeat_s = heartbeat_s
         self._task: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        connection.add_termination_listener(lambda _: self._lost.set())
 
         @self._manager.entrypoint(ENTRYPOINT, accepts_context=False)
         async def work(job: Job) -> None:
@@ -84,13 +88,26 @@ class QueueWorker:
             name="queue",
         )
 
-    @property
-    def task(self) -> asyncio.Task[None] | None:
-        """Return the running task, whose failure is the worker's failure."""
-        return self._task
+    async def ended(self) -> None:
+        """Return when no more jobs are being taken: stopped, or the session was lost."""
+        if self._task is None:
+            return
+        lost = asyncio.create_task(self._lost.wait())
+        try:
+            await asyncio.wait({self._task, lost}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            lost.cancel()
+
+    async def abandon(self) -> None:
+        """Give the session up; handlers in progress are not ours to end."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=ABANDON_S_MAX)
 
     async def stop(self) -> None:
         """Take no more jobs and wait until the handlers in progress have returned."""
         self._manager.shutdown.set()
         if self._task is not None:
             await asyncio.wait({self._task})
+            if not self._task.cancelled() and self._task.exception() is not None:
+                log().warning("queue_ended", why=str(self._task.exception()))

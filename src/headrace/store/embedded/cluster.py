@@ -18,6 +18,14 @@ from headrace.store.embedded.place import Place, give, init_identity
 ROLE = "headrace"
 LOG_BYTES_MAX = 8 * 1024 * 1024
 TAIL_LINES = 12
+# Where libraries are, and how containers give a name to a uid that has none.
+KEPT_VARIABLES = (
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "LD_PRELOAD",
+    "NSS_WRAPPER_PASSWD",
+    "NSS_WRAPPER_GROUP",
+)
 
 # Written once into postgresql.conf, where an operator may change them.
 TUNABLE = """
@@ -116,10 +124,9 @@ def initialise(place: Place, binaries: Binaries) -> None:
         )
         if done.returncode != 0:
             raise _failed("the database could not be made", place, done.stdout + done.stderr)
-        with (staging / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(TUNABLE)
         if place.run_as is not None:
             give(staging, place.run_as)
+        _write(staging / "postgresql.conf", TUNABLE, os.O_APPEND)
         _replace(place.file("password"), password)
         staging.rename(place.data)
         _sync(place.root)
@@ -174,7 +181,7 @@ def launch(
         )
     finally:
         os.close(log)
-    _replace(place.file("server"), f"{child.pid}\n")
+    remember(place, child.pid)
     return child
 
 
@@ -188,6 +195,12 @@ def stop(place: Place) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def remember(place: Place, pid: int) -> None:
+    """Write down which process our server is, unless it is known."""
+    if launched_pid(place) != pid:
+        _replace(place.file("server"), f"{pid}\n")
 
 
 def launched_pid(place: Place) -> int | None:
@@ -247,24 +260,31 @@ def start_failed(place: Place, log: str) -> DatabaseError:
 
 def _failed(what: str, place: Place, words: str) -> DatabaseError:
     tail = "\n  ".join(words.strip().splitlines()[-TAIL_LINES:]) or "(it said nothing)"
+    remedy = "or set HEADRACE_DATABASE_URL to a PostgreSQL server of your own"
     if "No space left on device" in words:
         remedy = "the disk is full: make room and start again; nothing is lost"
     elif "lock file" in words and "already exists" in words:
-        remedy = "another PostgreSQL uses this data: stop it, or set HEADRACE_DATABASE_URL to it"
+        remedy = "another PostgreSQL uses this data: stop it, " + remedy
+    elif "could not look up effective user" in words:
+        remedy = (
+            f"PostgreSQL needs a name for uid {os.geteuid()}: run as a user of /etc/passwd, "
+            "or add this one (in a container, in its image), " + remedy
+        )
     else:
-        remedy = f"the whole log is in {place.file('server.log')}; or set HEADRACE_DATABASE_URL"
+        remedy = f"its log is {place.file('server.log')}; mend what it names, " + remedy
     return DatabaseError(
         f"{what}. PostgreSQL said:\n  {tail}", place=str(place.root), remedy=remedy
     )
 
 
 def _environment() -> dict[str, str]:
-    # PG* variables of the caller's shell must not steer our server.
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+    # PG* variables of the caller's shell must not steer our server, nor is it told our secrets.
+    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
+    return {"PATH": os.defpath, **kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _write(path: Path, text: str) -> None:
-    with os.fdopen(open_private(path, os.O_WRONLY | os.O_TRUNC), "w", encoding="utf-8") as file:
+def _write(path: Path, text: str, how: int = os.O_TRUNC) -> None:
+    with os.fdopen(open_private(path, os.O_WRONLY | how), "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -222,12 +222,10 @@ def socket_folder(place: Place) -> Path:
     beside = place.root / "run"
     if _fits(beside):
         return _private(beside, owner)
+    # Not the user's runtime folder: it vanishes when the user logs out, and work goes on.
+    # /tmp first, because every process of the home must find the same one.
     name = f"headrace-{owner.uid}-{_digest(place.root)}"
-    bases = [Path(tempfile.gettempdir()), Path("/tmp")]
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    if place.run_as is None and runtime and Path(runtime).is_dir():
-        bases.insert(0, Path(runtime))
-    for base in bases:
+    for base in (Path("/tmp"), Path(tempfile.gettempdir())):
         if base.is_dir() and reachable(base, owner) and _fits(base / name):
             return _private(base / name, owner)
     raise DatabaseError(

@@ -38,7 +38,7 @@ WATCH_EVERY_S = 1.0
 POLL_S_MIN = 0.01
 POLL_S_MAX = 0.25
 # PostgreSQL's words for "the one before me is not quite gone".
-NOT_YET = ("pre-existing shared memory block", "lock file")
+NOT_YET = "pre-existing shared memory block"
 
 # A server outlives the owner that launched it, while others use it. Its handle is kept
 # here, so that Python can reap it and does not warn of an unfinished child.
@@ -86,8 +86,13 @@ class EmbeddedServer:
         try:
             async with self._starting():
                 await self._until(share.try_shared, REFUSED_S_MAX, "the list of its owners")
-                await self._ensure_running()
-                self._url = self._make_url()
+                try:
+                    await self._ensure_running()
+                    self._url = self._make_url()
+                except BaseException:  # broad: nor may a server without owners
+                    if share.try_exclusive():
+                        cluster.stop(self._place)
+                    raise
         except BaseException:  # broad: a share must not outlive a failed or cancelled open
             share.release()
             raise
@@ -140,7 +145,13 @@ class EmbeddedServer:
     def _make_url(self) -> str:
         postmaster = cluster.read_postmaster(self._place.data)
         if postmaster is None:
-            raise DatabaseError("the database died at once", place=str(self._place.root))
+            raise DatabaseError(
+                "the database died as soon as it had started",
+                place=str(self._place.root),
+                remedy=f"look into {self._place.file('server.log')}",
+            )
+        # Its launcher may have been killed before it could write this down.
+        cluster.remember(self._place, postmaster.pid)
         password = self._place.file("password").read_text(encoding="utf-8")
         folder = quote(str(postmaster.socket_folder), safe="")
         return f"postgresql://{cluster.ROLE}:{quote(password)}@/postgres?host={folder}&port=5432"
@@ -193,7 +204,7 @@ class EmbeddedServer:
 
     def _judge(self, log: str, waited_s: float) -> None:
         """Let a failed start be tried again while its predecessor may still be leaving."""
-        if waited_s > REFUSED_S_MAX or not any(words in log for words in NOT_YET):
+        if waited_s > REFUSED_S_MAX or NOT_YET not in log:
             raise cluster.start_failed(self._place, log)
 
     def _launch(self) -> None:
@@ -233,7 +244,8 @@ class EmbeddedServer:
 
     async def _stop(self) -> None:
         """Stop the server fast. It finishes by itself if that takes longer than we wait."""
-        cluster.stop(self._place)
+        if not cluster.stop(self._place):
+            return  # only its last sessions are left, and they are leaving
         deadline_s = self._clock.monotonic_s() + STOP_S_MAX
         while not self._is_gone() and self._clock.monotonic_s() < deadline_s:
             await self._clock.sleep(POLL_S_MIN)

@@ -1,0 +1,468 @@
+"""The engine end to end on a real PostgreSQL: exact items, exact money, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from headrace.config import Config, Retry
+from headrace.engine import Engine, open_engine
+from headrace.errors import (
+    ConflictError,
+    FenceLostError,
+    InputError,
+    InsufficientCreditsError,
+    RecipeError,
+)
+from headrace.generation import GenerationError
+from headrace.lifecycle import ItemState
+from headrace.outcome import OutcomeKind
+from headrace.provider import CrashClass
+from headrace.recipe import Recipe, parse_recipe
+from headrace.store import shards
+from headrace.submission import Terms
+from headrace.watching import Batch, ItemResult
+from tests.integration.scripted import Scripted
+
+CREDIT = 1_000_000
+
+
+def recipe(*stages: dict[str, Any], required: tuple[str, ...] = ("t",)) -> Recipe:
+    made = list(stages) or [
+        {"name": "make", "kind": "generate", "model": "scripted:m", "prompt": "{{ t }}"}
+    ]
+    body = {"name": "test", "columns": {"required": list(required)}, "stages": made}
+    return parse_recipe(body, "test")
+
+
+def rows(count: int, word: str = "row") -> list[dict[str, str]]:
+    return [{"t": f"{word} {number}"} for number in range(count)]
+
+
+@asynccontextmanager
+async def engine_on(
+    url: str, home: Path, provider: Scripted, **more: Any
+) -> AsyncIterator[Engine]:
+    config = Config(
+        home=str(home), database_url=url, retry=Retry(attempts=3, base_s=0.0, cap_s=0.0)
+    )
+    async with open_engine(config, providers={provider.name: provider}, **more) as engine:
+        yield engine
+
+
+@pytest.fixture
+def provider() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+async def engine(
+    database_url: str, tmp_path: Path, provider: Scripted
+) -> AsyncIterator[Engine]:
+    async with engine_on(database_url, tmp_path, provider) as opened:
+        yield opened
+
+
+async def submit(engine: Engine, given: Any, **terms: Any) -> Batch:
+    return await engine.submit(given, recipe(), columns=["t"], terms=Terms(**terms))
+
+
+async def results(batch: Batch) -> list[ItemResult]:
+    return [item async for item in batch.items()]
+
+
+async def balance(engine: Engine, kind: str) -> int:
+    async with engine.database.acquire() as connection:
+        value: int = await connection.fetchval(
+            "SELECT sum(balance_microcredits) FROM account WHERE kind = $1", kind
+        )
+    return value
+
+
+async def one(engine: Engine, sql: str) -> Any:
+    async with engine.database.acquire() as connection:
+        return await connection.fetchval(sql)
+
+
+async def limit(engine: Engine, credits: int) -> None:
+    """Make the default tenant a limited one with so many credits."""
+    async with engine.database.transaction() as connection:
+        await connection.execute("UPDATE tenant SET unlimited = false WHERE id = 'default'")
+        from headrace.store import ledger
+
+        await ledger.grant(
+            connection, engine.accounts, "default", credits * CREDIT, "test", engine.clock.now()
+        )
+
+
+async def test_every_row_is_delivered_once_and_charged_once(
+    engine: Engine, provider: Scripted
+) -> None:
+    """Each row becomes one delivered item, called once, charged once, and nothing stays held."""
+    batch = await submit(engine, rows(40))
+    summary = await batch.done()
+    assert (summary.state, summary.succeeded, summary.open) == ("completed", 40, 0)
+    assert sorted(provider.prompts) == sorted(row["t"] for row in rows(40))
+    assert summary.spent_microcredits == 40 * CREDIT
+    assert summary.cost_microusd == 40 * 40_000
+    assert await balance(engine, "held") == 0
+    assert await balance(engine, "revenue") == 40 * CREDIT
+    made = await results(batch)
+    assert [item.row_number for item in made] == list(range(1, 41))
+    assert await engine.reading.text(made[3].artifact) == "made of row 3"  # type: ignore[arg-type]
+
+
+async def test_results_come_as_they_complete_and_events_are_gapless(engine: Engine) -> None:
+    """Results stream until the batch has ended, and its events are numbered without a gap."""
+    batch = await submit(engine, rows(12))
+    seen = [item.row_number async for item in batch.results()]
+    assert sorted(seen) == list(range(1, 13))
+    seqs = [event.cursor[0] async for event in batch.events()]
+    assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def test_a_second_run_is_served_from_the_cache(engine: Engine, provider: Scripted) -> None:
+    """The same rows again buy nothing and cost no credits."""
+    await (await submit(engine, rows(20))).done()
+    summary = await (await submit(engine, rows(20))).done()
+    assert (summary.succeeded, summary.cached, summary.attempts) == (20, 20, 0)
+    assert len(provider.prompts) == 20
+    assert summary.spent_microcredits == 0
+    assert await balance(engine, "held") == 0
+
+
+async def test_refresh_buys_again_and_off_leaves_the_cache_alone(
+    engine: Engine, provider: Scripted
+) -> None:
+    """Refresh replaces what is cached; off neither reads nor writes it."""
+    await (await submit(engine, rows(3), cache="off")).done()
+    assert await one(engine, "SELECT count(*) FROM cache_entry") == 0
+    await (await submit(engine, rows(3))).done()
+    first = await one(engine, "SELECT min(created_at) FROM cache_entry")
+    await (await submit(engine, rows(3), cache="refresh")).done()
+    assert len(provider.prompts) == 9
+    assert await one(engine, "SELECT min(created_at) FROM cache_entry") > first
+
+
+async def test_identical_rows_in_a_batch_are_bought_once(
+    engine: Engine, provider: Scripted
+) -> None:
+    """A hundred identical rows are one paid call and a hundred deliveries."""
+    summary = await (await submit(engine, [{"t": "same"}] * 100)).done()
+    assert (summary.succeeded, len(provider.prompts)) == (100, 1)
+    assert summary.spent_microcredits == CREDIT
+
+
+async def test_a_hundred_requests_on_demand_are_one_call(
+    engine: Engine, provider: Scripted
+) -> None:
+    """Identical requests in flight at once are bought once, and all get the result."""
+    made = await asyncio.gather(*(engine.generate("scripted:m", "cat") for _ in range(100)))
+    assert {item.body for item in made} == {b"made of cat"}
+    assert len(provider.prompts) == 1
+
+
+async def test_a_failed_generation_on_demand_says_why(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A generation that ends without a result raises the reason, and is not cached."""
+    provider = Scripted(lambda prompt, nth: OutcomeKind.REFUSED if nth == 1 else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        with pytest.raises(GenerationError, match="scripted refused"):
+            await engine.generate("scripted:m", "cat")
+        assert (await engine.generate("scripted:m", "cat")).body == b"made of cat"
+
+
+async def test_failures_are_refunded_and_the_others_go_on(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A refused, an invalid and a hopeless row fail alone, cost nothing, and can be retried."""
+    bad = {"row 1": OutcomeKind.REFUSED, "row 2": OutcomeKind.INVALID, "row 3": OutcomeKind.TRANSIENT}
+    healed = False
+    provider = Scripted(lambda prompt, nth: None if healed else bad.get(prompt))
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        batch = await submit(engine, rows(10))
+        summary = await batch.done()
+        assert (summary.succeeded, summary.refused, summary.failed) == (7, 1, 2)
+        assert provider.prompts.count("row 3") == 3
+        assert summary.spent_microcredits == 7 * CREDIT
+        assert await balance(engine, "held") == 0
+        assert await one(engine, "SELECT count(*) FROM cache_entry") == 7
+        healed = True
+        opened = await batch.retry({ItemState.FAILED, ItemState.REFUSED})
+        summary = await batch.done()
+        assert (opened, summary.succeeded, summary.ended_badly) == (3, 10, 0)
+        assert summary.spent_microcredits == 10 * CREDIT
+        assert await balance(engine, "held") == 0
+
+
+async def test_a_retry_succeeds_within_its_attempts(database_url: str, tmp_path: Path) -> None:
+    """Rate limits, overload and faults are tried again, each attempt a row of its own."""
+    kinds = [OutcomeKind.RATE_LIMITED, OutcomeKind.OVERLOADED]
+    provider = Scripted(lambda prompt, nth: kinds[nth - 1] if nth <= 2 else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        summary = await (await submit(engine, rows(5))).done()
+        assert (summary.succeeded, summary.attempts) == (5, 15)
+        outcomes = await one(
+            engine, "SELECT array_agg(outcome ORDER BY number) FROM attempt WHERE idx = 0"
+        )
+        assert outcomes == ["rate_limited", "overloaded", "success"]
+
+
+async def test_bad_rows_fail_alone_or_stop_everything_when_strict(engine: Engine) -> None:
+    """An empty required cell fails its row at once; with strict nothing is submitted."""
+    given = [{"t": "good"}, {"t": ""}, {"t": "fine"}]
+    summary = await (await submit(engine, given)).done()
+    assert (summary.succeeded, summary.failed) == (2, 1)
+    before = await one(engine, "SELECT count(*) FROM batch")
+    with pytest.raises(InputError, match="row 2"):
+        await submit(engine, given, strict=True)
+    assert await one(engine, "SELECT count(*) FROM batch") == before
+
+
+async def test_a_missing_column_is_one_clear_error_before_anything_starts(
+    engine: Engine, provider: Scripted
+) -> None:
+    """A recipe's column that the input lacks is named, with the nearest one."""
+    with pytest.raises(RecipeError, match="needs the column 't'"):
+        await engine.submit([{"tt": "x"}], recipe(), columns=["tt"])
+    assert provider.prompts == []
+
+
+async def test_cancel_starts_nothing_more_and_refunds_the_rest(
+    engine: Engine, provider: Scripted
+) -> None:
+    """After cancel is acknowledged no item starts; what is in flight is delivered and billed."""
+    provider.gate.clear()
+    batch = await submit(engine, rows(200))
+    await provider.entered.wait()
+    cancelled = await batch.cancel()
+    started = len(provider.prompts)
+    provider.gate.set()
+    summary = await batch.done()
+    assert summary.state == "cancelled"
+    assert len(provider.prompts) == started
+    assert summary.succeeded + summary.cancelled == 200
+    assert cancelled is not None and summary.spent_microcredits == summary.succeeded * CREDIT
+    assert await balance(engine, "held") == 0
+
+
+async def test_pause_and_resume(engine: Engine, provider: Scripted) -> None:
+    """A paused batch starts nothing; resumed it finishes with nothing lost or twice."""
+    provider.gate.clear()
+    batch = await submit(engine, rows(100))
+    await provider.entered.wait()
+    assert await batch.pause()
+    started = len(provider.prompts)
+    provider.gate.set()
+    while (await batch.summary()).running:
+        await asyncio.sleep(0)
+    assert len(provider.prompts) == started
+    assert await batch.resume()
+    summary = await batch.done()
+    assert summary.succeeded == 100
+    assert sorted(provider.prompts) == sorted(row["t"] for row in rows(100))
+
+
+async def test_a_late_worker_changes_nothing(
+    engine: Engine, provider: Scripted
+) -> None:
+    """Once a shard is claimed again, nothing that its earlier holder writes is kept."""
+    provider.gate.clear()
+    batch = await submit(engine, rows(1))
+    await provider.entered.wait()
+    async with engine.database.transaction() as connection:
+        shard_id = await connection.fetchval("SELECT id FROM shard")
+        claim = await shards.claim(connection, shard_id, engine.worker.id)
+    assert claim is not None and claim.fence == 2
+    provider.gate.set()
+    while engine.writer.settles.written == 0:
+        await asyncio.sleep(0)
+    assert (await batch.summary()).succeeded == 0
+    assert await balance(engine, "revenue") == 0
+    held = await engine._open_batch(batch.uuid)
+    async with engine.database.acquire() as connection:
+        items = await shards.load(connection, claim, held)
+    assert [item.crashes for item in items] == [1]
+    with pytest.raises(FenceLostError):
+        await engine._dispatcher.work(held, [_stale(items[0])])
+    await engine._dispatcher.work(held, items)
+    summary = await batch.done()
+    # The blind provider was asked twice: the customer pays once, the operator the other.
+    assert (summary.succeeded, summary.spent_microcredits, summary.repeats) == (1, CREDIT, 1)
+    assert await balance(engine, "overrun") == -CREDIT
+
+
+def _stale(item: Any) -> Any:
+    from copy import copy
+
+    late = copy(item)
+    late.fence, late.crashes = 1, 0
+    return late
+
+
+async def test_the_same_idempotency_key_is_one_batch(engine: Engine) -> None:
+    """Twenty submits at once with one key make one batch; another request with it is refused."""
+
+    async def go(digest: bytes) -> Batch:
+        terms = Terms(idempotency_key="k")
+        return await engine.submit(
+            rows(5), recipe(), columns=["t"], terms=terms, digest=digest
+        )
+
+    made = await asyncio.gather(*(go(b"a") for _ in range(20)))
+    assert len({batch.id for batch in made}) == 1
+    assert sum(batch.is_new for batch in made) == 1
+    assert await one(engine, "SELECT count(*) FROM item") == 5
+    with pytest.raises(ConflictError, match="another request"):
+        await go(b"b")
+
+
+async def test_too_few_credits_create_nothing(engine: Engine) -> None:
+    """A submit beyond the available credits leaves no trace and says what is missing."""
+    await limit(engine, 3)
+    with pytest.raises(InsufficientCreditsError, match="may cost 5 credits"):
+        await submit(engine, rows(5))
+    assert await one(engine, "SELECT count(*) FROM batch") == 0
+    assert await balance(engine, "available") == 3 * CREDIT
+    assert (await (await submit(engine, rows(3))).done()).succeeded == 3
+    assert await balance(engine, "available") == 0
+
+
+async def test_fifty_submits_never_overspend(engine: Engine) -> None:
+    """Fifty submits racing for ten credits: exactly ten get through, none goes below zero."""
+    await limit(engine, 10)
+    made = await asyncio.gather(
+        *(submit(engine, rows(1, f"race {n}")) for n in range(50)), return_exceptions=True
+    )
+    won = [batch for batch in made if isinstance(batch, Batch)]
+    assert len(won) == 10
+    assert all(isinstance(e, InsufficientCreditsError) for e in made if not isinstance(e, Batch))
+    for batch in won:
+        await batch.done()
+    assert await balance(engine, "available") == 0
+    assert await balance(engine, "held") == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "state", "calls"),
+    [("retry", "succeeded", 2), ("refund", "failed", 1), ("hold", "unknown", 1)],
+)
+async def test_an_unseen_answer_follows_the_policy(
+    database_url: str, tmp_path: Path, policy: str, state: str, calls: int
+) -> None:
+    """A blind provider's unseen answer is bought again once and counted, refunded, or held."""
+    provider = Scripted(lambda prompt, nth: OutcomeKind.UNKNOWN if nth == 1 else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        batch = await submit(engine, rows(1), unknown=policy)
+        while getattr(await batch.summary(), state) == 0:
+            await asyncio.sleep(0)
+        summary = await batch.summary()
+        assert len(provider.prompts) == calls
+        assert summary.repeats == (1 if policy == "retry" else 0)
+        if policy == "retry":
+            assert await balance(engine, "overrun") == -CREDIT
+            assert len(set(provider.keys)) == 2
+        if policy == "hold":
+            assert summary.open == 1
+            await batch.cancel()
+            assert (await batch.done()).cancelled == 1
+        assert await balance(engine, "held") == 0
+
+
+async def test_a_keyed_provider_is_asked_again_with_the_same_key(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Where the provider honours a client key, an unseen answer is asked for with the same one."""
+    provider = Scripted(
+        lambda prompt, nth: OutcomeKind.UNKNOWN if nth == 1 else None, CrashClass.KEYED
+    )
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        summary = await (await submit(engine, rows(1))).done()
+        assert (summary.succeeded, summary.repeats) == (1, 0)
+        assert len(provider.keys) == 2 and len(set(provider.keys)) == 1
+
+
+async def test_a_later_stage_fails_without_buying_the_earlier_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A recipe resumes at the stage that failed; earlier stages are neither called nor paid again."""
+    provider = Scripted(
+        lambda prompt, nth: OutcomeKind.REFUSED if prompt.startswith("draft") and nth == 1 else None
+    )
+    two = recipe(
+        {"name": "outline", "kind": "generate", "model": "scripted:m", "prompt": "outline {{ t }}"},
+        {
+            "name": "draft",
+            "kind": "generate",
+            "model": "scripted:m",
+            "prompt": "draft from {{ stages.outline }}",
+        },
+    )
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        batch = await engine.submit(rows(1), two, columns=["t"], terms=Terms(cache="off"))
+        assert (await batch.done()).refused == 1
+        await batch.retry({ItemState.REFUSED})
+        assert (await batch.done()).succeeded == 1
+        assert provider.prompts == [
+            "outline row 0",
+            "draft from made of outline row 0",
+            "draft from made of outline row 0",
+        ]
+        item = (await results(batch))[0]
+        assert list(item.outputs) == ["outline", "draft"]
+        assert item.spent_microcredits == 2 * CREDIT
+
+
+async def test_lost_connections_settle_nothing_twice(
+    engine: Engine, provider: Scripted, database_url: str
+) -> None:
+    """Sessions killed under load, again and again: every item ends once, the money is exact."""
+    batch = await submit(engine, rows(600))
+    admin = await asyncpg.connect(database_url)
+    try:
+        for _ in range(8):
+            await provider.entered.wait()
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND query NOT LIKE '%pg_advisory_lock%' AND state <> 'idle'"
+            )
+            provider.entered.clear()
+            if (await batch.summary()).open == 0:
+                break
+        summary = await asyncio.wait_for(batch.done(), 60)
+    finally:
+        await admin.close()
+    assert (summary.succeeded, summary.repeats) == (600, 0)
+    assert len(provider.prompts) == 600
+    assert await balance(engine, "revenue") == 600 * CREDIT
+    assert await balance(engine, "held") == 0
+
+
+async def test_the_ledger_is_append_only(engine: Engine) -> None:
+    """No transfer can be changed or removed, not even by hand."""
+    await (await submit(engine, rows(2))).done()
+    for sql in ("UPDATE transfer SET amount_microcredits = 1", "DELETE FROM transfer"):
+        with pytest.raises(asyncpg.RaiseError, match="append-only"):
+            await one(engine, sql)
+
+
+async def test_two_engines_share_one_batch(database_url: str, tmp_path: Path) -> None:
+    """Two workers on one database walk each item once, identical rows included."""
+    first, second = Scripted(), Scripted()
+    async with (
+        engine_on(database_url, tmp_path, first) as engine,
+        engine_on(database_url, tmp_path, second),
+    ):
+        given = rows(400) + rows(50)
+        summary = await (await submit(engine, given)).done()
+        assert summary.succeeded == 450
+        assert len(first.prompts) + len(second.prompts) == 400
+        assert await balance(engine, "revenue") == 400 * CREDIT
