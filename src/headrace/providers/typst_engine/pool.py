@@ -197,8 +197,12 @@ class WorkerPool:
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _KEPT_ENV if name in os.environ}
-    return kept | _NO_NETWORK | {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONUTF8": "1",
-        "RAYON_NUM_THREADS": "1",
-    }
+    return (
+        kept
+        | _NO_NETWORK
+        | {
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONUTF8": "1",
+            "RAYON_NUM_THREADS": "1",
+        }
+    )
