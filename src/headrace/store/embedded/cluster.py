@@ -160,7 +160,8 @@ def launch(
     Raises OSError when the program cannot be started.
     """
     _forget_stale(place)
-    settings = SETTINGS | {"unix_socket_directories": f'"{sockets}"'}
+    quoted = str(sockets).replace('"', '""')
+    settings = SETTINGS | {"unix_socket_directories": f'"{quoted}"'}
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     identity = place.run_as
     log = open_log(place)
