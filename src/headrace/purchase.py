@@ -50,13 +50,11 @@ class Purchaser:
         clock: Clock,
         source: Callable[[str], Awaitable[bytes]],
         timeout_s: float,
-        budget: Any = None,
     ) -> None:
         self._blobs = blobs
         self._clock = clock
         self._source = source
         self._timeout_s = timeout_s
-        self._budget = budget
 
     def call(
         self,
