@@ -148,3 +148,12 @@ def picture() -> str:
             lines += [f"    {old.value} --> {new.value}" for new in sorted(news)]
         parts.append("\n".join([*lines, "```"]))
     return "\n\n".join(parts) + "\n"
+
+
+def page() -> str:
+    """Return ``docs/lifecycle.md``: the picture with its heading."""
+    head = (
+        "# States and their legal moves\n\nGenerated from `src/headrace/lifecycle.py` by "
+        "`headrace.lifecycle.page()`; a test keeps it so.\n\n"
+    )
+    return head + picture()
