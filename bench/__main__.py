@@ -1,8 +1,8 @@
 """All benchmarks, one after the other; the figures go to docs/benchmarks.md.
 
-    python -m bench                 the usual sizes, some minutes
-    python -m bench --million       with a million rows, and its memory
-    python -m bench --only render   one part
+python -m bench                 the usual sizes, some minutes
+python -m bench --million       with a million rows, and its memory
+python -m bench --only render   one part
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-
 from bench.setting import fresh_database, simulated_log
 from headrace.store.audit import verify
 from headrace.store.database import connect
@@ -190,7 +189,9 @@ async def sweep(options: argparse.Namespace) -> Totals:
                     await run_once(
                         server.url, options, crash_class, f"{point}:{passage}", None, totals
                     )
-                    print(f"point {point}:{passage} class {crash_class}: {_line(totals)}", flush=True)
+                    print(
+                        f"point {point}:{passage} class {crash_class}: {_line(totals)}", flush=True
+                    )
             whole_s = await run_once(server.url, options, "D", "", None, totals)
             for number in range(options.random):
                 crash_class = classes[number % len(classes)]

@@ -68,9 +68,8 @@ def _server_pid(home: Path) -> int | None:
 async def rows(home: Path, items: int) -> tuple[Peak, dict[str, float]]:
     """Submit and run a batch of ``items`` rows; return the peak and the rates."""
     peak = Peak()
-    async with open_engine(bench_config(home)) as engine:
-        async with watched(peak, _server_pid(home)):
-            rates = await run_batch(engine, items, "memory", "reuse")
+    async with open_engine(bench_config(home)) as engine, watched(peak, _server_pid(home)):
+        rates = await run_batch(engine, items, "memory", "reuse")
     return peak, rates
 
 
@@ -79,7 +78,6 @@ async def images(home: Path, items: int, body_bytes: int) -> tuple[Peak, dict[st
     table = {"body": "image", "body_bytes": body_bytes, "concurrency": 12, "price_microcredits": 1}
     config = Config(home=str(home), providers={"simulated": table})
     peak = Peak()
-    async with open_engine(config) as engine:
-        async with watched(peak, _server_pid(home)):
-            rates = await run_batch(engine, items, "image", "off")
+    async with open_engine(config) as engine, watched(peak, _server_pid(home)):
+        rates = await run_batch(engine, items, "image", "off")
     return peak, rates

@@ -79,7 +79,7 @@ class Spool:
         """Make the bytes durable under their hash and return the artifact."""
         if self._file is None:
             await self._blobs.in_thread(self._append, b"")
-        assert self._file is not None  # noqa: S101 - opened by the append above
+        assert self._file is not None
         await self._blobs.in_thread(_close_durably, self._file)
         artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
         await self._blobs.adopt(self._path, artifact)
@@ -186,7 +186,7 @@ class Blobs:
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"blob {sha256.hex()} is not in the store",
-                remedy="Was the blob folder moved or pruned by hand? Run again with --cache refresh.",
+                remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
             ) from error
         except (BaseError, OSError) as error:
             raise StorageError(f"blob {sha256.hex()} cannot be read: {error}") from error
@@ -240,11 +240,7 @@ async def open_blobs(url: str, spool_folder: Path | None = None) -> Blobs:
     if url.startswith("memory://"):
         return Blobs(MemoryStore(), None, spool_folder or Path(".headrace") / "spool")
     if "://" not in url or url.startswith("file://"):
-        root = Path(url.removeprefix("file://")).absolute()
-        try:
-            (root / "tmp").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _disk_error(error) from error
+        root = await asyncio.to_thread(_make_root, url.removeprefix("file://"))
         return Blobs(LocalStore(root), root, root / "tmp")
     try:
         store = from_url(url)
@@ -255,6 +251,15 @@ async def open_blobs(url: str, spool_folder: Path | None = None) -> Blobs:
             remedy="Use a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
         ) from error
     return Blobs(store, None, spool_folder or Path(".headrace") / "spool")
+
+
+def _make_root(name: str) -> Path:
+    root = Path(name).absolute()
+    try:
+        (root / "tmp").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _disk_error(error) from error
+    return root
 
 
 def _close_durably(file: IO[bytes]) -> None:

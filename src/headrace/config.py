@@ -124,7 +124,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _known(keys: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the known keys at a place of the tree with their types; ``None`` where all are free."""
+    """Return the known keys at a place of the tree with their types; ``None``: all are free."""
     if keys and keys[0] in FREE_TABLES:
         return None
     kind: Any = Config
@@ -143,8 +143,8 @@ def _merge(tree: dict[str, Any], more: Any, place: str, keys: tuple[str, ...]) -
                 place=place,
                 remedy=did_you_mean(key, known),
             )
-        table = (
-            known is None or isinstance(known[key], type) and issubclass(known[key], msgspec.Struct)
+        table = known is None or (
+            isinstance(known[key], type) and issubclass(known[key], msgspec.Struct)
         )
         if (table or key in FREE_TABLES) and isinstance(value, dict):
             branch = tree.setdefault(key, {})

@@ -30,6 +30,7 @@ _FAILED, _FAILED_INK, _MARK = "#e2e6ee", "#475569", "#b91c1c"
 _EDGE, _GAP, _HEAD, _CAPTION = 40, 20, 118, 38
 _RADIUS = 12
 # The caption fonts have no emoji; a caption without is better than one with boxes.
+_SPACES = re.compile("[ \\t\\r\\n]+")
 _PICTOGRAMS = re.compile("[\u200d\u2600-\u27bf\ufe0f\U0001f000-\U0001faff\U000e0000-\U000e007f]")
 
 
@@ -66,7 +67,7 @@ def contact_sheet(
     limit: int = 200,
     *,
     title: str = "Contact sheet",
-    tile_px: tuple[int, int] = (300, 158),
+    tile_px: tuple[int, int] = (252, 132),
 ) -> Path:
     """Draw up to ``limit`` pictures with their labels into ``out`` (PNG or JPEG).
 
@@ -208,6 +209,8 @@ def _caption(
     draw.text(at, number, font=bold, fill=_INK, anchor="ls")
     left = draw.textlength(number, font=bold) + 9
     font = _font(_face_for(label), 14)
+    if "NotoSansJP" in str(font.path):  # it has no narrow space
+        label = "\u3000".join(label.split())
     text = _cut(draw, label, font, width - left)
     draw.text((at[0] + left, at[1]), text, font=font, fill=_QUIET, anchor="ls")
 
@@ -242,7 +245,7 @@ def _face_for(text: str) -> str:
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, room: float) -> str:
-    text = " ".join(_PICTOGRAMS.sub("", text).split())[:400]
+    text = _SPACES.sub(" ", _PICTOGRAMS.sub("", text)).strip()[:400]
     if draw.textlength(text, font=font) <= room:
         return text
     while text and draw.textlength(f"{text}…", font=font) > room:

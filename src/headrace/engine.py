@@ -232,7 +232,7 @@ class Engine:
             return held
         async with self.database.acquire() as connection:
             row = await connection.fetchrow(statements.load("batches/context.sql"), batch_id)
-        assert row is not None  # noqa: S101 - a shard refers to its batch
+        assert row is not None
         recipe = parse_recipe(decode_json(row["recipe"]), f"recipe of batch {row['name']}")
         stages = await self._stages(recipe)
         source = decode_json(row["source"])
@@ -271,7 +271,7 @@ class Engine:
             await batches.submit(connection, self.accounts, new, items, now)
             shard_id = await shards.cut_for_now(connection, new.id, now)
             claim = await shards.claim(connection, shard_id, self.worker.id)
-        assert claim is not None  # noqa: S101 - cut in this very transaction
+        assert claim is not None
         again_s = await self.worker.work(claim)
         if again_s is not None:
             async with self.database.transaction() as connection:

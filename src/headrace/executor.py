@@ -1,4 +1,4 @@
-"""One item's way through its stages, as a row of named steps: cache, permit, attempt, artifact, settle."""
+"""One item's way through its stages: cache, permit, attempt, artifact, settle."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Executor:
             await self._settle(item, self._fallen(item, failure.outcome))
             return
         provider = stage.provider
-        assert provider is not None  # noqa: S101 - pass_free_stages stops only at one that has
+        assert provider is not None
         order = Order(item, stage, provider, request)
         if item.open_attempt is not None:
             order.again = await self._recover(order, item.open_attempt)
@@ -218,7 +218,7 @@ class Executor:
     async def _call(self, order: Order, permit: Permit, claim: bool) -> CacheHit | None:
         item = order.item
         attempt = item.open_attempt
-        assert attempt is not None  # noqa: S101 - set by _started
+        assert attempt is not None
         call = self._around.purchaser.call(
             order.request,
             call_key(item, attempt),

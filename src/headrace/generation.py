@@ -1,4 +1,4 @@
-"""On demand: one result now, through the same cache, single-flight, ledger and executor as batches."""
+"""On demand: one result now, by the same cache, single-flight, ledger and executor as batches."""
 
 from __future__ import annotations
 

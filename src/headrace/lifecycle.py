@@ -62,7 +62,7 @@ BATCH_FINAL = frozenset(
     {BatchState.COMPLETED, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.FAILED}
 )
 
-I, A, B = ItemState, AttemptState, BatchState
+I, A, B = ItemState, AttemptState, BatchState  # noqa: E741 - read in the tables below
 
 ITEM_MOVES: dict[ItemState, frozenset[ItemState]] = {
     # A cache hit succeeds straight from pending: no attempt, no permit, no credits.

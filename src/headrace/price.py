@@ -1,4 +1,4 @@
-"""What things cost: credits that tenants pay (micro-credits) and what providers bill (micro-USD)."""
+"""What things cost: what tenants pay (micro-credits) and what providers bill (micro-USD)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def usd(amount_microusd: int | None) -> str:
     return f"${dollars:.2f}" if dollars == 0 or abs(dollars) >= 0.01 else f"${dollars:.6f}"
 
 
-def credits(amount_microcredits: int) -> str:  # noqa: A001 - the word of the house
+def credits(amount_microcredits: int) -> str:
     """Return micro-credits for people, without trailing zeros."""
     whole, part = divmod(abs(amount_microcredits), MICRO)
     sign = "-" if amount_microcredits < 0 else ""

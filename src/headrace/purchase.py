@@ -118,7 +118,7 @@ class Purchaser:
         return artifact
 
     async def _insist(self, body: bytes, media_type: str) -> Artifact:
-        """Keep a paid body even if the store is full or down for a while: wait, do not buy again."""
+        """Keep a paid body even if the store is full or down for a while: wait, never rebuy."""
         wait_s = 0.5
         while True:
             try:

@@ -1,4 +1,4 @@
-"""What may be done about a call that was sent and whose answer was never seen: decided, not done."""
+"""What may be done about a call whose answer was never seen: decided here, done elsewhere."""
 
 from __future__ import annotations
 

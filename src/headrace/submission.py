@@ -52,9 +52,7 @@ class Terms:
             (self.unknown, UNKNOWN_POLICIES, "policy for unknown answers"),
         ):
             if word not in known:
-                raise UsageError(
-                    f"{word!r} is not a {what}", remedy=did_you_mean(word, known)
-                )
+                raise UsageError(f"{word!r} is not a {what}", remedy=did_you_mean(word, known))
 
 
 def price_of(stages: Iterable[Stage]) -> Price:

@@ -91,7 +91,7 @@ class Worker:
         Should others have taken them over by then, the fence refuses what is written.
         """
         while not self._stopping.is_set():
-            assert self._queue is not None  # noqa: S101 - set by _listen
+            assert self._queue is not None
             await self._queue.ended()
             if self._stopping.is_set():
                 return
@@ -186,15 +186,14 @@ class Worker:
             return 0.0
         crash_point("shard-before-done")
         async with self._database.transaction() as connection:
-            state = await connection.fetchval(
-                statements.load("batches/state.sql"), claim.batch_id
-            )
+            state = await connection.fetchval(statements.load("batches/state.sql"), claim.batch_id)
             if state != BatchState.PAUSED.value:
-                left = await connection.fetchval(statements.load("shards/left.sql"), *shards.span(claim))
+                left = await connection.fetchval(
+                    statements.load("shards/left.sql"), *shards.span(claim)
+                )
                 if left:
                     return FAULT_WAIT_S
                 await shards.finish(connection, claim.shard_id, claim.fence, self._clock.now())
                 return None
             parked = await shards.park(connection, claim.shard_id, claim.fence)
         return None if parked else 0.0
-

@@ -1,4 +1,4 @@
-"""Group commit: one writer per kind of write gathers what executors hand in and commits it together."""
+"""Group commit: what executors hand in is gathered and committed together."""
 
 from __future__ import annotations
 

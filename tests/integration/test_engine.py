@@ -46,9 +46,7 @@ def rows(count: int, word: str = "row") -> list[dict[str, str]]:
 
 
 @asynccontextmanager
-async def engine_on(
-    url: str, home: Path, provider: Scripted, **more: Any
-) -> AsyncIterator[Engine]:
+async def engine_on(url: str, home: Path, provider: Scripted, **more: Any) -> AsyncIterator[Engine]:
     config = Config(
         home=str(home), database_url=url, retry=Retry(attempts=3, base_s=0.0, cap_s=0.0)
     )
@@ -62,9 +60,7 @@ def provider() -> Scripted:
 
 
 @pytest.fixture
-async def engine(
-    database_url: str, tmp_path: Path, provider: Scripted
-) -> AsyncIterator[Engine]:
+async def engine(database_url: str, tmp_path: Path, provider: Scripted) -> AsyncIterator[Engine]:
     async with engine_on(database_url, tmp_path, provider) as opened:
         yield opened
 
@@ -168,9 +164,7 @@ async def test_a_hundred_requests_on_demand_are_one_call(
     assert len(provider.prompts) == 1
 
 
-async def test_a_failed_generation_on_demand_says_why(
-    database_url: str, tmp_path: Path
-) -> None:
+async def test_a_failed_generation_on_demand_says_why(database_url: str, tmp_path: Path) -> None:
     """A generation that ends without a result raises the reason, and is not cached."""
     provider = Scripted(lambda prompt, nth: OutcomeKind.REFUSED if nth == 1 else None)
     async with engine_on(database_url, tmp_path, provider) as engine:
@@ -183,7 +177,11 @@ async def test_failures_are_refunded_and_the_others_go_on(
     database_url: str, tmp_path: Path
 ) -> None:
     """A refused, an invalid and a hopeless row fail alone, cost nothing, and can be retried."""
-    bad = {"row 1": OutcomeKind.REFUSED, "row 2": OutcomeKind.INVALID, "row 3": OutcomeKind.TRANSIENT}
+    bad = {
+        "row 1": OutcomeKind.REFUSED,
+        "row 2": OutcomeKind.INVALID,
+        "row 3": OutcomeKind.TRANSIENT,
+    }
     healed = False
     provider = Scripted(lambda prompt, nth: None if healed else bad.get(prompt))
     async with engine_on(database_url, tmp_path, provider) as engine:
@@ -249,7 +247,8 @@ async def test_cancel_starts_nothing_more_and_refunds_the_rest(
     assert summary.state == "cancelled"
     assert len(provider.prompts) == started
     assert summary.succeeded + summary.cancelled == 200
-    assert cancelled is not None and summary.spent_microcredits == summary.succeeded * CREDIT
+    assert cancelled is not None
+    assert summary.spent_microcredits == summary.succeeded * CREDIT
     assert await balance(engine, "held") == 0
 
 
@@ -270,9 +269,7 @@ async def test_pause_and_resume(engine: Engine, provider: Scripted) -> None:
     assert sorted(provider.prompts) == sorted(row["t"] for row in rows(100))
 
 
-async def test_a_late_worker_changes_nothing(
-    engine: Engine, provider: Scripted
-) -> None:
+async def test_a_late_worker_changes_nothing(engine: Engine, provider: Scripted) -> None:
     """Once a shard is claimed again, nothing that its earlier holder writes is kept."""
     provider.gate.clear()
     batch = await submit(engine, rows(1))
@@ -280,7 +277,8 @@ async def test_a_late_worker_changes_nothing(
     async with engine.database.transaction() as connection:
         shard_id = await connection.fetchval("SELECT id FROM shard")
         claim = await shards.claim(connection, shard_id, engine.worker.id)
-    assert claim is not None and claim.fence == 2
+    assert claim is not None
+    assert claim.fence == 2
     provider.gate.set()
     while engine.writer.settles.written == 0:
         await asyncio.sleep(0)
@@ -312,9 +310,7 @@ async def test_the_same_idempotency_key_is_one_batch(engine: Engine) -> None:
 
     async def go(digest: bytes) -> Batch:
         terms = Terms(idempotency_key="k")
-        return await engine.submit(
-            rows(5), recipe(), columns=["t"], terms=terms, digest=digest
-        )
+        return await engine.submit(rows(5), recipe(), columns=["t"], terms=terms, digest=digest)
 
     made = await asyncio.gather(*(go(b"a") for _ in range(20)))
     assert len({batch.id for batch in made}) == 1
@@ -386,13 +382,14 @@ async def test_a_keyed_provider_is_asked_again_with_the_same_key(
     async with engine_on(database_url, tmp_path, provider) as engine:
         summary = await (await submit(engine, rows(1))).done()
         assert (summary.succeeded, summary.repeats) == (1, 0)
-        assert len(provider.keys) == 2 and len(set(provider.keys)) == 1
+        assert len(provider.keys) == 2
+        assert len(set(provider.keys)) == 1
 
 
 async def test_a_later_stage_fails_without_buying_the_earlier_again(
     database_url: str, tmp_path: Path
 ) -> None:
-    """A recipe resumes at the stage that failed; earlier stages are neither called nor paid again."""
+    """A recipe resumes at the stage that failed; earlier ones are neither called nor paid again."""
     provider = Scripted(
         lambda prompt, nth: OutcomeKind.REFUSED if prompt.startswith("draft") and nth == 1 else None
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from headrace.errors import ConfigError
@@ -12,6 +13,7 @@ from headrace.nearest import did_you_mean
 from headrace.outcome import OutcomeKind
 from headrace.provider import CrashClass
 
+_NORMAL = NormalDist()
 BODIES = ("text", "json", "image")
 
 
@@ -24,9 +26,8 @@ class LogNormal:
 
     def at(self, share: float) -> float:
         """Return the latency that ``share`` of all calls stay below."""
-        # The logistic curve stands for the normal one: the same shape, no tables.
         share = min(max(share, 1e-6), 1.0 - 1e-6)
-        return self.median_s * math.exp(self.sigma * math.log(share / (1.0 - share)) / 1.702)
+        return self.median_s * math.exp(self.sigma * _NORMAL.inv_cdf(share))
 
 
 @dataclass(frozen=True)

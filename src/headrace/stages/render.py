@@ -115,10 +115,8 @@ class Render:
         return {name: row[name] for name in names if row.get(name) not in (None, "")}
 
     def _digest(self, photo: Any, given: StageInput) -> str:
-        # Folders belong to the batch; an engine that passes none leaves the provider's own.
-        folders: tuple[Path, ...] = getattr(given, "folders", ())
         try:
-            return self._renders.photo_sha256(str(photo), folders)
+            return self._renders.photo_sha256(str(photo), given.folders)
         except HeadraceError as error:
             if error.code == "photo_missing" and self._looks.get("photo_fallback"):
                 return "absent"

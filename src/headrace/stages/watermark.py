@@ -69,7 +69,7 @@ class Watermark(PreviousStage):
         mark = self._template.fill(values_of(given))
         params = {**self._look, self._key: mark}
         if self._key == "image" and mark:
-            params["image_sha256"] = self._digest(mark, getattr(given, "folders", ()))
+            params["image_sha256"] = self._digest(mark, given.folders)
         return params
 
     def _digest(self, mark: str, folders: Sequence[Path]) -> str:

@@ -10,7 +10,7 @@ from headrace.store import statements
 from headrace.store.writes import Accept
 
 
-async def accept(connection: Any, accepts: list[Accept]) -> Sequence[None | FenceLostError]:
+async def accept(connection: Any, accepts: list[Accept]) -> Sequence[FenceLostError | None]:
     """Write the provider's ids of calls, each under its shard's fence; repeatable."""
     rows = await connection.fetch(
         statements.load("shards/lock.sql"), list({accept.shard_id for accept in accepts})

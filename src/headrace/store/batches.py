@@ -87,12 +87,8 @@ async def submit(
     await connection.copy_records_to_table(
         "item", records=_records(new.id, items, tally, now), columns=ITEM_COLUMNS
     )
-    await connection.execute(
-        statements.load("batches/counted.sql"), new.id, tally.good + tally.bad
-    )
-    await connection.execute(
-        statements.load("progress/insert.sql"), new.id, tally.good, tally.bad
-    )
+    await connection.execute(statements.load("batches/counted.sql"), new.id, tally.good + tally.bad)
+    await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
     await ledger.reserve(
         connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
     )
@@ -241,7 +237,15 @@ async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datet
         available = accounts.id(batch["tenant_id"], "available")
         transfers = [
             Transfer(
-                "void", held, available, amount, batch_id, row["idx"], row["round"], None, "cancelled"
+                "void",
+                held,
+                available,
+                amount,
+                batch_id,
+                row["idx"],
+                row["round"],
+                None,
+                "cancelled",
             )
             for row in rows
         ]

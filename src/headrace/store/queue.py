@@ -1,4 +1,4 @@
-"""The queue, behind a handful of methods: PgQueuer on the same database; a job carries a shard's id."""
+"""The queue behind a handful of methods: PgQueuer on the same database, a job for a shard."""
 
 from __future__ import annotations
 

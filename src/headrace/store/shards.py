@@ -201,7 +201,10 @@ async def rescue(connection: Any, own_worker_id: int, now: datetime) -> int:
     A worker is gone when the database let go of its session's lock, which happens the
     moment its process ends; nothing is ever rescued by age. Returns how many shards.
     """
-    gone = [row["id"] for row in await connection.fetch(statements.load("workers/gone.sql"), own_worker_id)]
+    gone = [
+        row["id"]
+        for row in await connection.fetch(statements.load("workers/gone.sql"), own_worker_id)
+    ]
     rows = await connection.fetch(statements.load("shards/orphans.sql"), gone)
     await queue.forget(connection, [row["job_id"] for row in rows if row["job_id"] is not None])
     await queue.enqueue(connection, [row["id"] for row in rows])

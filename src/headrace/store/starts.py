@@ -1,4 +1,4 @@
-"""Group commit of starts: attempts written ahead, under the fence, with their single-flight claims."""
+"""Group commit of starts: attempts written ahead, under the fence, with their claims."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def already(connection: Any, starts: list[Start]) -> dict[Key, StartEnd]:
     done: dict[Key, StartEnd] = {}
     for start in starts:
         row = now_at[start.batch_id, start.idx]
-        if row["version"] == start.version + 1 and row["attempts"] == start.number:
-            if row["state"] == ItemState.RUNNING.value:
-                done[start.batch_id, start.idx] = StartEnd.GRANTED
+        ours = row["version"] == start.version + 1 and row["attempts"] == start.number
+        if ours and row["state"] == ItemState.RUNNING.value:
+            done[start.batch_id, start.idx] = StartEnd.GRANTED
     return done

@@ -78,10 +78,11 @@ def read_photo(path: Path, name: str) -> bytes:
         handle = os.open(path, os.O_RDONLY | _SAFE_OPEN)
     except OSError as error:
         raise PhotoRefusedError(f"the photo {name!r} cannot be read: {error.strerror}") from error
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(handle)
+        raise PhotoRefusedError(f"the photo {name!r} is not a regular file")
     with os.fdopen(handle, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise PhotoRefusedError(f"the photo {name!r} is not a regular file")
         if info.st_size > PHOTO_BYTES_MAX:
             raise PhotoRefusedError(
                 f"the photo {name!r} has {info.st_size:,} bytes; {PHOTO_BYTES_MAX:,} are allowed",

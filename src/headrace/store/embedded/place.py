@@ -237,7 +237,9 @@ def socket_folder(place: Place) -> Path:
 
 
 def _fits(folder: Path) -> bool:
-    return len(os.fsencode(folder / SOCKET_NAME)) <= SOCKET_PATH_BYTES_MAX
+    # A comma would read as a list of hosts in the URL.
+    path = os.fsencode(folder / SOCKET_NAME)
+    return len(path) <= SOCKET_PATH_BYTES_MAX and b"," not in path
 
 
 def _private(folder: Path, owner: Identity) -> Path:
