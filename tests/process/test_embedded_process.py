@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -128,37 +128,38 @@ def test_a_killed_server_heals_at_the_next_start(scratch: Path, owner: Start) ->
     assert ask(answer["url"]) == 1
 
 
-def test_a_pid_file_from_before_a_reboot_is_no_obstacle(scratch: Path, owner: Start) -> None:
-    """The file names a process that lives and is not ours, as in a restarted container."""
+@pytest.fixture
+def bystander(scratch: Path, owner: Start) -> Iterator[tuple[Path, subprocess.Popen[bytes]]]:
+    """A stopped home whose pid file names a living process of the server's own user."""
     first = owner(scratch / "home")
-    answer = first.answer()
-    text = Path(answer["data"], "postmaster.pid").read_text()
+    data = Path(first.answer()["data"])
+    text = (data / "postmaster.pid").read_text()
     first.close()
-    lines = text.splitlines()
-    lines[0] = str(os.getpid())
-    Path(answer["data"], "postmaster.pid").write_text("\n".join(lines) + "\n")
-    Path(answer["data"]).with_name("server").write_text(f"{os.getpid()}\n")
-    second = owner(scratch / "home")
-    assert second.answer() == answer
-    assert ask(answer["url"]) == 1
+    uid = data.stat().st_uid if os.geteuid() == 0 else None
+    other = subprocess.Popen(["sleep", "600"], user=uid, group=uid)
+    (data / "postmaster.pid").write_text("\n".join([str(other.pid), *text.splitlines()[1:]]) + "\n")
+    yield data, other
+    other.kill()
+    other.wait()
 
 
-def test_a_server_started_by_hand_is_left_alone(scratch: Path, owner: Start) -> None:
+def test_a_pid_file_from_before_a_reboot_is_no_obstacle(
+    bystander: tuple[Path, subprocess.Popen[bytes]], scratch: Path, owner: Start
+) -> None:
+    """Our server's old number is somebody else's now, as in a restarted container."""
+    data, other = bystander
+    data.with_name("server").write_text(f"{other.pid}\n")
+    assert ask(owner(scratch / "home").answer()["url"]) == 1
+    assert other.poll() is None
+
+
+def test_a_server_started_by_hand_is_left_alone(
+    bystander: tuple[Path, subprocess.Popen[bytes]], scratch: Path, owner: Start
+) -> None:
     """A pid file that we did not cause is PostgreSQL's to judge, and the error says so."""
-    first = owner(scratch / "home")
-    answer = first.answer()
-    text = Path(answer["data"], "postmaster.pid").read_text()
-    first.close()
-    uid = Path(answer["data"]).stat().st_uid
-    as_root = os.geteuid() == 0
-    other = subprocess.Popen(
-        ["sleep", "600"], user=uid if as_root else None, group=uid if as_root else None
-    )
-    file = Path(answer["data"], "postmaster.pid")
-    file.write_text("\n".join([str(other.pid), *text.splitlines()[1:]]) + "\n")
-    began_s = time.monotonic()
+    _, other = bystander
     assert "already exists" in owner(scratch / "home").answer()["error"]
-    assert time.monotonic() - began_s < 10
+    assert other.poll() is None
     other.kill()
     other.wait()
     assert ask(owner(scratch / "home").answer()["url"]) == 1
