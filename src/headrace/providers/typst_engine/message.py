@@ -9,6 +9,8 @@ import msgspec
 
 HEAD = struct.Struct(">I")
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+MEMORY_EXIT = 77
+ORPHAN_EXIT = 78
 
 
 class Setup(msgspec.Struct, frozen=True):

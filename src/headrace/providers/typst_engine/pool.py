@@ -18,10 +18,17 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.providers.typst_engine.message import HEAD, MESSAGE_BYTES_MAX, Answer, Setup, pack
-from headrace.providers.typst_engine.worker import MEMORY_EXIT
+from headrace.providers.typst_engine.message import (
+    HEAD,
+    MEMORY_EXIT,
+    MESSAGE_BYTES_MAX,
+    Answer,
+    Setup,
+    pack,
+)
 
 START_LIMIT_S = 60.0
+_EXIT_LIMIT_S = 2.0
 _PIPE_BYTES = 1024 * 1024
 _KEPT_ENV = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "HOME")
 # A Typst package is fetched through these; the discard port answers "refused" at once.
@@ -64,7 +71,7 @@ class Worker:
             await self.kill()
             raise WorkerLost("time") from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            await self.kill()
+            await self._ended()
             raise self._loss() from None
         except asyncio.CancelledError:
             await asyncio.shield(self.kill())
@@ -90,6 +97,15 @@ class Worker:
         with contextlib.suppress(ProcessLookupError):  # it may have ended by itself
             self._process.kill()
         await self._process.wait()
+
+    async def _ended(self) -> None:
+        """Wait for a process whose pipe closed; a kill now could lose its exit code."""
+        self.alive = False
+        try:
+            async with asyncio.timeout(_EXIT_LIMIT_S):
+                await self._process.wait()
+        except TimeoutError:
+            await self.kill()
 
     def _loss(self) -> WorkerLost:
         try:

@@ -17,11 +17,17 @@ import msgspec
 import psutil
 
 from headrace.errors import HeadraceError
-from headrace.providers.typst_engine.message import Answer, Order, Setup, pack, read
+from headrace.providers.typst_engine.message import (
+    MEMORY_EXIT,
+    ORPHAN_EXIT,
+    Answer,
+    Order,
+    Setup,
+    pack,
+    read,
+)
 from headrace.providers.typst_engine.typesetter import Typesetter
 
-MEMORY_EXIT = 77
-ORPHAN_EXIT = 78
 _LOOK_EVERY_S = 0.05
 
 
