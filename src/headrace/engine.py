@@ -58,6 +58,7 @@ from headrace.writer import Writer
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
 BATCHES_HELD_MAX = 64
+SWEEP_S = 6 * 3600.0
 
 
 class Engine:
@@ -122,6 +123,8 @@ class Engine:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Take part in the work while the block runs: worker, sharder, rescuer, watchdog."""
+        # What an earlier crash left half written; younger files may belong to a neighbour.
+        await asyncio.to_thread(self.blobs.sweep, SWEEP_S, self.clock.now().timestamp())
         self.writer.start()
         await self.worker.join()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)

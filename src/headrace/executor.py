@@ -144,7 +144,7 @@ class Executor:
                     raise Released
                 start = self._start(order, claim=claim)
                 end = await self._around.writer.starts.hand_in(start)
-            except BaseException:
+            except BaseException:  # broad: a permit is ended exactly once, whatever happens
                 permit.end(PermitEnd.IGNORED)
                 raise
             if end is StartEnd.GRANTED:

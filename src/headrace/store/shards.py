@@ -43,7 +43,9 @@ async def claim(connection: Any, shard_id: int, worker_id: int) -> Claim | None:
         row["fence"],
     )
     if found.fence > 1:
-        await connection.execute(statements.load("shards/suspect.sql"), *span(found))
+        await connection.execute(
+            statements.load("shards/suspect.sql"), *span(found), found.fence - 1
+        )
     return found
 
 
