@@ -343,3 +343,17 @@ async def test_a_closed_renderer_says_so_and_leaves_nothing(tmp_path: Path) -> N
     await renderer.close()
     assert not root.exists()
     assert isinstance(await failure(renderer, RenderJob("product", {})), RendererClosedError)
+
+
+async def test_closing_ends_renders_that_wait_or_run(
+    tmp_path: Path, templates: Callable[[str, str], None]
+) -> None:
+    templates("deep", PAGE + "#range(99999).map(i => range(9999).map(j => i + j).sum()).sum()\n")
+    renderer = Renderer([tmp_path], workers=1)
+    await renderer.warm()
+    under_way = [asyncio.create_task(renderer.render(RenderJob("deep", {}))) for _ in range(3)]
+    await asyncio.sleep(0)
+    await renderer.close()
+    ends = await asyncio.gather(*under_way, return_exceptions=True)
+    assert [type(end) for end in ends] == [RendererClosedError] * 3
+    assert renderer.worker_pids == []

@@ -137,6 +137,7 @@ class WorkerPool:
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._started = 0
+        self._closed = False
         self.size = size
 
     @property
@@ -150,6 +151,7 @@ class WorkerPool:
         The time limit starts when the worker gets it, not while it waits for its turn.
         """
         async with self._permits:
+            self._refuse_when_closed()
             worker = self._idle.pop() if self._idle else await self._start()
             try:
                 return await worker.exchange(message, timeout_s)
@@ -163,9 +165,14 @@ class WorkerPool:
 
     async def close(self) -> None:
         """End all workers; orders that are under way raise ``WorkerLost``."""
+        self._closed = True
         workers, self._all = self._all, set()
         self._idle.clear()
         await asyncio.gather(*(worker.kill() for worker in workers))
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise WorkerLost("closed")
 
     async def _put_back(self, worker: Worker) -> None:
         hungry = worker.rss_bytes > self._memory_limit_bytes * 0.75
@@ -194,6 +201,9 @@ class WorkerPool:
                 limit=_PIPE_BYTES,
             )
         worker = Worker(process, log)
+        if self._closed:
+            await worker.kill()
+            raise WorkerLost("closed")
         self._all.add(worker)
         setup = Setup(
             root=str(self._root),
