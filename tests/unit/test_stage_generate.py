@@ -118,6 +118,16 @@ def test_rows_cannot_be_templates() -> None:
     assert build().request(given(title="{{ batch }}")).params["prompt"] == "{{ batch }}"
 
 
+@pytest.mark.parametrize("value", [2**60, float("nan"), "\ud800", [1, {"a": 2**60}]])
+@pytest.mark.parametrize("prompt", ["{{ title }}", "A {{ x }}"])
+def test_what_cannot_be_hashed_is_the_rows_fault(value: Any, prompt: str) -> None:
+    """A value without a canonical form ends its item as invalid, and never a worker."""
+    with pytest.raises(CallFailed) as caught:
+        build(prompt=prompt, params={"x": "{{ x }}"}).request(given(x=value))
+    assert caught.value.outcome.kind is OutcomeKind.INVALID
+    assert "row 7" in caught.value.outcome.reason
+
+
 def test_own_names_win_over_columns() -> None:
     """``row_number`` and ``batch`` mean the row's place and the batch, whatever the columns say."""
     request = build(prompt="{{ row_number }} {{ batch }}").request(given(row_number=1, batch="x"))

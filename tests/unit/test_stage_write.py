@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.outcome import CallFailed
 from headrace.recipe import parse_recipe
 from headrace.stage import Named, StageInput
 from headrace.stages import build_stages
 from headrace.stages.write import NAME_BYTES_MAX, safe_name
 
 
-def name_of(row: dict[str, str], file: str | None = None) -> str:
+def name_of(row: dict[str, Any], file: str | None = None) -> str:
     table = {"kind": "write"} | ({} if file is None else {"file": file})
     (stage,) = build_stages(parse_recipe({"stages": [table]}, "r.toml"), {})
     done = stage.apply(StageInput(row, {}, {}, None, 7, "spring"))
@@ -75,6 +77,12 @@ def test_making_safe_twice_changes_nothing(text: str) -> None:
     once = safe_name(text, "f")
     if "." not in once:
         assert safe_name(once, "f") == once
+
+
+def test_a_value_that_cannot_be_shown_is_the_rows_fault() -> None:
+    """A list that canonical JSON cannot hold ends its item as invalid."""
+    with pytest.raises(CallFailed, match="row 7"):
+        name_of({"x": [float("nan")]}, "{{ x }}")
 
 
 def test_write_makes_no_request() -> None:

@@ -6,8 +6,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from headrace.outcome import OutcomeKind, failed
+from headrace.errors import HeadraceError
+from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.recipe import Template
+from headrace.request import Request
 from headrace.stage import StageInput
 
 Values = dict[str, Any]
@@ -102,6 +104,26 @@ def _first(names: list[str], values: Values) -> Any:
         if value is not None and value != "":
             return value
     return ""
+
+
+def checked(build: Callable[[StageInput], Request], given: StageInput) -> Request:
+    """Return the request that ``build`` makes; a row that cannot be hashed is invalid.
+
+    Numbers beyond 2**53, NaN and lone surrogates have no canonical form. The fingerprint
+    taken here is kept with the request, so nothing is done twice.
+    """
+    try:
+        request = build(given)
+        request.fingerprint  # noqa: B018 - cached, and it raises for what cannot be hashed
+    except HeadraceError as error:
+        raise invalid(error, given) from error
+    return request
+
+
+def invalid(error: HeadraceError, given: StageInput) -> CallFailed:
+    """Return the failure of a row that ``error`` is about."""
+    reason = f"row {given.row_number}: {error.message}"
+    return failed(OutcomeKind.INVALID, reason, remedy=error.remedy)
 
 
 def need_texts(stages: frozenset[str], given: StageInput) -> None:

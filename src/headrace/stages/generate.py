@@ -9,7 +9,7 @@ from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
 from headrace.stage import StageInput
-from headrace.stages.filling import Tree, need_texts, values_of
+from headrace.stages.filling import Tree, checked, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
 
 KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed")
@@ -39,6 +39,9 @@ class Generate:
 
     def request(self, given: StageInput) -> Request:
         """Return the request for one row; an empty prompt or a bad seed is invalid."""
+        return checked(self._request, given)
+
+    def _request(self, given: StageInput) -> Request:
         if self._stages:
             need_texts(self._stages, given)
         values = values_of(given)

@@ -9,6 +9,7 @@ from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Provider
 from headrace.request import Request
 from headrace.stage import StageInput
+from headrace.stages.filling import checked
 
 PROVIDER = "images"
 
@@ -31,6 +32,9 @@ class PreviousStage:
 
     def request(self, given: StageInput) -> Request:
         """Return the request about the previous artifact; without one the row is invalid."""
+        return checked(self._request, given)
+
+    def _request(self, given: StageInput) -> Request:
         source = given.previous
         if source is None:
             raise failed(

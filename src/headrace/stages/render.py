@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from headrace.errors import HeadraceError
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider
 from headrace.recipe import StageSpec
 from headrace.request import Request
 from headrace.stage import StageInput
-from headrace.stages.filling import Tree, need_texts, values_of
+from headrace.stages.filling import Tree, checked, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
 
 KNOWN = (
@@ -92,6 +91,9 @@ class Render:
 
     def request(self, given: StageInput) -> Request:
         """Return the request for one row; raises ``CallFailed`` (invalid) for a missing photo."""
+        return checked(self._request, given)
+
+    def _request(self, given: StageInput) -> Request:
         if self._stages:
             need_texts(self._stages, given)
         if self._tree is not None:
@@ -120,9 +122,7 @@ class Render:
         except HeadraceError as error:
             if error.code == "photo_missing" and self._looks.get("photo_fallback"):
                 return "absent"
-            raise CallFailed(
-                Outcome(OutcomeKind.INVALID, str(error.message), remedy=error.remedy)
-            ) from error
+            raise
 
 
 def build_render(spec: StageSpec, providers: Providers) -> Render:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from headrace.artifact import Artifact
-from headrace.errors import HeadraceError
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.stage import StageInput
@@ -69,16 +67,8 @@ class Watermark(PreviousStage):
         mark = self._template.fill(values_of(given))
         params = {**self._look, self._key: mark}
         if self._key == "image" and mark:
-            params["image_sha256"] = self._digest(mark, given.folders)
+            params["image_sha256"] = self._marks.photo_sha256(mark, given.folders)
         return params
-
-    def _digest(self, mark: str, folders: Sequence[Path]) -> str:
-        try:
-            return self._marks.photo_sha256(mark, folders)
-        except HeadraceError as error:
-            raise CallFailed(
-                Outcome(OutcomeKind.INVALID, error.message, remedy=error.remedy)
-            ) from error
 
 
 def build_watermark(spec: StageSpec, providers: Providers) -> Watermark:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 from headrace.artifact import EXTENSIONS
+from headrace.errors import HeadraceError
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
 from headrace.stage import Named, StageInput
-from headrace.stages.filling import need_texts, values_of
+from headrace.stages.filling import invalid, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
 
 KNOWN = ("file",)
@@ -66,7 +67,10 @@ class Write:
         number = f"{given.row_number:06d}"
         values = values_of(given)
         values["row_number"] = number
-        return Named(safe_name(self._file.fill(values), number))
+        try:
+            return Named(safe_name(self._file.fill(values), number))
+        except HeadraceError as error:
+            raise invalid(error, given) from error
 
 
 def build_write(spec: StageSpec, providers: Providers) -> Write:
