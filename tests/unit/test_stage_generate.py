@@ -13,6 +13,10 @@ from headrace.stage import Stage, StageInput
 from headrace.stages import build_stages
 from headrace.testing import SimulatedProvider
 
+DEEP: list[Any] = []
+for _ in range(5000):
+    DEEP = [DEEP]
+
 
 def build(**settings: Any) -> Stage:
     first = {"kind": "generate", "name": "first", "model": "simulated:m", "prompt": "x"}
@@ -118,7 +122,7 @@ def test_rows_cannot_be_templates() -> None:
     assert build().request(given(title="{{ batch }}")).params["prompt"] == "{{ batch }}"
 
 
-@pytest.mark.parametrize("value", [2**60, float("nan"), "\ud800", [1, {"a": 2**60}]])
+@pytest.mark.parametrize("value", [2**60, float("nan"), "\ud800", [1, {"a": 2**60}], DEEP])
 @pytest.mark.parametrize("prompt", ["{{ title }}", "A {{ x }}"])
 def test_what_cannot_be_hashed_is_the_rows_fault(value: Any, prompt: str) -> None:
     """A value without a canonical form ends its item as invalid, and never a worker."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from headrace.errors import NotFoundError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Reply
 from headrace.providers.images import ImagesProvider
+from headrace.providers.pixel_budget import PixelBudget
 from headrace.recipe import parse_recipe
 from headrace.stage import StageInput
 from headrace.stages import build_stages
@@ -306,3 +309,27 @@ def test_unknown_work_is_not_found() -> None:
     with pytest.raises(NotFoundError) as caught:
         ImagesProvider().version("resise")
     assert "resize" in caught.value.remedy
+
+
+async def test_large_pictures_wait_for_each_other() -> None:
+    """Threads hold at most the budget's pixels at once, and one above it still gets through."""
+    budget, gate = PixelBudget(100), threading.Barrier(2, timeout=10)
+    held = most = 0
+    lock = threading.Lock()
+
+    def work(pixels: int) -> None:
+        nonlocal held, most
+        with budget.hold(pixels):
+            with lock:
+                held += min(pixels, 100)
+                most = max(most, held)
+            with lock:
+                held -= min(pixels, 100)
+
+    def both_at_once() -> None:
+        with budget.hold(50):
+            gate.wait()
+
+    await asyncio.gather(*(asyncio.to_thread(work, 10 * n) for n in range(1, 20)))
+    assert most <= 100
+    await asyncio.gather(*(asyncio.to_thread(both_at_once) for _ in range(2)))

@@ -13,7 +13,7 @@ from headrace.errors import HeadraceError, RecipeError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.price import FREE
 from headrace.provider import CrashClass, Provider
-from headrace.providers.template import TemplateProvider
+from headrace.providers.template import VERSION_S, TemplateProvider
 from headrace.providers.typst_engine import (
     Rendered,
     Renderer,
@@ -31,7 +31,7 @@ from headrace.request import Request
 from headrace.stage import StageInput
 from headrace.stages import build_stages
 from headrace.stages.render import Render
-from headrace.testing import CallDesk, SimulatedProvider
+from headrace.testing import CallDesk, ManualClock, SimulatedProvider
 from headrace.testing.conformance import ProviderConformance, StageConformance
 
 COLUMNS = (
@@ -79,7 +79,10 @@ class Shop:
 
     def __init__(self, folder: Path | None = None, **settings: Any) -> None:
         self.pretender = Pretender()
-        self.provider = TemplateProvider(build=lambda: cast(Renderer, self.pretender))
+        self.clock = ManualClock()
+        self.provider = TemplateProvider(
+            clock=self.clock, build=lambda: cast(Renderer, self.pretender)
+        )
         self.folders = (folder,) if folder is not None else ()
         self.settings = settings
 
@@ -157,13 +160,25 @@ def test_without_inputs_columns_match_by_name() -> None:
     assert shop.request(any="x").params["inputs"] == {"any": "x"}
 
 
-def test_an_edited_template_is_another_request() -> None:
-    """The version is asked for each row: an edit while a batch runs changes the fingerprint."""
+async def test_an_edited_template_is_another_request() -> None:
+    """An edit while a batch runs changes the fingerprint, a quarter of a second later at most."""
     shop = Shop()
     stage, given = shop.stage(), StageInput({"title": "tea"}, {}, {}, None, 1, "b")
     before = stage.request(given).fingerprint
     shop.pretender.version = "v2"
+    assert stage.request(given).fingerprint == before
+    await shop.clock.advance(VERSION_S)
     assert stage.request(given).fingerprint != before
+
+
+async def test_an_edit_seen_by_a_render_is_seen_by_the_next_row() -> None:
+    """After a render that met an edited template, the next request has the new version."""
+    shop = Shop()
+    request = shop.request(title="tea")
+    shop.pretender.version = "v2"
+    with pytest.raises(CallFailed, match="changed"):
+        await shop.provider.call(CallDesk().call(request))
+    await shop.provider.call(CallDesk().call(shop.request(title="tea")))
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_wrong_settings_say_what_is_right(stage: dict[str, Any], words: list[str
         ({"kind": "resize", "width": 5, "fit": "cover"}, ["cover", "height"]),
         ({"kind": "resize", "width": 5, "fit": "covr"}, ["covr", "'cover'"]),
         ({"kind": "resize", "width": 5, "height": 5, "background": "red"}, ["#rrggbb"]),
+        ({"kind": "resize", "width": 9000, "height": 9000, "fit": "cover"}, ["megapixels"]),
         ({"kind": "watermark"}, ["either"]),
         ({"kind": "watermark", "text": "a", "image": "b.png"}, ["either"]),
         ({"kind": "watermark", "text": "a", "position": "botom"}, ["'bottom'"]),

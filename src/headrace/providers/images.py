@@ -16,11 +16,14 @@ from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import FREE, Price
 from headrace.provider import Call, CrashClass, Reply
 from headrace.providers.photos import PhotoDigests
+from headrace.providers.pixel_budget import PixelBudget
 from headrace.providers.typst_engine.photo import find_photo, read_photo
 from headrace.request import Request
 
 MODELS = ("resize", "watermark", "check")
 SOURCE_BYTES_MAX = 64 * 1024 * 1024
+PIXELS_MAX = 50_000_000
+"""Decoded at once by all threads together."""
 # Raise it when the same params and source give other bytes or another verdict.
 _VERSION = 1
 
@@ -39,6 +42,7 @@ class ImagesProvider:
         self.concurrency = threads or min(8, os.cpu_count() or 1)
         self._mark_folders = tuple(mark_folders)
         self._digests = PhotoDigests()
+        self._budget = PixelBudget(PIXELS_MAX)
         self._pool: ThreadPoolExecutor | None = None
 
     def lane(self, request: Request) -> str:
@@ -99,17 +103,22 @@ class ImagesProvider:
 
     def _work(self, call: Call, body: bytes) -> Reply:
         """Run in a thread: all that decodes or draws."""
-        request = call.request
-        if request.model == "check":
-            return _checked(request, body)
         from headrace.providers import pixels
 
-        image = pixels.open_picture(body)
-        if request.model == "resize":
-            image = pixels.resized(image, request.params)
-        elif request.params.get("text") or request.params.get("image"):
-            image = pixels.marked(image, request.params, self._mark(call))
-        encoded, media_type = pixels.encoded(image, request.params)
+        request = call.request
+        mark = self._mark(call) if request.model == "watermark" else None
+        # What is enlarged weighs as much as what comes out.
+        out = request.params.get("width", 0) * request.params.get("height", 0)
+        weight = pixels.measured(body) + (pixels.measured(mark) if mark else 0) + out
+        with self._budget.hold(weight):
+            if request.model == "check":
+                return _checked(request, body)
+            image = pixels.open_picture(body)
+            if request.model == "resize":
+                image = pixels.resized(image, request.params)
+            elif mark is not None or request.params.get("text"):
+                image = pixels.marked(image, request.params, mark)
+            encoded, media_type = pixels.encoded(image, request.params)
         facts = {"width": image.width, "height": image.height}
         return Reply(media_type, body=encoded, cost_microusd=0, facts=facts)
 

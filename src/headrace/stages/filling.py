@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, InputError
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.recipe import Template
 from headrace.request import Request
@@ -117,6 +117,9 @@ def checked(build: Callable[[StageInput], Request], given: StageInput) -> Reques
         request.fingerprint  # noqa: B018 - cached, and it raises for what cannot be hashed
     except HeadraceError as error:
         raise invalid(error, given) from error
+    except RecursionError:
+        deep = InputError("a value is nested too deeply", remedy="Flatten it.")
+        raise invalid(deep, given) from None
     return request
 
 

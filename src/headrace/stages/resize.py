@@ -16,6 +16,7 @@ KNOWN = ("width", "height", "fit", "format", "quality", "background")
 FITS = ("inside", "cover", "contain")
 FORMATS = ("png", "jpeg", "webp")
 SIDE_PX_MAX = 16_384
+PIXELS_MAX = 50_000_000
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 
@@ -46,6 +47,10 @@ def build_resize(spec: StageSpec, providers: Providers) -> Resize:
         raise settings.wrong("nothing to do", "Add width = …, height = … or format = ….")
     if fit != "inside" and (width is None or height is None):
         raise settings.wrong(f"fit = {fit!r} needs width and height", "Add both.")
+    if fit != "inside" and (width or 0) * (height or 0) > PIXELS_MAX:
+        raise settings.wrong(
+            f"{width} x {height} is more than {PIXELS_MAX // 1_000_000} megapixels"
+        )
     background = settings.text("background", "#ffffff")
     if not _COLOR.fullmatch(background):
         raise settings.wrong(f"background = {background!r} is not a color", "Write #rrggbb.")
