@@ -1,0 +1,48 @@
+"""headrace pushes batches of AI generation work through rate-limited providers.
+
+It runs at the quota, buys nothing twice and loses nothing. The public names:
+``open``, ``run``, ``Batch``, ``ItemResult``, ``Generated``, ``Terms`` and the errors.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from headrace.doors import open, run  # noqa: A004 - the word people expect
+    from headrace.errors import HeadraceError
+    from headrace.generation import Generated
+    from headrace.submission import Terms
+    from headrace.watching import Batch, ItemResult
+
+_HOMES = {
+    "open": "headrace.doors",
+    "run": "headrace.doors",
+    "HeadraceError": "headrace.errors",
+    "Generated": "headrace.generation",
+    "Terms": "headrace.submission",
+    "Batch": "headrace.watching",
+    "ItemResult": "headrace.watching",
+}
+
+__all__ = [
+    "Batch",
+    "Generated",
+    "HeadraceError",
+    "ItemResult",
+    "Terms",
+    "__version__",
+    "open",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: ``import headrace`` itself loads nothing."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'headrace' has no attribute {name!r}")

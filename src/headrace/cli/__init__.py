@@ -1,0 +1,1 @@
+"""The command line: progress on standard error, data on standard output."""

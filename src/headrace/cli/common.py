@@ -1,0 +1,84 @@
+"""What commands share: the options that all take, the engine they open, how they print."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from headrace.config import Config
+    from headrace.engine import Engine
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    """Options of every command."""
+
+    home: Annotated[str | None, Parameter(help="Folder of the embedded database and the blobs.")] = None
+    config: Annotated[Path | None, Parameter(help="Settings file instead of ./headrace.toml.")] = None
+    json: Annotated[bool, Parameter(help="Data on standard output as JSON.")] = False
+    quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress.")] = False
+
+    def settings(self, **flags: Any) -> Config:
+        """Return the settings in force; raises ``ConfigError``."""
+        from headrace.config import load_config
+
+        return load_config(self.config, flags={"home": self.home, **flags})
+
+
+@asynccontextmanager
+async def engine_of(common: Common | None, *, work: bool, **flags: Any) -> AsyncIterator[Engine]:
+    """Open the engine that the options ask for, quiet about what it settles by itself."""
+    from headrace.engine import open_engine
+
+    quiet_logs()
+    config = (common or Common()).settings(**flags)
+    async with open_engine(config, work=work) as engine:
+        yield engine
+
+
+def quiet_logs() -> None:
+    """Send the log to standard error, warnings and worse only, without the queue's chatter."""
+    import structlog
+
+    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+def data(value: Any) -> None:
+    """Print a JSON document on standard output."""
+    print(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def line(text: str = "") -> None:
+    """Print a line for people on standard output."""
+    print(text)
+
+
+def table(head: list[str], rows: list[list[str]]) -> None:
+    """Print a table for people; plain aligned columns where the output is no terminal."""
+    if not sys.stdout.isatty():
+        widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+        for row in [head, *rows]:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*head, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    Console().print(drawn)

@@ -1,0 +1,117 @@
+"""The commands and their common ending: an error that says what to do, an exit code that says how."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Awaitable
+from typing import Any, NoReturn
+
+from cyclopts import App, CycloptsError
+
+from headrace.version import VERSION
+
+LAZY = {
+    "run": "headrace.cli.running:run",
+    "estimate": "headrace.cli.running:estimate",
+    "resume": "headrace.cli.running:resume",
+    "retry": "headrace.cli.running:retry",
+    "watch": "headrace.cli.running:watch",
+    "pause": "headrace.cli.steering:pause",
+    "cancel": "headrace.cli.steering:cancel",
+    "batches": "headrace.cli.steering:batches",
+    "show": "headrace.cli.steering:show",
+    "recipes": "headrace.cli.steering:recipes",
+    "doctor": "headrace.cli.doctor:doctor",
+    "init": "headrace.cli.steering:init",
+}
+LEDGER = {
+    "show": "headrace.cli.ledger:show",
+    "verify": "headrace.cli.ledger:verify",
+    "grant": "headrace.cli.ledger:grant",
+}
+CACHE = {"stats": "headrace.cli.caching:stats", "prune": "headrace.cli.caching:prune"}
+NOT_YET = ("serve", "worker", "schedule", "lanes", "keys", "tenants", "plans", "simulate")
+
+
+def build_app() -> App:
+    """Return the application; the modules of commands load when they are called or helped."""
+    app = App(
+        name="headrace",
+        version=VERSION,
+        help="Batches of AI generation work: at the quota, nothing twice, nothing lost.",
+    )
+    for name, place in LAZY.items():
+        app.command(place, name=name)
+    for group, words, members in (
+        ("ledger", "Credits: balances, entries, audit, grants.", LEDGER),
+        ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
+    ):
+        sub = App(name=group, help=words)
+        for name, place in members.items():
+            sub.command(place, name=name)
+        app.command(sub)
+    app.register_install_completion_command()
+    return app
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with the code that tells how it ended."""
+    args = sys.argv[1:]
+    if args and args[0] in NOT_YET:
+        _complain(
+            f"'headrace {args[0]}' is not in this release",
+            "What is there: headrace --help. The changelog says what comes when.",
+        )
+        sys.exit(2)
+    try:
+        result = build_app()(args, exit_on_error=False, print_error=True, result_action="return_value")
+        sys.exit(result if isinstance(result, int) else 0)
+    except CycloptsError:
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # broad: the one place where an error becomes words
+        sys.exit(_ending(error, "--json" in args))
+
+
+def _ending(error: Exception, as_json: bool) -> int:
+    from headrace.errors import HeadraceError
+
+    if os.environ.get("HEADRACE_TRACEBACK"):
+        raise error
+    if not isinstance(error, HeadraceError):
+        _complain(
+            f"unexpected: {type(error).__name__}: {error}",
+            "Set HEADRACE_TRACEBACK=1 for the details, and report it please. "
+            "Nothing is lost: 'headrace resume' goes on.",
+        )
+        return 1
+    if as_json:
+        told = {"code": error.code, "message": error.message, "place": error.place}
+        print(json.dumps({"error": told | {"remedy": error.remedy}}))
+    else:
+        place = f"{error.place}: " if error.place else ""
+        _complain(f"{place}{error.message}", error.remedy)
+    return error.exit_code
+
+
+def _complain(message: str, remedy: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    if remedy:
+        print(f"  → {remedy}", file=sys.stderr)
+
+
+def on_loop(work: Awaitable[Any]) -> Any:
+    """Run ``work`` on uvloop where it is installed, else on asyncio's own loop."""
+    import asyncio
+
+    async def go() -> Any:
+        return await work
+
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(go())
+    return uvloop.run(go())

@@ -1,0 +1,117 @@
+"""The live line: "Generating 37 of 200", from the batch's own counts, never from arithmetic here."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.store.batches import Summary
+
+WINDOW_S = 10.0
+PLAIN_EVERY_S = 2.0
+
+
+class Rate:
+    """Items ended per second over a sliding window; says nothing before it knows anything."""
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def add(self, now_s: float, done: int) -> None:
+        """Note how many items have ended by ``now_s`` (monotonic seconds)."""
+        self._seen.append((now_s, done))
+        while len(self._seen) > 2 and now_s - self._seen[0][0] > WINDOW_S:
+            self._seen.popleft()
+
+    def per_s(self) -> float | None:
+        """Return the rate, or ``None`` while the window is too short to tell."""
+        if len(self._seen) < 2:
+            return None
+        (first_s, first), (last_s, last) = self._seen[0], self._seen[-1]
+        if last_s - first_s < 0.3 or last <= first:
+            return None
+        return (last - first) / (last_s - first_s)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: ``4 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{max(whole, 1)} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def progress_line(summary: Summary, rate_per_s: float | None) -> str:
+    """Return the line that tells how far a batch is."""
+    from headrace.price import usd
+
+    fresh = summary.succeeded - summary.cached
+    parts = [
+        f"Generating {summary.done} of {summary.item_count}",
+        f"{fresh} done",
+        f"{summary.cached} cached",
+        f"{summary.ended_badly} failed",
+    ]
+    for count, word in (
+        (summary.running, "running"),
+        (summary.waiting, "waiting"),
+        (summary.unknown, "unknown"),
+        (summary.cancelled, "cancelled"),
+    ):
+        if count:
+            parts.append(f"{count} {word}")
+    if rate_per_s is not None:
+        parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
+        if summary.open:
+            parts.append(f"ETA {duration(summary.open / rate_per_s)}")
+    parts.append(f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else ""))
+    return " · ".join(parts)
+
+
+class Progress:
+    """Shows the line: redrawn in place on a terminal, now and then in a log, never when quiet."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._rate = Rate()
+        self._live: Any = None
+        self._told_s = 0.0
+        self._told = ""
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), refresh_per_second=8, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *why: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(None, None, None)
+
+    def show(self, summary: Summary) -> None:
+        """Show the batch's state now."""
+        now_s = time.monotonic()
+        self._rate.add(now_s, summary.done)
+        text = progress_line(summary, self._rate.per_s())
+        if self._live is not None:
+            self._live.update(_bar(summary, text))
+        elif not self._quiet and now_s - self._told_s >= PLAIN_EVERY_S and text != self._told:
+            self._told_s, self._told = now_s, text
+            print(text, file=sys.stderr, flush=True)
+
+
+def _bar(summary: Summary, text: str) -> Any:
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    bar = ProgressBar(total=max(1, summary.item_count), completed=summary.done, width=60)
+    return Group(bar, Text(text))
