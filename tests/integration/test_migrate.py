@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -134,6 +135,6 @@ def test_a_current_database_costs_no_import(database_url: str) -> None:
         capture_output=True,
         text=True,
         check=True,
-        env={"PYTHONPATH": str(MIGRATIONS.parents[2])},
+        env={"PYTHONPATH": os.pathsep.join([str(MIGRATIONS.parents[2]), *sys.path])},
     )
     assert done.stdout.strip() == "[]"

@@ -41,17 +41,18 @@ class Owner:
     """A process that holds a share in a home's server until told to close it."""
 
     def __init__(self, home: Path, system: Path, *words: str, uid: int | None = None) -> None:
-        python, paths = sys.executable, [str(SOURCES)]
-        if uid is not None:
-            python, more = python_of_everybody()
-            paths += more
+        libraries = [path for path in sys.path if path.endswith("site-packages")]
+        python = sys.executable if uid is None else python_of_everybody()
         self.process = subprocess.Popen(
             [python, "-c", OWNER, str(home), str(system), *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd="/",
-            env={"PYTHONPATH": os.pathsep.join(paths), "PATH": os.environ["PATH"]},
+            env={
+                "PYTHONPATH": os.pathsep.join([str(SOURCES), *libraries]),
+                "PATH": os.environ["PATH"],
+            },
             user=uid,
             group=uid,
             extra_groups=None if uid is None else [],
@@ -72,8 +73,8 @@ class Owner:
         self.process.communicate(timeout=60)
 
 
-def python_of_everybody() -> tuple[str, list[str]]:
-    """An interpreter that other users can start, and the paths of our libraries."""
+def python_of_everybody() -> str:
+    """An interpreter of this version that other users can start."""
     minor = f"{sys.version_info.major}.{sys.version_info.minor}"
     for python in (sys.executable, f"/usr/bin/python{minor}", f"/usr/local/bin/python{minor}"):
         try:
@@ -82,7 +83,7 @@ def python_of_everybody() -> tuple[str, list[str]]:
             )
         except (OSError, subprocess.CalledProcessError):
             continue
-        return python, [path for path in sys.path if path.endswith("site-packages")]
+        return python
     pytest.skip(f"no Python {minor} that a plain user may start")
 
 
@@ -108,7 +109,7 @@ def owner(scratch: Path) -> Iterator[Callable[..., Owner]]:
     for process, home in owners:
         if process.process.poll() is None:
             process.kill()
-        uid = home.stat().st_uid if home.exists() else None
+        uid = home.stat().st_uid if os.geteuid() == 0 and home.exists() else None
         last = Owner(home, scratch / "system", uid=uid or None)
         last.answer()
         last.close()

@@ -138,6 +138,8 @@ def bystander(scratch: Path, owner: Start) -> Iterator[tuple[Path, subprocess.Po
     uid = data.stat().st_uid if os.geteuid() == 0 else None
     other = subprocess.Popen(["sleep", "600"], user=uid, group=uid)
     (data / "postmaster.pid").write_text("\n".join([str(other.pid), *text.splitlines()[1:]]) + "\n")
+    # As a killed server leaves it, with its number given to another process.
+    (data.with_name("run") / ".s.PGSQL.5432.lock").write_text(f"{other.pid}\n")
     yield data, other
     other.kill()
     other.wait()

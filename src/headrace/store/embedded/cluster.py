@@ -13,7 +13,7 @@ from pathlib import Path
 from headrace.errors import DatabaseError
 from headrace.store.embedded.binaries import Binaries
 from headrace.store.embedded.locks import FileLock, open_private
-from headrace.store.embedded.place import Place, give, init_identity
+from headrace.store.embedded.place import SOCKET_NAME, Place, give, init_identity
 
 ROLE = "headrace"
 LOG_BYTES_MAX = 8 * 1024 * 1024
@@ -159,7 +159,7 @@ def launch(
 
     Raises OSError when the program cannot be started.
     """
-    _forget_stale(place)
+    _forget_stale(place, sockets)
     quoted = str(sockets).replace('"', '""')
     settings = SETTINGS | {"unix_socket_directories": f'"{quoted}"'}
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -206,19 +206,25 @@ def remember(place: Place, pid: int) -> None:
 
 def launched_pid(place: Place) -> int | None:
     """Return the process id of the server that one of us launched last."""
+    return _first_number(place.file("server"))
+
+
+def _first_number(path: Path) -> int | None:
     try:
-        return int(place.file("server").read_text(encoding="utf-8"))
+        return int(path.read_text(encoding="utf-8").split("\n", 1)[0])
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _forget_stale(place: Place) -> None:
+def _forget_stale(place: Place, sockets: Path) -> None:
     # The caller holds ``alive``, so no process of the server that we launched is left, and
-    # its file would only mislead the next one: after a reboot, or in a new container, its
-    # process id may be somebody else's. A server started by hand is not ours to judge.
-    postmaster = read_postmaster(place.data)
-    if postmaster is not None and postmaster.pid == launched_pid(place):
-        (place.data / "postmaster.pid").unlink(missing_ok=True)
+    # its files would only mislead the next one: it may still be a zombie, and after a reboot
+    # or in a new container its number may be somebody else's. A server started by hand has
+    # another number, and is not ours to judge.
+    launched = launched_pid(place)
+    for path in (place.data / "postmaster.pid", sockets / f"{SOCKET_NAME}.lock"):
+        if launched is not None and _first_number(path) == launched:
+            path.unlink(missing_ok=True)
 
 
 def open_log(place: Place) -> int:
