@@ -1,0 +1,21 @@
+-- A delivered item is charged once: what its purchases cost, up to its reserve. Any other
+-- item (failed, refused, cancelled, dead, still open) is charged nothing.
+WITH posted AS (
+    SELECT batch_id, idx, sum(amount_microcredits) AS amount
+    FROM transfer
+    WHERE kind = 'post'
+    GROUP BY batch_id, idx
+), due AS (
+    SELECT item.batch_id, item.idx, item.state,
+        CASE WHEN item.state = 'succeeded'
+            THEN least(item.spent_microcredits, batch.reserve_microcredits) ELSE 0 END AS amount
+    FROM item
+    JOIN batch ON batch.id = item.batch_id
+)
+SELECT batch_id::text AS batch, idx, coalesce(due.state, 'no such item') AS place,
+    coalesce(due.amount, 0)::text AS expected, coalesce(posted.amount, 0)::text AS found
+FROM due
+FULL JOIN posted USING (batch_id, idx)
+WHERE coalesce(due.amount, 0) <> coalesce(posted.amount, 0)
+ORDER BY batch_id, idx
+LIMIT 1000
