@@ -9,15 +9,13 @@ acknowledged only when a power cut cannot take it back; so the local write is ou
 from __future__ import annotations
 
 import asyncio
-import errno
 import hashlib
-import os
 import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import obstore
 from obstore.exceptions import (
@@ -29,6 +27,7 @@ from obstore.exceptions import (
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from headrace.artifact import Artifact
+from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
 from headrace.errors import ConfigError, NotFoundError, StorageError
 from headrace.telemetry import crash_point
 
@@ -36,7 +35,8 @@ CACHE_CONTROL = "public, max-age=31536000, immutable"
 SPOOL_BYTES_MAX = 10 * 1024**3
 READ_BYTES = 1 << 20
 _THREADS = 8
-_HOPELESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)
+# Larger bodies are hashed off the event loop.
+_HASH_INLINE_BYTES = 64 * 1024
 
 
 def blob_key(sha256: bytes) -> str:
@@ -80,15 +80,19 @@ class Spool:
         if self._file is None:
             await self._blobs.in_thread(self._append, b"")
         assert self._file is not None
-        await self._blobs.in_thread(_close_durably, self._file)
+        await self._blobs.in_thread(_finish, self._file)
         artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
         await self._blobs.adopt(self._path, artifact)
         return artifact
 
     async def discard(self) -> None:
         """Close and remove the temporary file if it is still there."""
-        if self._file is not None and not self._file.closed:
-            self._file.close()
+        await self._blobs.in_thread(self._remove)
+
+    def _remove(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # a full disk fails again on close; the file goes anyway
+                self._file.close()
         self._path.unlink(missing_ok=True)
 
 
@@ -98,6 +102,7 @@ class Blobs:
     def __init__(self, store: Any, root: Path | None, spool_folder: Path) -> None:
         self._store = store
         self._root = root
+        self._tree = DurableTree(root) if root is not None else None
         self.spool_folder = spool_folder
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blob")
 
@@ -106,11 +111,21 @@ class Blobs:
         await asyncio.to_thread(self._threads.shutdown)
 
     async def in_thread(self, work: Any, *args: Any) -> Any:
-        """Run file work off the event loop; a failure of the disk becomes a ``StorageError``."""
+        """Run file work off the event loop; a failure of the disk becomes a ``StorageError``.
+
+        A caller that is cancelled waits for the work in hand first: nothing goes on
+        writing to a file that its owner has already given up.
+        """
+        running = asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # looked at, so that asyncio does not complain of it
+            raise
         except OSError as error:
-            raise _disk_error(error) from error
+            raise disk_error(error) from error
 
     async def put(self, body: bytes | Path, media_type: str) -> Artifact:
         """Keep a body (bytes, or a file that is copied) and return its artifact; repeatable."""
@@ -120,9 +135,11 @@ class Blobs:
                     while chunk := await self.in_thread(file.read, READ_BYTES):
                         await spool.write(chunk)
                 return await spool.commit()
-        artifact = Artifact(hashlib.sha256(body).digest(), media_type, len(body))
-        if self._root is not None:
-            await self.in_thread(_write_durably, self._root, self.spool_folder, artifact, body)
+        small = len(body) <= _HASH_INLINE_BYTES
+        digest = _sha256(body) if small else await self.in_thread(_sha256, body)
+        artifact = Artifact(digest, media_type, len(body))
+        if self._tree is not None:
+            await self.in_thread(self._write_durably, artifact, body)
         else:
             await self._upload(artifact, body)
         return artifact
@@ -140,10 +157,49 @@ class Blobs:
 
     async def adopt(self, path: Path, artifact: Artifact) -> None:
         """Take over a finished, fsynced temporary file under the artifact's name."""
-        if self._root is not None:
-            await self.in_thread(_move_durably, self._root, path, artifact)
+        if self._tree is not None:
+            await self.in_thread(self._place, path, artifact)
         else:
             await self._upload(artifact, path)
+
+    def _write_durably(self, artifact: Artifact, body: bytes) -> None:
+        if self._is_there(artifact):
+            return
+        self.spool_folder.mkdir(parents=True, exist_ok=True)
+        path = self.spool_folder / secrets.token_hex(12)
+        try:
+            with path.open("xb") as file:
+                file.write(body)
+                _finish(file)
+            self._place(path, artifact)
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _place(self, path: Path, artifact: Artifact) -> None:
+        """Give a finished, fsynced file its name; an artifact already there stays."""
+        assert self._root is not None
+        assert self._tree is not None
+        if not self._is_there(artifact):
+            # Hard links in output folders share these bytes: nobody edits them in place.
+            path.chmod(0o444)
+            crash_point("blob-before-rename")
+            self._tree.place(path, self._root / blob_key(artifact.sha256))
+
+    def _is_there(self, artifact: Artifact) -> bool:
+        """Whether the blob is in place with its size; if so its name is made durable, too.
+
+        Whoever put it there may have died between the rename and the fsync of the folder.
+        """
+        assert self._root is not None
+        assert self._tree is not None
+        target = self._root / blob_key(artifact.sha256)
+        try:
+            if target.stat().st_size != artifact.size_bytes:
+                return False
+        except FileNotFoundError:
+            return False
+        self._tree.confirm(target)
+        return True
 
     async def _upload(self, artifact: Artifact, body: bytes | Path) -> None:
         attributes = {"Content-Type": artifact.media_type, "Cache-Control": CACHE_CONTROL}
@@ -159,11 +215,8 @@ class Blobs:
             )
         except AlreadyExistsError:
             return  # the same bytes by their name
-        except BaseError as error:
-            hopeless = isinstance(error, PermissionDeniedError | UnauthenticatedError)
-            raise StorageError(
-                f"the object store refused a blob: {error}", retryable=not hopeless
-            ) from error
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot keep a blob", error) from error
 
     async def read(self, sha256: bytes) -> bytes:
         """Return a blob's bytes, verified; raises ``NotFoundError`` and ``StorageError``."""
@@ -189,7 +242,7 @@ class Blobs:
                 remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
             ) from error
         except (BaseError, OSError) as error:
-            raise StorageError(f"blob {sha256.hex()} cannot be read: {error}") from error
+            raise _store_error(f"cannot give blob {sha256.hex()}", error) from error
 
     def path(self, sha256: bytes) -> Path | None:
         """Return the blob's file where the store is a local folder and has it."""
@@ -204,8 +257,8 @@ class Blobs:
             await obstore.head_async(self._store, blob_key(sha256))
         except FileNotFoundError:
             return False
-        except BaseError as error:
-            raise StorageError(f"the store cannot be asked: {error}") from error
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot be asked for a blob", error) from error
         return True
 
     async def delete(self, sha256: bytes) -> None:
@@ -214,8 +267,18 @@ class Blobs:
             await obstore.delete_async(self._store, blob_key(sha256))
         except FileNotFoundError:
             return
-        except BaseError as error:
-            raise StorageError(f"a blob cannot be removed: {error}") from error
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot remove a blob", error) from error
+
+    async def verify(self, sha256: bytes) -> Literal["sound", "missing", "damaged"]:
+        """Read a blob through, piece by piece, and tell whether it has its hash."""
+        digest = hashlib.sha256()
+        try:
+            async for piece in self.pieces(sha256):
+                await self.in_thread(digest.update, piece)
+        except NotFoundError:
+            return "missing"
+        return "sound" if digest.digest() == sha256 else "damaged"
 
     def sweep(self, older_than_s: float, now_s: float) -> int:
         """Remove temporary files that a crash left behind; returns how many.
@@ -225,9 +288,10 @@ class Blobs:
         removed = 0
         if self.spool_folder.is_dir():
             for path in self.spool_folder.iterdir():
-                if now_s - path.stat().st_mtime > older_than_s:
-                    path.unlink(missing_ok=True)
-                    removed += 1
+                with suppress(FileNotFoundError):  # its owner was quicker
+                    if now_s - path.stat().st_mtime > older_than_s:
+                        path.unlink()
+                        removed += 1
         return removed
 
 
@@ -256,75 +320,30 @@ async def open_blobs(url: str, spool_folder: Path | None = None) -> Blobs:
 def _make_root(name: str) -> Path:
     root = Path(name).absolute()
     try:
-        (root / "tmp").mkdir(parents=True, exist_ok=True)
+        make_folder(root / "tmp")
+        sync_folder(root.parent)
     except OSError as error:
-        raise _disk_error(error) from error
+        raise disk_error(error) from error
     return root
 
 
-def _close_durably(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
+def _finish(file: IO[bytes]) -> None:
+    sync_file(file)
     file.close()
 
 
-def _write_durably(root: Path, temporary: Path, artifact: Artifact, body: bytes) -> None:
-    target = root / blob_key(artifact.sha256)
-    if _is_there(target, artifact):
-        return
-    temporary.mkdir(parents=True, exist_ok=True)
-    path = temporary / secrets.token_hex(12)
-    try:
-        with path.open("xb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        crash_point("blob-before-rename")
-        _place(root, path, target)
-    finally:
-        path.unlink(missing_ok=True)
+def _sha256(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()
 
 
-def _move_durably(root: Path, path: Path, artifact: Artifact) -> None:
-    target = root / blob_key(artifact.sha256)
-    if not _is_there(target, artifact):
-        crash_point("blob-before-rename")
-        _place(root, path, target)
-
-
-def _is_there(target: Path, artifact: Artifact) -> bool:
-    try:
-        return target.stat().st_size == artifact.size_bytes
-    except FileNotFoundError:
-        return False
-
-
-def _place(root: Path, path: Path, target: Path) -> None:
-    """Rename into place; new folders and the name itself are fsynced, outermost first."""
-    fresh: list[Path] = []
-    folder = target.parent
-    while not folder.exists() and folder != root:
-        fresh.append(folder)
-        folder = folder.parent
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
-    for made in (folder, *reversed(fresh)):
-        handle = os.open(made, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def _disk_error(error: OSError) -> StorageError:
-    place = str(error.filename or "")
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(
-            "the disk is full", place=place, remedy="Free some space; the work goes on by itself."
-        )
+def _store_error(what: str, error: Exception) -> StorageError:
+    """Return what to tell of a failed call to the store; waiting helps unless it is forbidden."""
+    hopeless = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+    first_line = str(error).partition("\n")[0]
     return StorageError(
-        f"the disk failed: {error.strerror or error}",
-        place=place,
-        remedy="Check that the folder is writable and the disk healthy.",
-        retryable=error.errno not in _HOPELESS,
+        f"the blob store {what}: {first_line}",
+        remedy="Check the keys and the rights of the store."
+        if hopeless
+        else "Check that the store can be reached; the work goes on by itself.",
+        retryable=not hopeless,
     )

@@ -100,7 +100,7 @@ class Engine:
             shard_done=self._shard_done,
         )
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
-        self._generator = Generator(self.cache, self._stages, self._buy, self.reading.body)
+        self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
 
     def _surroundings(self) -> Surroundings:
         retry = self.config.retry
@@ -184,7 +184,7 @@ class Engine:
         """
         terms = terms or Terms()
         found = self.recipe(recipe)
-        stages = await self._stages(found)
+        stages = await self.stages_of(found)
         now = self.clock.now()
         new = new_batch(new_uuid(now), found, stages, columns, terms, digest)
         items = items_of(rows, found.required, terms.strict)
@@ -222,7 +222,8 @@ class Engine:
 
     # -- what the parts ask of each other --------------------------------------------------
 
-    async def _stages(self, recipe: Recipe) -> list[Stage]:
+    async def stages_of(self, recipe: Recipe) -> list[Stage]:
+        """Return the stages of a recipe, bound to opened providers; raises ``RecipeError``."""
         stages = build_stages(recipe, self.providers)
         for stage in stages:
             if stage.provider is not None:
@@ -237,7 +238,7 @@ class Engine:
             row = await connection.fetchrow(statements.load("batches/context.sql"), batch_id)
         assert row is not None
         recipe = parse_recipe(decode_json(row["recipe"]), f"recipe of batch {row['name']}")
-        stages = await self._stages(recipe)
+        stages = await self.stages_of(recipe)
         source = decode_json(row["source"])
         held = HeldBatch(
             id=batch_id,
@@ -267,7 +268,7 @@ class Engine:
         """Buy one result as a batch of one item, walked here without a detour by the queue."""
         now = self.clock.now()
         terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id)
-        stages = await self._stages(recipe)
+        stages = await self.stages_of(recipe)
         new = new_batch(new_uuid(now), recipe, stages, list(row), terms, None)
         async with self.database.transaction() as connection:
             items = items_of([row], recipe.required, True)

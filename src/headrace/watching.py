@@ -68,7 +68,7 @@ class Batch:
         self._database = database
         self._clock = clock
         self._nudge = nudge
-        self._changed = changed
+        self.changed = changed
 
     @property
     def id(self) -> str:
@@ -103,7 +103,7 @@ class Batch:
             now = await self.summary()
             if BatchState(now.state) in BATCH_FINAL and now.event_seq <= seq:
                 return
-            await self._changed(0.2)
+            await self.changed(0.2)
 
     async def results(self) -> AsyncIterator[ItemResult]:
         """Yield each item as it ends, in the order of ending, until the batch has ended.
@@ -127,9 +127,21 @@ class Batch:
             rows = await connection.fetch(statements.load("items/some.sql"), self.uuid, idxs)
         return [item_result(row) for row in rows]
 
-    async def items(self) -> AsyncIterator[ItemResult]:
-        """Yield all items as they stand, in row order, a page in memory at a time."""
-        idx = -1
+    async def body(self, sha256: bytes) -> bytes | None:
+        """Return the bytes of a small artifact that rests in the database, else ``None``."""
+        async with self._database.acquire() as connection:
+            row = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
+        return row["body"] if row is not None else None
+
+    async def attempts(self, idx: int) -> list[dict[str, Any]]:
+        """Return the attempts of the item at row index ``idx`` in order, as they are kept."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(statements.load("attempts/of_item.sql"), self.uuid, idx)
+        return [dict(row) for row in rows]
+
+    async def items(self, after_idx: int = -1) -> AsyncIterator[ItemResult]:
+        """Yield the items after a row index as they stand, in row order, a page at a time."""
+        idx = after_idx
         while True:
             async with self._database.acquire() as connection:
                 rows = await connection.fetch(
@@ -147,7 +159,7 @@ class Batch:
             now = await self.summary()
             if BatchState(now.state) in BATCH_FINAL:
                 return now
-            await self._changed(0.2)
+            await self.changed(0.2)
 
     async def pause(self) -> bool:
         """Let nothing more of the batch start; ``False`` when it is not running."""

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 class Common:
     """Options of every command."""
 
-    home: Annotated[str | None, Parameter(help="Folder of the embedded database and the blobs.")] = None
-    config: Annotated[Path | None, Parameter(help="Settings file instead of ./headrace.toml.")] = None
+    home: Annotated[
+        str | None, Parameter(help="Folder of the embedded database and the blobs.")
+    ] = None
+    config: Annotated[Path | None, Parameter(help="Settings file instead of ./headrace.toml.")] = (
+        None
+    )
     json: Annotated[bool, Parameter(help="Data on standard output as JSON.")] = False
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress.")] = False
 
@@ -72,7 +76,11 @@ def table(head: list[str], rows: list[list[str]]) -> None:
     if not sys.stdout.isatty():
         widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
         for row in [head, *rows]:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+            print(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+            )
         return
     from rich.console import Console
     from rich.table import Table

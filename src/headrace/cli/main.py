@@ -66,7 +66,9 @@ def main() -> NoReturn:
         )
         sys.exit(2)
     try:
-        result = build_app()(args, exit_on_error=False, print_error=True, result_action="return_value")
+        result = build_app()(
+            args, exit_on_error=False, print_error=True, result_action="return_value"
+        )
         sys.exit(result if isinstance(result, int) else 0)
     except CycloptsError:
         sys.exit(2)

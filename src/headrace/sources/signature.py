@@ -89,8 +89,8 @@ def encoding_of(head: bytes, asked: str | None, name: str) -> str:
 def _known_codec(asked: str, head: bytes) -> str:
     try:
         codec = codecs.lookup(asked).name
-        b"".decode(codec)
-    except LookupError:
+        b"abcd".decode(codec, "ignore")  # an empty text would pass every codec
+    except (LookupError, UnicodeError):
         raise InputError(
             f"unknown encoding {asked!r}",
             place="--encoding",

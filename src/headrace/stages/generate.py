@@ -27,7 +27,7 @@ class Generate:
         self.name = name
         self.provider: Provider | None = provider
         self._provider_name = provider.name
-        self._model = model
+        self.model = model
         self._version = version
         self._prompt = prompt
         self._tree = tree
@@ -55,7 +55,7 @@ class Generate:
         params: dict[str, Any] = {"prompt": prompt, **self._tree.fill(values)}
         if "seed" in params and type(params["seed"]) is not int:
             params["seed"] = _seed(params["seed"], given.row_number)
-        return Request(self._provider_name, self._model, self._version, params)
+        return Request(self._provider_name, self.model, self._version, params)
 
     def apply(self, given: StageInput) -> None:
         """Pass the previous artifact on: this stage calls a provider instead."""

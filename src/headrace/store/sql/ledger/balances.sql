@@ -1,5 +1,3 @@
-SELECT account.tenant_id, account.kind, account.balance_microcredits, tenant.unlimited
+SELECT coalesce(tenant_id, 'platform') AS owner, kind, balance_microcredits
 FROM account
-LEFT JOIN tenant ON tenant.id = account.tenant_id
-WHERE $1::text IS NULL OR account.tenant_id = $1 OR account.tenant_id IS NULL
-ORDER BY account.tenant_id NULLS LAST, account.kind
+ORDER BY tenant_id NULLS LAST, kind

@@ -1,0 +1,105 @@
+"""``doctor``: is everything that a run needs in order, and if not, what to do."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headrace.cli.common import Common, data, engine_of, line
+from headrace.cli.main import on_loop
+
+if TYPE_CHECKING:
+    from headrace.engine import Engine
+
+FREE_BYTES_WARN = 2 * 1024**3
+MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: ``ok``, ``warn`` or ``fail``, with the remedy."""
+
+    what: str
+    state: str
+    seen: str
+    remedy: str = ""
+
+
+def doctor(*, common: Common | None = None) -> int:
+    """Look at Python, database, disk, blob store, recipes and ledger; exit 1 on a failure."""
+
+    async def work() -> int:
+        from headrace.errors import HeadraceError
+
+        findings = [Finding("Python", "ok", platform.python_version())]
+        try:
+            async with engine_of(common, work=False) as engine:
+                findings += await _examine(engine)
+        except HeadraceError as error:
+            findings.append(Finding("engine", "fail", error.message, error.remedy))
+        if common is not None and common.json:
+            data([asdict(finding) for finding in findings])
+        else:
+            for finding in findings:
+                line(f"{MARKS[finding.state]} {finding.what}: {finding.seen}")
+                if finding.remedy:
+                    line(f"    → {finding.remedy}")
+        return 1 if any(finding.state == "fail" for finding in findings) else 0
+
+    return int(on_loop(work()))
+
+
+async def _examine(engine: Engine) -> list[Finding]:
+    from headrace.recipe import recipe_names
+    from headrace.store import statements
+    from headrace.store.audit import verify
+
+    async with engine.database.acquire() as connection:
+        version = await connection.fetchval("SHOW server_version")
+        gone = await connection.fetch(statements.load("workers/gone.sql"), 0)
+        live = await connection.fetchval(statements.load("workers/live.sql"))
+        findings = await verify(connection)
+    server = engine.database.server
+    kind = "embedded" if server is not None else "external"
+    told = [Finding("database", "ok", f"PostgreSQL {version}, {kind}, safe settings")]
+    if server is not None and server.note:
+        told.append(Finding("database folder", "ok", server.note))
+    told.append(
+        Finding("workers", "ok", f"{live} signed in")
+        if not gone
+        else Finding(
+            "workers", "warn", f"{len(gone)} died", "headrace resume takes over their work"
+        )
+    )
+    told.append(_disk(Path(engine.config.home)))
+    told.append(await _blobs(engine))
+    told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
+    told.append(Finding("providers", "ok", ", ".join(engine.providers)))
+    told.append(
+        Finding("ledger", "ok", "audited, nothing found")
+        if not findings
+        else Finding("ledger", "fail", findings[0], "headrace ledger verify shows all")
+    )
+    return told
+
+
+def _disk(home: Path) -> Finding:
+    free = shutil.disk_usage(home).free
+    seen = f"{free / 1e9:.1f} GB free at {home}"
+    if free < FREE_BYTES_WARN:
+        return Finding("disk", "warn", seen, "Free some space, or set home to another disk.")
+    return Finding("disk", "ok", seen)
+
+
+async def _blobs(engine: Engine) -> Finding:
+    from headrace.errors import HeadraceError
+
+    try:
+        artifact = await engine.blobs.put(b"headrace doctor", "text/plain")
+        whole = await engine.blobs.read(artifact.sha256) == b"headrace doctor"
+    except HeadraceError as error:
+        return Finding("blob store", "fail", error.message, error.remedy)
+    return Finding("blob store", "ok" if whole else "fail", "written and read back")

@@ -1,0 +1,162 @@
+"""From a batch to a folder: files as items complete, then results, report and contact sheet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from headrace.blob import Blobs
+from headrace.contact_sheet import FailedTile, contact_sheet
+from headrace.errors import InputError
+from headrace.held import decode_json
+from headrace.lifecycle import ITEM_FINAL, ItemState
+from headrace.reports import FileNames, OutputFolder, ResultRow, ResultsWriter, write_report
+from headrace.store.batches import Summary
+from headrace.version import VERSION
+from headrace.watching import Batch, ItemResult
+
+SHEET_TILES_MAX = 400
+
+
+class Export:
+    """One batch's output folder. Publishing twice gives the same files under the same names."""
+
+    def __init__(self, batch: Batch, folder: Path, blobs: Blobs) -> None:
+        self.folder = folder
+        self._batch = batch
+        self._blobs = blobs
+        self._out = OutputFolder(folder)
+        self._names = FileNames()
+        self._after_idx = -1
+        self._tiles: list[tuple[str, Path | FailedTile]] = []
+
+    def prepare(self) -> None:
+        """Make the folder; raises ``InputError`` when it cannot be written."""
+        self._out.prepare()
+
+    async def catch_up(self) -> None:
+        """Publish what has ended, in row order, up to the first item that has not."""
+        async for item in self._batch.items(self._after_idx):
+            if item.state not in ITEM_FINAL:
+                return
+            await self._publish(item, self._names)
+            self._after_idx = item.row_number - 1
+
+    async def finish(self, summary: Summary, *, sheet: bool) -> dict[str, Any]:
+        """Write everything: files, ``results.csv``, ``report.json``, the contact sheet.
+
+        Returns the report. Raises ``StorageError`` when the disk does not take it.
+        """
+        columns = decode_json(summary.columns) if summary.columns else await self._columns()
+        writer = ResultsWriter(self.folder / "results.csv", columns)
+        await writer.write(self._rows())
+        report = report_of(summary, self._batch.id)
+        await write_report(self.folder / "report.json", report)
+        if sheet and any(isinstance(picture, Path) for _, picture in self._tiles):
+            title = f"{summary.name}  ·  {summary.succeeded} of {summary.item_count}"
+            await asyncio.to_thread(
+                contact_sheet,
+                self._tiles,
+                self.folder / "contact-sheet.png",
+                None,
+                SHEET_TILES_MAX,
+                title=title,
+            )
+        return report
+
+    async def _columns(self) -> list[str]:
+        """Return the union of the columns of rows that came without a header, in first order."""
+        seen: dict[str, None] = {}
+        async for item in self._batch.items():
+            seen.update(dict.fromkeys(item.inputs))
+        return list(seen)
+
+    async def _rows(self) -> AsyncIterator[ResultRow]:
+        names = FileNames()
+        self._tiles = []
+        async for item in self._batch.items():
+            file, problem = await self._publish(item, names)
+            self._note_tile(item, file)
+            yield _result_row(item, file, problem)
+
+    async def _publish(self, item: ItemResult, names: FileNames) -> tuple[str | None, str | None]:
+        if item.state is not ItemState.SUCCEEDED or item.artifact is None:
+            return None, None
+        artifact = item.artifact
+        try:
+            stem = names.assign(item.row_number, item.file)
+            body = None
+            if self._blobs.path(artifact.sha256) is None:
+                body = await self._batch.body(artifact.sha256)
+            if body is not None:
+                artifact = type(artifact)(
+                    artifact.sha256, artifact.media_type, artifact.size_bytes, body
+                )
+            return await self._out.publish(artifact, stem, self._blobs), None
+        except InputError as error:
+            # One impossible name must not cost the others their files.
+            return None, f"{error.message}: {error.remedy}"
+
+    def _note_tile(self, item: ItemResult, file: str | None) -> None:
+        if len(self._tiles) >= SHEET_TILES_MAX:
+            return
+        if file is not None and item.artifact is not None:
+            if item.artifact.media_type.startswith("image/"):
+                self._tiles.append((f"{item.row_number} {item.file or ''}", self.folder / file))
+        elif item.state is not ItemState.SUCCEEDED:
+            reason = str((item.error or {}).get("reason", item.state.value))
+            self._tiles.append((str(item.row_number), FailedTile(reason)))
+
+
+def _result_row(item: ItemResult, file: str | None, problem: str | None) -> ResultRow:
+    artifact = item.artifact if item.state is ItemState.SUCCEEDED else None
+    error = item.error or {}
+    return ResultRow(
+        number=item.row_number,
+        values=item.inputs,
+        state=item.state.value,
+        file=file,
+        sha256=artifact.sha256.hex() if artifact is not None else None,
+        media_type=artifact.media_type if artifact is not None else None,
+        size_bytes=artifact.size_bytes if artifact is not None else None,
+        cached=item.cached,
+        attempts=item.attempts,
+        cost_microusd=item.cost_microusd,
+        microcredits=item.spent_microcredits if item.state is ItemState.SUCCEEDED else 0,
+        error=problem or (str(error["reason"]) if "reason" in error else None),
+        remedy=str(error["remedy"]) if error.get("remedy") else None,
+    )
+
+
+def report_of(summary: Summary, batch_id: str) -> dict[str, Any]:
+    """Return the report of a batch: counts, costs and times, as JSON."""
+    ended = summary.finished_at
+    wall_s = (ended - summary.created_at).total_seconds() if ended is not None else None
+    return {
+        "batch": batch_id,
+        "name": summary.name,
+        "state": summary.state,
+        "recipe": summary.recipe_name,
+        "headrace": VERSION,
+        "items": {
+            "total": summary.item_count,
+            "succeeded": summary.succeeded,
+            "from_cache": summary.cached,
+            "failed": summary.failed,
+            "refused": summary.refused,
+            "dead": summary.dead,
+            "cancelled": summary.cancelled,
+            "open": summary.open,
+        },
+        "attempts": summary.attempts,
+        "bought_again_after_unseen_answers": summary.repeats,
+        "cost_microusd": summary.cost_microusd,
+        "calls_of_unknown_cost": summary.cost_unknown,
+        "credits_microcredits": summary.spent_microcredits,
+        "created_at": summary.created_at.isoformat(),
+        "finished_at": ended.isoformat() if ended is not None else None,
+        "wall_s": wall_s,
+        "items_per_s": round(summary.item_count / wall_s, 2) if wall_s else None,
+    }

@@ -1,0 +1,19 @@
+"""What a batch leaves behind: the output folder, the results file and the report.
+
+A caller prepares an ``OutputFolder`` before anything is bought; at the end it walks the
+rows once, in ascending order, and for each asks ``FileNames`` for the stem, publishes the
+artifact, and yields a ``ResultRow`` to the ``ResultsWriter``.
+"""
+
+from headrace.reports.filenames import FileNames
+from headrace.reports.folder import OutputFolder
+from headrace.reports.results import OWN_COLUMNS, ResultRow, ResultsWriter, write_report
+
+__all__ = [
+    "OWN_COLUMNS",
+    "FileNames",
+    "OutputFolder",
+    "ResultRow",
+    "ResultsWriter",
+    "write_report",
+]

@@ -1,0 +1,1 @@
+SELECT count(*) FROM worker WHERE ended_at IS NULL
