@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headrace.version import VERSION as __version__
+from headrace import version
 
 if TYPE_CHECKING:
     from headrace.doors import open, run  # noqa: A004 - the word people expect
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from headrace.generation import Generated
     from headrace.submission import Terms
     from headrace.watching import Batch, ItemResult
+
+__version__ = version.VERSION
 
 _HOMES = {
     "open": "headrace.doors",

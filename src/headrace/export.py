@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Export:
         self._names = FileNames()
         self._after_idx = -1
         self._tiles: list[tuple[str, Path | FailedTile]] = []
+        self._shown: list[str] = []
 
     def prepare(self) -> None:
         """Make the folder; raises ``InputError`` when it cannot be written."""
@@ -53,18 +55,39 @@ class Export:
         writer = ResultsWriter(self.folder / "results.csv", columns)
         await writer.write(self._rows())
         report = report_of(summary, self._batch.id)
+        picture = self.folder / "contact-sheet.png"
+        if sheet and any(isinstance(tile, Path) for _, tile in self._tiles):
+            report["contact_sheet_of"] = digest = self._sheet_digest(summary)
+            drawn = picture.exists() and await asyncio.to_thread(self._drawn_before) == digest
+            sheet = not drawn
+        else:
+            sheet = False
         await write_report(self.folder / "report.json", report)
-        if sheet and any(isinstance(picture, Path) for _, picture in self._tiles):
+        if sheet:
             title = f"{summary.name}  ·  {summary.succeeded} of {summary.item_count}"
             await asyncio.to_thread(
                 contact_sheet,
                 self._tiles,
-                self.folder / "contact-sheet.png",
+                picture,
                 None,
                 SHEET_TILES_MAX,
                 title=title,
             )
         return report
+
+    def _sheet_digest(self, summary: Summary) -> str:
+        """Return what the sheet shows, as a hash: the same picture is not drawn twice."""
+        told = [f"{summary.name} {summary.succeeded} {summary.item_count} {VERSION}"]
+        told += [f"{label} {tile}" for label, tile in self._tiles]
+        told += self._shown
+        return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()
+
+    def _drawn_before(self) -> str | None:
+        try:
+            report = decode_json((self.folder / "report.json").read_bytes())
+        except (OSError, ValueError):
+            return None
+        return report.get("contact_sheet_of") if isinstance(report, dict) else None
 
     async def _columns(self) -> list[str]:
         """Return the union of the columns of rows that came without a header, in first order."""
@@ -75,7 +98,7 @@ class Export:
 
     async def _rows(self) -> AsyncIterator[ResultRow]:
         names = FileNames()
-        self._tiles = []
+        self._tiles, self._shown = [], []
         async for item in self._batch.items():
             file, problem = await self._publish(item, names)
             self._note_tile(item, file)
@@ -104,7 +127,9 @@ class Export:
             return
         if file is not None and item.artifact is not None:
             if item.artifact.media_type.startswith("image/"):
-                self._tiles.append((f"{item.row_number} {item.file or ''}", self.folder / file))
+                label = f"{item.row_number} {item.file or ''}"
+                self._tiles.append((label, self.folder / file))
+                self._shown.append(item.artifact.sha256.hex())
         elif item.state is not ItemState.SUCCEEDED:
             reason = str((item.error or {}).get("reason", item.state.value))
             self._tiles.append((str(item.row_number), FailedTile(reason)))

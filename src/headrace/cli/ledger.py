@@ -103,10 +103,12 @@ def grant(
     async def work() -> int:
         from headrace.store import ledger
 
-        async with engine_of(common, work=False) as engine:
-            async with engine.database.transaction() as connection:
-                now = engine.clock.now()
-                await ledger.grant(connection, engine.accounts, tenant, int(micro), reason, now)
+        async with (
+            engine_of(common, work=False) as engine,
+            engine.database.transaction() as connection,
+        ):
+            now = engine.clock.now()
+            await ledger.grant(connection, engine.accounts, tenant, int(micro), reason, now)
         line(f"{amount} credits granted to {tenant}.")
         return 0
 

@@ -1,4 +1,4 @@
-"""The commands and their common ending: an error that says what to do, an exit code that says how."""
+"""The commands and their common ending: an error that says what to do, and an exit code."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from cyclopts import App, CycloptsError
 
 from headrace.version import VERSION
 
-LAZY = {
-    "run": "headrace.cli.running:run",
-    "estimate": "headrace.cli.running:estimate",
-    "resume": "headrace.cli.running:resume",
-    "retry": "headrace.cli.running:retry",
-    "watch": "headrace.cli.running:watch",
-    "pause": "headrace.cli.steering:pause",
-    "cancel": "headrace.cli.steering:cancel",
-    "batches": "headrace.cli.steering:batches",
-    "show": "headrace.cli.steering:show",
-    "recipes": "headrace.cli.steering:recipes",
-    "doctor": "headrace.cli.doctor:doctor",
-    "init": "headrace.cli.steering:init",
+Commands = dict[str, tuple[str, str]]
+
+COMMANDS: Commands = {
+    "run": ("headrace.cli.running:run", "Turn every row of an input into a result, durably."),
+    "estimate": ("headrace.cli.running:estimate", "Say what a run would cost, buying nothing."),
+    "resume": ("headrace.cli.running:resume", "Go on with what was paused, interrupted or killed."),
+    "retry": ("headrace.cli.running:retry", "Try ended items of a batch once more."),
+    "watch": ("headrace.cli.running:watch", "Show a batch live, without working on it."),
+    "pause": ("headrace.cli.steering:pause", "Let nothing more of a batch start."),
+    "cancel": ("headrace.cli.steering:cancel", "Cancel a batch; what has not started is refunded."),
+    "batches": ("headrace.cli.steering:batches", "List the batches, the latest first."),
+    "show": ("headrace.cli.steering:show", "Show a batch, or one row with its attempts."),
+    "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
+    "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),
+    "init": ("headrace.cli.steering:init", "Write a commented headrace.toml."),
 }
-LEDGER = {
-    "show": "headrace.cli.ledger:show",
-    "verify": "headrace.cli.ledger:verify",
-    "grant": "headrace.cli.ledger:grant",
+LEDGER: Commands = {
+    "show": ("headrace.cli.ledger:show", "Balances and the latest entries."),
+    "verify": ("headrace.cli.ledger:verify", "Audit ledger, items and counts."),
+    "grant": ("headrace.cli.ledger:grant", "Give a tenant credits."),
 }
-CACHE = {"stats": "headrace.cli.caching:stats", "prune": "headrace.cli.caching:prune"}
+CACHE: Commands = {
+    "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
+    "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
+}
 NOT_YET = ("serve", "worker", "schedule", "lanes", "keys", "tenants", "plans", "simulate")
 
 
@@ -42,15 +47,15 @@ def build_app() -> App:
         version=VERSION,
         help="Batches of AI generation work: at the quota, nothing twice, nothing lost.",
     )
-    for name, place in LAZY.items():
-        app.command(place, name=name)
+    for name, (place, said) in COMMANDS.items():
+        app.command(place, name=name, help=said)
     for group, words, members in (
         ("ledger", "Credits: balances, entries, audit, grants.", LEDGER),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)
-        for name, place in members.items():
-            sub.command(place, name=name)
+        for name, (place, said) in members.items():
+            sub.command(place, name=name, help=said)
         app.command(sub)
     app.register_install_completion_command()
     return app

@@ -1,13 +1,13 @@
-"""The live line: "Generating 37 of 200", from the batch's own counts, never from arithmetic here."""
+"""The live line, "Generating 37 of 200": always from the batch's own counts."""
 
 from __future__ import annotations
 
 import sys
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace.clock import Clock
     from headrace.store.batches import Summary
 
 WINDOW_S = 10.0
@@ -37,10 +37,12 @@ class Rate:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people: ``4 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    """Return a duration for people: ``0.8 s``, ``14 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
+    if seconds < 9.95:
+        return f"{max(seconds, 0.1):.1f} s"
     if whole < 60:
-        return f"{max(whole, 1)} s"
+        return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
@@ -68,7 +70,7 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     if rate_per_s is not None:
         parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
         if summary.open:
-            parts.append(f"ETA {duration(summary.open / rate_per_s)}")
+            parts.append(f"ETA {duration(max(1, round(summary.open / rate_per_s)))}")
     parts.append(f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else ""))
     return " · ".join(parts)
 
@@ -76,8 +78,9 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
 class Progress:
     """Shows the line: redrawn in place on a terminal, now and then in a log, never when quiet."""
 
-    def __init__(self, quiet: bool) -> None:
+    def __init__(self, quiet: bool, clock: Clock) -> None:
         self._quiet = quiet
+        self._clock = clock
         self._rate = Rate()
         self._live: Any = None
         self._told_s = 0.0
@@ -98,7 +101,7 @@ class Progress:
 
     def show(self, summary: Summary) -> None:
         """Show the batch's state now."""
-        now_s = time.monotonic()
+        now_s = self._clock.monotonic_s()
         self._rate.add(now_s, summary.done)
         text = progress_line(summary, self._rate.per_s())
         if self._live is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 FailOn = Literal["never", "any", "all"]
 EXPORT_EVERY_S = 1.0
+FAILURES_SHOWN = 5
 
 
 @Parameter(name="*")
@@ -49,7 +50,7 @@ class Interrupted(Exception):  # noqa: N818 - a person's wish, not a fault
 
 
 def run(
-    input: Annotated[
+    input: Annotated[  # noqa: A002 - the word of the help page
         str, Parameter(help="CSV, JSONL or OpenAI batch JSONL; - for standard input.")
     ],
     *,
@@ -165,7 +166,7 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
     source = decode_json((await batch.summary()).source)
     export = _export(engine, batch, source)
     stop = asyncio.Event()
-    with _signals(stop) as caught, Progress(common.quiet or common.json) as progress:
+    with _signals(stop) as caught, Progress(common.quiet or common.json, engine.clock) as progress:
         summary = await _watch(batch, export, progress, stop)
     if stop.is_set() and summary.open:
         print(
@@ -250,16 +251,8 @@ async def _sum_up(batch: Batch, summary: Summary, export: Export | None) -> None
         f"{summary.cached} from cache, {summary.ended_badly} failed, "
         f"cost {usd(summary.cost_microusd)} · {batch.id} {summary.state}"
     )
-    shown = 0
     if summary.ended_badly:
-        async for item in batch.items():
-            if item.error and item.state.value in ("failed", "refused", "dead") and shown < 5:
-                shown += 1
-                remedy = f"\n      → {item.error['remedy']}" if item.error.get("remedy") else ""
-                line(f"  row {item.row_number} {item.state.value}: {item.error['reason']}{remedy}")
-        if summary.ended_badly > shown:
-            line(f"  … and {summary.ended_badly - shown} more in results.csv")
-        line(f"  try them again: headrace retry {batch.id} --failed")
+        await _tell_failures(batch, summary)
     if summary.state == "paused":
         line(f"  paused; go on with: headrace resume {batch.id}")
     if summary.unknown:
@@ -270,6 +263,21 @@ async def _sum_up(batch: Batch, summary: Summary, export: Export | None) -> None
     if export is not None:
         line(f"  results: {_near(export.folder)}")
         line(f"  next: headrace show {batch.id} · run again: all from cache")
+
+
+async def _tell_failures(batch: Batch, summary: Summary) -> None:
+    shown = 0
+    async for item in batch.items():
+        if item.error is None or item.state.value not in ("failed", "refused", "dead"):
+            continue
+        remedy = f"\n      → {item.error['remedy']}" if item.error.get("remedy") else ""
+        line(f"  row {item.row_number} {item.state.value}: {item.error['reason']}{remedy}")
+        shown += 1
+        if shown == FAILURES_SHOWN:
+            break
+    if summary.ended_badly > shown:
+        line(f"  … and {summary.ended_badly - shown} more in results.csv")
+    line(f"  try them again: headrace retry {batch.id} --failed")
 
 
 def _near(path: Path) -> str:
@@ -365,7 +373,7 @@ def watch(batch: str, *, common: Common | None = None) -> int:
         async with engine_of(common, work=False) as engine:
             found = engine.batch(batch)
             stop = asyncio.Event()
-            with _signals(stop), Progress(common.quiet or common.json) as progress:
+            with _signals(stop), Progress(common.quiet or common.json, engine.clock) as progress:
                 summary = await _watch(found, None, progress, stop)
             if not common.json:
                 await _sum_up(found, summary, None)

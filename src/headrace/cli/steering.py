@@ -1,4 +1,4 @@
-"""``pause``, ``cancel``, ``batches``, ``show``, ``recipes``, ``init``: short looks and short moves."""
+"""``pause``, ``cancel``, ``batches``, ``show``, ``recipes``, ``init``."""
 
 from __future__ import annotations
 
@@ -109,9 +109,8 @@ def show(
         line(progress_line(summary, None))
         for item in items:
             error = item.error or {}
-            line(
-                f"  row {item.row_number} {item.state.value}: {error.get('reason', item.file or '')}"
-            )
+            said = error.get("reason", item.file or "")
+            line(f"  row {item.row_number} {item.state.value}: {said}")
             if error.get("remedy"):
                 line(f"      → {error['remedy']}")
         for attempt in attempts:

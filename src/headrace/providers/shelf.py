@@ -1,4 +1,4 @@
-"""The providers at hand: built from configuration when first named, opened before the first call."""
+"""The providers at hand: built when first named, opened before their first call."""
 
 from __future__ import annotations
 

@@ -73,11 +73,10 @@ def _open_file(path: str | Path) -> tuple[BinaryIO, str]:
     if str(path) == "-":
         return sys.stdin.buffer, STDIN_NAME
     place = Path(path)
-    if place.is_dir():
-        raise InputError(
-            "this is a folder", place=str(path), remedy=_files_within(place) or "Name a file in it."
-        )
     try:
+        if place.is_dir():
+            remedy = _files_within(place) or "Name a file in it."
+            raise InputError("this is a folder", place=str(path), remedy=remedy)
         return place.open("rb"), str(path)
     except FileNotFoundError:
         raise InputError("no such file", place=str(path), remedy=_sibling(place)) from None

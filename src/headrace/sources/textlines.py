@@ -67,6 +67,12 @@ class TextLines:
             return self._decoder.decode(block, final)
         except UnicodeDecodeError as error:
             raise self._encoding_error(error, len(block)) from error
+        except UnicodeError as error:  # a codec that wants a mark at the start, for example
+            raise InputError(
+                f"the file is not {self._encoding}: {error}",
+                place=self._stream.name,
+                remedy="Save it as UTF-8, or say what it is with --encoding NAME.",
+            ) from error
 
     def _encoding_error(self, error: UnicodeDecodeError, block_bytes: int) -> InputError:
         data = error.object
