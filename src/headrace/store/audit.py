@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
+from headrace.identity import show_batch_id
 from headrace.store import statements
 
 CHECKS = (
     ("balances", "an account's balance is not the sum of its transfers"),
     ("held", "held credits are not the reserves of the open items"),
-    ("settlements", "an ended item's reserve is not settled exactly once"),
-    ("charges", "an item that was not delivered is charged"),
+    ("settlements", "a round of an item that is over is not settled once, to its reserve"),
+    ("charges", "a delivered item is not charged once, or another one is charged"),
     ("counts", "a batch's counts are not those of its items"),
     ("closed", "a closed batch has open items, or an open one has none"),
-    ("artifacts", "a delivered item's artifact is not recorded"),
+    ("attempts", "an attempt is under way for an item that has ended"),
+    ("artifacts", "an artifact that an item or the cache names is not recorded"),
     ("events", "a batch's events have a gap"),
     ("claims", "a cache claim is held by a shard that is done"),
 )
@@ -32,8 +35,12 @@ async def verify(connection: Any) -> list[str]:
         for name, meaning in CHECKS:
             rows = await connection.fetch(statements.load(f"audit/{name}.sql"))
             for row in rows[:SHOWN_MAX]:
-                facts = ", ".join(f"{key} {value}" for key, value in row.items())
+                facts = ", ".join(f"{key} {_show(value)}" for key, value in row.items())
                 findings.append(f"{name}: {meaning} ({facts})")
             if len(rows) > SHOWN_MAX:
                 findings.append(f"{name}: and {len(rows) - SHOWN_MAX} more")
     return findings
+
+
+def _show(value: Any) -> str:
+    return show_batch_id(value) if isinstance(value, UUID) else str(value)

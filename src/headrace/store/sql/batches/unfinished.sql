@@ -1,3 +1,0 @@
-SELECT id FROM batch
-WHERE tenant_id = $1 AND state IN ('validating', 'canary', 'running', 'paused', 'finalizing')
-ORDER BY created_at
