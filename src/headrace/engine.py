@@ -44,6 +44,7 @@ from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe, parse_recipe
 from headrace.source import BadRow, Row
+from headrace.sources import open_source
 from headrace.stage import Stage
 from headrace.stages import build_stages, stages_read
 from headrace.store import batches, queue, shards, statements
@@ -55,6 +56,8 @@ from headrace.version import VERSION
 from headrace.watching import Batch
 from headrace.worker import Worker
 from headrace.writer import Writer
+
+__all__ = ["Engine", "open_engine", "open_source"]
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
 BATCHES_HELD_MAX = 64

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headrace.cli.common import Common, data, engine_of, line
 from headrace.cli.main import on_loop
+from headrace.cli.options import Common, data, engine_of, line
 
 
 def stats(*, common: Common | None = None) -> int:

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.cli.common import Common, data, engine_of, line
 from headrace.cli.main import on_loop
+from headrace.cli.options import Common, data, engine_of, line
 
 if TYPE_CHECKING:
     from headrace.engine import Engine

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from headrace.cli.common import Common, data, engine_of, line, table
 from headrace.cli.main import on_loop
+from headrace.cli.options import Common, data, engine_of, line, table
 
 ENTRIES = 20
 

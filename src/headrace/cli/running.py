@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from headrace.cli.common import Common, data, engine_of, line
+from headrace.cli.following import (
+    FailOn,
+    exit_code,
+    follow,
+    stop_signals,
+    sum_up,
+    watch_batch,
+)
 from headrace.cli.main import on_loop
-from headrace.cli.progress import Progress, duration
+from headrace.cli.options import Common, data, engine_of, line
+from headrace.cli.progress import Progress
 
 if TYPE_CHECKING:
     from headrace.engine import Engine
-    from headrace.export import Export
     from headrace.source import Source
-    from headrace.store.batches import Summary
     from headrace.submission import Terms
     from headrace.watching import Batch
-
-FailOn = Literal["never", "any", "all"]
-EXPORT_EVERY_S = 1.0
-FAILURES_SHOWN = 5
 
 
 @Parameter(name="*")
@@ -43,10 +41,6 @@ class Reading:
         Path | None, Parameter(help="A further folder that photo columns point into.")
     ] = None
     limit: Annotated[int | None, Parameter(help="Only the first N rows.")] = None
-
-
-class Interrupted(Exception):  # noqa: N818 - a person's wish, not a fault
-    """The person asked to stop; what was in flight has finished."""
 
 
 def run(
@@ -119,8 +113,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _open(input: str, reading: Reading, common: Common) -> Source:  # noqa: A002
+    from headrace.engine import open_source
     from headrace.source import Limits
-    from headrace.sources import open_source
 
     limits = common.settings().limits
     return open_source(
@@ -157,142 +151,6 @@ def _sha256(name: str) -> str:
         )
     with Path(name).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) -> int:
-    """Show a batch live until it has ended, export it, sum it up; returns the exit code."""
-    from headrace.held import decode_json
-
-    source = decode_json((await batch.summary()).source)
-    export = _export(engine, batch, source)
-    stop = asyncio.Event()
-    with _signals(stop) as caught, Progress(common.quiet or common.json, engine.clock) as progress:
-        summary = await _watch(batch, export, progress, stop)
-    if stop.is_set() and summary.open:
-        print(
-            f"\nStopping: what is in flight finishes first (Ctrl-C again stops now).\n"
-            f"Go on with: headrace resume {batch.id}",
-            file=sys.stderr,
-        )
-        return 130 if caught[0] == signal.SIGINT else 0
-    report: dict[str, Any] = {}
-    if export is not None:
-        report = await export.finish(summary, sheet=bool(source.get("sheet", True)))
-    if common.json:
-        data(report)
-    elif not common.quiet:
-        await _sum_up(batch, summary, export)
-    return _exit_code(summary, fail_on)
-
-
-def _export(engine: Engine, batch: Batch, source: dict[str, Any]) -> Export | None:
-    from headrace.export import Export
-
-    if "out" not in source:
-        return None
-    export = Export(batch, Path(source["out"]), engine.blobs)
-    export.prepare()
-    return export
-
-
-async def _watch(
-    batch: Batch, export: Export | None, progress: Progress, stop: asyncio.Event
-) -> Summary:
-    from headrace.lifecycle import BATCH_FINAL, BatchState
-
-    loop = asyncio.get_running_loop()
-    exported_s = loop.time()
-    while True:
-        summary = await batch.summary()
-        progress.show(summary)
-        over = BatchState(summary.state) in BATCH_FINAL
-        if over or stop.is_set() or _is_stuck(summary):
-            return summary
-        if export is not None and loop.time() - exported_s >= EXPORT_EVERY_S:
-            await export.catch_up()
-            exported_s = loop.time()
-        await batch.changed(0.1)
-
-
-def _is_stuck(summary: Summary) -> bool:
-    """Tell whether nothing moves until a person decides: paused, or only unknown items left."""
-    if summary.state == "paused" and summary.running == 0:
-        return True
-    return summary.unknown > 0 and summary.open == summary.unknown
-
-
-@contextlib.contextmanager
-def _signals(stop: asyncio.Event) -> Any:
-    """Let the first Ctrl-C (or SIGTERM) set ``stop``; a second Ctrl-C ends the process at once."""
-    caught: list[int] = [0]
-    loop = asyncio.get_running_loop()
-
-    def on(number: int) -> None:
-        if stop.is_set():
-            # The write-ahead makes this safe: it is what a power cut would do.
-            os._exit(130)
-        caught[0] = number
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, on, number)
-    # Not removed: the second Ctrl-C may come while the engine lets its work finish.
-    yield caught
-
-
-async def _sum_up(batch: Batch, summary: Summary, export: Export | None) -> None:
-    from headrace.price import usd
-
-    took = ""
-    if summary.finished_at is not None:
-        took = f" in {duration((summary.finished_at - summary.created_at).total_seconds())}"
-    line(
-        f"{summary.succeeded} of {summary.item_count} delivered{took}, "
-        f"{summary.cached} from cache, {summary.ended_badly} failed, "
-        f"cost {usd(summary.cost_microusd)} · {batch.id} {summary.state}"
-    )
-    if summary.ended_badly:
-        await _tell_failures(batch, summary)
-    if summary.state == "paused":
-        line(f"  paused; go on with: headrace resume {batch.id}")
-    if summary.unknown:
-        line(
-            f"  {summary.unknown} with an answer never seen: headrace retry {batch.id} --unknown "
-            f"(may be paid twice) or headrace cancel {batch.id} (refund)"
-        )
-    if export is not None:
-        line(f"  results: {_near(export.folder)}")
-        line(f"  next: headrace show {batch.id} · run again: all from cache")
-
-
-async def _tell_failures(batch: Batch, summary: Summary) -> None:
-    shown = 0
-    async for item in batch.items():
-        if item.error is None or item.state.value not in ("failed", "refused", "dead"):
-            continue
-        remedy = f"\n      → {item.error['remedy']}" if item.error.get("remedy") else ""
-        line(f"  row {item.row_number} {item.state.value}: {item.error['reason']}{remedy}")
-        shown += 1
-        if shown == FAILURES_SHOWN:
-            break
-    if summary.ended_badly > shown:
-        line(f"  … and {summary.ended_badly - shown} more in results.csv")
-    line(f"  try them again: headrace retry {batch.id} --failed")
-
-
-def _near(path: Path) -> str:
-    with contextlib.suppress(ValueError):
-        return str(path.relative_to(Path.cwd()))
-    return str(path)
-
-
-def _exit_code(summary: Summary, fail_on: FailOn) -> int:
-    if summary.open or fail_on == "never":
-        return 0
-    missing = summary.item_count - summary.succeeded
-    if fail_on == "all":
-        return 3 if missing and summary.succeeded == 0 else 0
-    return 3 if missing else 0
 
 
 def resume(
@@ -373,11 +231,14 @@ def watch(batch: str, *, common: Common | None = None) -> int:
         async with engine_of(common, work=False) as engine:
             found = engine.batch(batch)
             stop = asyncio.Event()
-            with _signals(stop), Progress(common.quiet or common.json, engine.clock) as progress:
-                summary = await _watch(found, None, progress, stop)
+            with (
+                stop_signals(stop),
+                Progress(common.quiet or common.json, engine.clock) as progress,
+            ):
+                summary = await watch_batch(found, None, progress, stop)
             if not common.json:
-                await _sum_up(found, summary, None)
-            return _exit_code(summary, "any")
+                await sum_up(found, summary, None)
+            return exit_code(summary, "any")
 
     return int(on_loop(work()))
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from headrace.cli.common import Common, data, engine_of, line, table
 from headrace.cli.main import on_loop
+from headrace.cli.options import Common, data, engine_of, line, table
 from headrace.cli.progress import progress_line
 
 if TYPE_CHECKING:
