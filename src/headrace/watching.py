@@ -14,10 +14,11 @@ from headrace.event import Event, EventKind
 from headrace.held import decode_json, read_outputs
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
-from headrace.store import batches, statements
+from headrace.store import batches, reports, statements
 from headrace.store.batches import Summary
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
+from headrace.store.reports import Wait
 
 PAGE = 500
 _ENDS = frozenset(
@@ -79,6 +80,11 @@ class Batch:
         """Return the batch with its counts; raises ``NotFoundError``."""
         async with self._database.acquire() as connection:
             return await batches.summary(connection, self.uuid)
+
+    async def waits(self) -> list[Wait]:
+        """Return why items wait, and until when; the commonest reason first."""
+        async with self._database.acquire() as connection:
+            return await reports.waits(connection, self.uuid)
 
     async def events(self, after_seq: int = 0) -> AsyncIterator[Event]:
         """Yield the batch's events in order, those after ``after_seq``, until it has ended."""

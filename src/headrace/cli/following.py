@@ -38,7 +38,8 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
         summary = await watch_batch(batch, export, progress, stop)
     if stop.is_set() and summary.open:
         print(
-            f"\nStopping: what is in flight finishes first (Ctrl-C again stops now).\n"
+            f"Stopping at {summary.done} of {summary.item_count}: what is in flight finishes "
+            f"first (Ctrl-C again stops now).\n"
             f"Go on with: headrace resume {batch.id}",
             file=sys.stderr,
         )
@@ -73,7 +74,7 @@ async def watch_batch(
     exported_s = loop.time()
     while True:
         summary = await batch.summary()
-        progress.show(summary)
+        progress.show(summary, await batch.waits() if summary.waiting else ())
         over = BatchState(summary.state) in BATCH_FINAL
         if over or stop.is_set() or _is_stuck(summary):
             return summary

@@ -7,11 +7,16 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from headrace.clock import Clock
     from headrace.store.batches import Summary
+    from headrace.store.reports import Wait
 
 WINDOW_S = 10.0
 PLAIN_EVERY_S = 2.0
+BAR_CELLS_MAX = 72
 
 
 class Rate:
@@ -75,6 +80,24 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     return " · ".join(parts)
 
 
+def wait_line(waits: Sequence[Wait], now: datetime) -> str:
+    """Return why items wait and until when, the commonest reason first; empty for none."""
+    if not waits:
+        return ""
+    first = waits[0]
+    many = sum(wait.items for wait in waits)
+    left_s = (first.due_at - now).total_seconds()
+    until = "due now"
+    if left_s >= 1:
+        until = f"the next in {duration(left_s)}"
+        if left_s >= 60:
+            until += f", at {first.due_at.astimezone():%H:%M}"
+    reason = f" ({first.reason})" if first.reason else ""
+    more = f" and {len(waits) - 1} more reasons" if len(waits) > 2 else ""
+    more = more or (f" and {waits[1].code.replace('_', ' ')}" if len(waits) > 1 else "")
+    return f"{many} waiting: {first.code.replace('_', ' ')}{reason}{more} · {until}"
+
+
 class Progress:
     """Shows the line: redrawn in place on a terminal, now and then in a log, never when quiet."""
 
@@ -99,22 +122,33 @@ class Progress:
         if self._live is not None:
             self._live.__exit__(None, None, None)
 
-    def show(self, summary: Summary) -> None:
-        """Show the batch's state now."""
+    def show(self, summary: Summary, waits: Sequence[Wait] = ()) -> None:
+        """Show the batch's state now, and why some of its items wait."""
         now_s = self._clock.monotonic_s()
         self._rate.add(now_s, summary.done)
         text = progress_line(summary, self._rate.per_s())
+        waiting = wait_line(waits, self._clock.now()) if summary.waiting else ""
         if self._live is not None:
-            self._live.update(_bar(summary, text))
+            self._live.update(_drawing(summary, text, waiting))
         elif not self._quiet and now_s - self._told_s >= PLAIN_EVERY_S and text != self._told:
             self._told_s, self._told = now_s, text
-            print(text, file=sys.stderr, flush=True)
+            print(f"{text}\n  {waiting}" if waiting else text, file=sys.stderr, flush=True)
 
 
-def _bar(summary: Summary, text: str) -> Any:
-    from rich.console import Group
-    from rich.progress_bar import ProgressBar
+def bar(done: int, total: int, cells: int) -> tuple[str, str]:
+    """Return the full and the empty part of a bar that is ``cells`` wide."""
+    halves = 2 * cells * min(done, total) // max(1, total)
+    full = "━" * (halves // 2) + ("╸" if halves % 2 else "")
+    return full, "━" * (cells - len(full))
+
+
+def _drawing(summary: Summary, text: str, waiting: str) -> Any:
+    from rich.console import Console, Group
     from rich.text import Text
 
-    bar = ProgressBar(total=max(1, summary.item_count), completed=summary.done, width=60)
-    return Group(bar, Text(text))
+    cells = min(BAR_CELLS_MAX, Console(stderr=True).width - 1)
+    full, empty = bar(summary.done, summary.item_count, cells)
+    lines = [Text(text), Text.assemble((full, "green"), (empty, "bright_black"))]
+    if waiting:
+        lines.append(Text(waiting, style="yellow"))
+    return Group(*lines)
