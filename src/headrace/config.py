@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,17 @@ FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
 FREE_TABLES = ("providers",)
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
+
+# Kubernetes sets these in every container beside a service that is named headrace.
+_SERVICE_VARIABLE = re.compile(r"HEADRACE_(SERVICE_(HOST|PORT)|PORT)(_.*)?")
+_SECRET_NAME = re.compile(r".*(key|token|secret|password)")
+_SPOKEN = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text (in quotes)",
+    "object": "a table",
+    "bool": "true or false",
+}
 
 IGNORED_VARIABLES = ("HEADRACE_CRASH_AT", "HEADRACE_TRACEBACK", "HEADRACE_CONFIG")
 
@@ -88,18 +100,23 @@ def load_config(
     the place, the value and the remedy.
     """
     env = os.environ if environment is None else environment
-    tree: dict[str, Any] = {}
+    tree = _Tree()
     found = _file(path, env)
     if found is not None:
-        _merge(tree, _read(found), str(found), ())
+        tree.add(_read(found), str(found))
     for name in sorted(env):
-        if name.startswith(PREFIX) and name not in IGNORED_VARIABLES and env[name] != "":
+        if name.startswith(PREFIX) and env[name] != "" and not _is_foreign(name):
             keys = tuple(name.removeprefix(PREFIX).lower().split("__"))
-            _merge(tree, _nest(keys, _literal(env[name])), name, ())
+            tree.add(_nest(keys, _literal(env[name], keys)), name)
     for name, value in (flags or {}).items():
         if value is not None:
-            _merge(tree, _nest(tuple(name.split(".")), value), f"--{name}", ())
-    return _build(tree, str(found or "settings"))
+            tree.add(_nest(tuple(name.split(".")), value), f"--{name}")
+    return _build(tree)
+
+
+def _is_foreign(name: str) -> bool:
+    """Whether a variable with our prefix is nevertheless no setting."""
+    return name in IGNORED_VARIABLES or _SERVICE_VARIABLE.fullmatch(name) is not None
 
 
 def _file(path: Path | str | None, env: Mapping[str, str]) -> Path | None:
@@ -123,45 +140,87 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"not valid TOML: {error}", place=str(path)) from error
 
 
-def _known(keys: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return the known keys at a place of the tree with their types; ``None``: all are free."""
+class _Tree:
+    """Settings put together from several places, each remembering where it was set last."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self._places: dict[tuple[str, ...], str] = {}
+
+    def add(self, more: dict[str, Any], place: str) -> None:
+        """Lay settings over those before; raises ``ConfigError`` for one that is not known."""
+        self._merge(self.values, more, place, ())
+
+    def _merge(
+        self, branch: dict[str, Any], more: dict[str, Any], place: str, above: tuple[str, ...]
+    ) -> None:
+        known = _fields(above)
+        for key, value in more.items():
+            here = (*above, key)
+            if known is not None and key not in known:
+                raise ConfigError(
+                    f"unknown setting {'.'.join(here)!r}{_line(place, here)}",
+                    place=place,
+                    remedy=did_you_mean(key, known),
+                )
+            self._places[here] = place
+            if isinstance(value, dict) and _is_table(here):
+                if not isinstance(branch.setdefault(key, {}), dict):
+                    branch[key] = {}
+                self._merge(branch[key], value, place, here)
+            else:
+                branch[key] = value
+
+    def place_of(self, name: str) -> str:
+        """Return where a setting, by dotted name, was set last: file and line, variable or flag."""
+        keys = tuple(name.split("."))
+        while keys and keys not in self._places:
+            keys = keys[:-1]
+        place = self._places.get(keys, "settings")
+        return place + _line(place, keys)
+
+    def value_of(self, name: str) -> Any:
+        """Return the value set for a dotted name, or the nearest one above it."""
+        value: Any = self.values
+        for key in name.split("."):
+            if not isinstance(value, dict) or key not in value:
+                break
+            value = value[key]
+        return value
+
+
+def _fields(keys: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return the settings of a table with their types; ``None`` where the names are free."""
     if keys and keys[0] in FREE_TABLES:
         return None
     kind: Any = Config
     for key in keys:
-        kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == key)
+        kind = {field.name: field.type for field in msgspec.structs.fields(kind)}[key]
     return {field.name: field.type for field in msgspec.structs.fields(kind)}
 
 
-def _merge(tree: dict[str, Any], more: Any, place: str, keys: tuple[str, ...]) -> None:
-    known = _known(keys)
-    for key, value in more.items():
-        here = (*keys, key)
-        if known is not None and key not in known:
-            raise ConfigError(
-                f"unknown setting {'.'.join(here)!r}{_line(place, key)}",
-                place=place,
-                remedy=did_you_mean(key, known),
-            )
-        table = known is None or (
-            isinstance(known[key], type) and issubclass(known[key], msgspec.Struct)
-        )
-        if (table or key in FREE_TABLES) and isinstance(value, dict):
-            branch = tree.setdefault(key, {})
-            if isinstance(branch, dict):
-                _merge(branch, value, place, here)
-                continue
-        tree[key] = value
+def _is_table(keys: tuple[str, ...]) -> bool:
+    if keys[0] in FREE_TABLES:
+        return True
+    kind = (_fields(keys[:-1]) or {}).get(keys[-1])
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
-def _line(place: str, key: str) -> str:
-    """Return `` (line N)`` where ``place`` is a file that has the key at the start of a line."""
+def _line(place: str, keys: tuple[str, ...]) -> str:
+    """Return `` (line N)`` where ``place`` is a file in which the setting can be found."""
     try:
         lines = Path(place).read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except (OSError, ValueError):
         return ""
+    table: tuple[str, ...] = ()
     for number, line in enumerate(lines, 1):
-        if line.lstrip().lstrip("[").startswith(key):
+        head = re.match(r"\s*\[+([^\]]+)\]", line)
+        if head:
+            table = tuple(part.strip(" \t\"'") for part in head[1].split("."))
+        name, equals, _ = line.partition("=")
+        named = tuple(part.strip(" \t\"'") for part in name.split("."))
+        here = (*table, *named) if equals and not head else table
+        if keys and here[: len(keys)] == keys:
             return f" (line {number})"
     return ""
 
@@ -172,29 +231,47 @@ def _nest(keys: tuple[str, ...], value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _literal(text: str) -> Any:
-    """Read a variable as a TOML value where it is one (numbers, true, false), else as text."""
+def _literal(text: str, keys: tuple[str, ...]) -> Any:
+    """Read a variable as a TOML value where it is one (numbers, true, false), else as text.
+
+    A setting that is a text stays one, and so does what is named like a key or a password.
+    """
+    if keys[0] in FREE_TABLES:
+        is_text = _SECRET_NAME.fullmatch(keys[-1]) is not None
+    else:
+        is_text = len(keys) == 1 and "str" in str((_fields(()) or {}).get(keys[0]))
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = text if is_text else tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text
     return value if isinstance(value, int | float | bool | list) else text
 
 
-def _build(tree: dict[str, Any], place: str) -> Config:
+def _build(tree: _Tree) -> Config:
     try:
-        config = msgspec.convert(tree, Config)
+        config = msgspec.convert(tree.values, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(
-            str(error),
-            place=place,
-            remedy="'headrace init' writes a file that explains each setting.",
-        ) from error
-    _check(config, place)
+        raise _type_error(tree, str(error)) from error
+    _check(config, tree)
     return config
 
 
-def _check(config: Config, place: str) -> None:
+def _type_error(tree: _Tree, said: str) -> ConfigError:
+    """Return what to tell of a value of the wrong type: its name, the value, what is wanted."""
+    found = re.search(r"`\$\.([\w.]+)", said)
+    wanted = re.search(r"Expected `(\w+)", said)
+    if found is None or wanted is None:
+        return ConfigError(said, place="settings", remedy="See 'headrace init'.")
+    name, value = found[1], tree.value_of(found[1])
+    shown = type(value).__name__ if isinstance(value, dict) else repr(value)
+    return ConfigError(
+        f"{name} = {shown[:60]} is not {_SPOKEN.get(wanted[1], wanted[1])}",
+        place=tree.place_of(name),
+        remedy="'headrace init' writes a file that explains each setting.",
+    )
+
+
+def _check(config: Config, tree: _Tree) -> None:
     rules = (
         (
             config.worker.shards_held >= 2,
@@ -241,7 +318,9 @@ def _check(config: Config, place: str) -> None:
     for holds, name, value, wanted in rules:
         if not holds:
             raise ConfigError(
-                f"{name} = {value!r} is out of range", place=place, remedy=f"Set it to {wanted}."
+                f"{name} = {value!r} is out of range",
+                place=tree.place_of(name),
+                remedy=f"Set it to {wanted}.",
             )
 
 
