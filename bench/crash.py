@@ -180,6 +180,8 @@ async def sweep(options: argparse.Namespace) -> Totals:
     totals = Totals()
     dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="sweep-", ignore_cleanup_errors=True) as name:
+        # As root the server runs as another user, who must be able to pass through.
+        Path(name).chmod(0o711)
         server = await open_embedded(Path(name))
         try:
             classes = options.classes.split(",")

@@ -1,10 +1,11 @@
--- Waiting items whose time has come, of batches that run.
-SELECT item.batch_id, batch.tenant_id, array_agg(item.idx ORDER BY item.idx) AS idxs
+-- Waiting items whose time has come, of batches that run; those of paused ones do not count.
+SELECT due.batch_id, due.tenant_id, array_agg(due.idx ORDER BY due.idx) AS idxs
 FROM (
-    SELECT batch_id, idx FROM item
-    WHERE state = 'waiting' AND due_at <= $1
-    ORDER BY due_at
+    SELECT item.batch_id, item.idx, batch.tenant_id
+    FROM item
+    JOIN batch ON batch.id = item.batch_id AND batch.state IN ('canary', 'running')
+    WHERE item.state = 'waiting' AND item.due_at <= $1
+    ORDER BY item.due_at
     LIMIT $2
-) AS item
-JOIN batch ON batch.id = item.batch_id AND batch.state IN ('canary', 'running')
-GROUP BY item.batch_id, batch.tenant_id
+) AS due
+GROUP BY due.batch_id, due.tenant_id
