@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from collections.abc import AsyncIterator
+import traceback
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 from cyclopts import Parameter
 
@@ -50,15 +52,40 @@ async def engine_of(common: Common | None, *, work: bool, **flags: Any) -> Async
         yield engine
 
 
+class _Stderr:
+    """Standard error as it is when written to: the live line puts itself in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def quiet_logs() -> None:
-    """Send the log to standard error, warnings and worse only, without the queue's chatter."""
+    """Send the log to standard error: a line for each warning, without the queue's chatter."""
     import structlog
 
     logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
     structlog.configure(
+        processors=[log_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
     )
+
+
+def log_line(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
+    """Return a log entry as one line; a traceback (which may hold inputs) only when asked for."""
+    told = dict(event)
+    words = str(told.pop("event", "")).replace("_", " ")
+    error = sys.exc_info()[1] if told.pop("exc_info", None) else None
+    facts = [f"{key}={value}" for key, value in told.items()]
+    text = f"{level}: {words}" + (f" ({', '.join(facts)})" if facts else "")
+    if error is None:
+        return text
+    if os.environ.get("HEADRACE_TRACEBACK"):
+        return text + "\n" + "".join(traceback.format_exception(error)).rstrip()
+    return f"{text}: {type(error).__name__}: {error}"
 
 
 def data(value: Any) -> None:
