@@ -9,14 +9,12 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from headrace import durable
 from headrace.blob import Blobs, blob_key, open_blobs
-from headrace.bytesbudget import BytesBudget
-from headrace.errors import ConfigError, HeadraceError, NotFoundError, StorageError
+from headrace.errors import ConfigError, NotFoundError, StorageError
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -301,83 +299,3 @@ def test_replacing_keeps_the_old_file(tmp_path: Path) -> None:
         file.write(b"new")
     assert path.read_text() == "new"
     assert names_in(tmp_path) == ["report.json"]
-
-
-class TestBytesBudget:
-    """The budget of bytes in flight."""
-
-    async def test_order_is_kept(self) -> None:
-        """A small request never overtakes a large one that was there before."""
-        budget, order = BytesBudget(100), []
-
-        async def hold(name: str, size: int, until: asyncio.Event) -> None:
-            async with budget.hold(size):
-                order.append(name)
-                await until.wait()
-
-        ends = [asyncio.Event() for _ in range(3)]
-        sizes = [("first", 60), ("large", 90), ("small", 10)]
-        tasks = [
-            asyncio.create_task(hold(name, size, end))
-            for (name, size), end in zip(sizes, ends, strict=True)
-        ]
-        await settle()
-        assert order == ["first"]
-        ends[0].set()
-        await settle()
-        assert order == ["first", "large", "small"]
-        assert budget.held_bytes == 100
-        for end in ends:
-            end.set()
-        await asyncio.gather(*tasks)
-        assert budget.held_bytes == 0
-
-    async def test_a_giant_goes_alone(self) -> None:
-        """A request above the whole budget is let in by itself, not turned away."""
-        budget = BytesBudget(100)
-        async with budget.hold(10**9):
-            assert budget.held_bytes == 100
-            waiting = asyncio.create_task(self._once(budget, 1))
-            await settle()
-            assert not waiting.done()
-        await waiting
-        assert budget.held_bytes == 0
-
-    async def test_cancelled_waiters_give_way(self) -> None:
-        """Whoever is cancelled in line neither holds bytes nor blocks those behind."""
-        budget = BytesBudget(100)
-        async with budget.hold(50):
-            large = asyncio.create_task(self._once(budget, 80))
-            small = asyncio.create_task(self._once(budget, 50))
-            await settle()
-            assert not small.done()
-            large.cancel()
-            await settle()
-            assert small.done()
-        assert budget.held_bytes == 0
-
-    async def test_admitted_and_cancelled_at_once(self) -> None:
-        """Bytes given in the same moment as a cancellation come back."""
-        budget = BytesBudget(100)
-        async with budget.hold(100):
-            waiting = asyncio.create_task(self._once(budget, 100))
-            await settle()
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        assert budget.held_bytes == 0
-
-    async def _once(self, budget: BytesBudget, size: int) -> None:
-        async with budget.hold(size):
-            await asyncio.sleep(0)
-
-
-async def settle() -> None:
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
-def test_errors_can_be_shown(tmp_path: Path) -> None:
-    """Every disk error carries its place and remedy as text."""
-    error: Any = durable.disk_error(OSError(errno.ENOSPC, "No space left", str(tmp_path)))
-    assert isinstance(error, HeadraceError)
-    assert str(tmp_path) in str(error)
