@@ -22,10 +22,12 @@ class Scripted:
         script: Script | None = None,
         crash_class: CrashClass = CrashClass.BLIND,
         name: str = "scripted",
+        body_bytes: int = 0,
     ) -> None:
         self.name = name
         self.crash_class = crash_class
         self.concurrency = 16
+        self.body_bytes = body_bytes
         self.prompts: list[str] = []
         self.keys: list[str] = []
         self.gate = asyncio.Event()
@@ -64,7 +66,8 @@ class Scripted:
         kind = self._script(prompt, self.prompts.count(prompt))
         if kind is not None:
             raise failed(kind, f"scripted {kind.value}", cost_microusd=0)
-        return Reply("text/plain", body=f"made of {prompt}".encode(), cost_microusd=40_000)
+        body = f"made of {prompt}".encode().ljust(self.body_bytes)
+        return Reply("text/plain", body=body, cost_microusd=40_000)
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
         """Never offered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from headrace.clock import SystemClock
 from headrace.config import Config, Retry
 from headrace.engine import Engine, open_engine
 from headrace.errors import (
@@ -19,13 +23,15 @@ from headrace.errors import (
     InputError,
     InsufficientCreditsError,
     RecipeError,
+    StorageError,
 )
 from headrace.generation import GenerationError
 from headrace.lifecycle import ItemState
 from headrace.outcome import OutcomeKind
 from headrace.provider import CrashClass
 from headrace.recipe import Recipe, parse_recipe
-from headrace.store import shards
+from headrace.store import ledger, shards
+from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.watching import Batch, ItemResult
 from tests.integration.scripted import Scripted
@@ -90,8 +96,6 @@ async def limit(engine: Engine, credits: int) -> None:
     """Make the default tenant a limited one with so many credits."""
     async with engine.database.transaction() as connection:
         await connection.execute("UPDATE tenant SET unlimited = false WHERE id = 'default'")
-        from headrace.store import ledger
-
         await ledger.grant(
             connection, engine.accounts, "default", credits * CREDIT, "test", engine.clock.now()
         )
@@ -463,3 +467,106 @@ async def test_two_engines_share_one_batch(database_url: str, tmp_path: Path) ->
         assert summary.succeeded == 450
         assert len(first.prompts) + len(second.prompts) == 400
         assert await balance(engine, "revenue") == 400 * CREDIT
+
+
+class HastyClock(SystemClock):
+    """The machine's clock, but nobody waits long."""
+
+    async def sleep(self, duration_s: float) -> None:
+        """Wait a moment at most."""
+        await super().sleep(min(duration_s, 0.01))
+
+
+async def test_a_full_disk_makes_paid_results_wait(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk is full nothing is half settled, and nothing paid is bought again."""
+    provider = Scripted(body_bytes=20_000)
+    async with engine_on(database_url, tmp_path, provider, clock=HastyClock()) as engine:
+        put, refused = engine.blobs.put, 0
+
+        async def full(body: Any, media_type: str) -> Any:
+            nonlocal refused
+            if refused < 40:
+                refused += 1
+                assert (await batch.summary()).succeeded == 0
+                raise StorageError("the disk is full")
+            return await put(body, media_type)
+
+        monkeypatch.setattr(engine.blobs, "put", full)
+        batch = await submit(engine, rows(8))
+        summary = await batch.done()
+        assert (summary.succeeded, summary.attempts, len(provider.prompts)) == (8, 8, 8)
+        assert refused == 40
+        item = (await results(batch))[0]
+        assert item.artifact is not None
+        assert len(await engine.reading.body(item.artifact.sha256)) == 20_000
+
+
+async def test_an_adapter_fault_ends_one_attempt_not_the_worker(
+    database_url: str, tmp_path: Path
+) -> None:
+    """An exception that an adapter should not raise costs its item an attempt, no more."""
+
+    def script(prompt: str, nth: int) -> OutcomeKind | None:
+        if prompt == "row 1" and nth == 1:
+            raise ZeroDivisionError("a bug in the adapter")
+        return None
+
+    provider = Scripted(script, CrashClass.KEYED)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        summary = await (await submit(engine, rows(5))).done()
+        assert (summary.succeeded, summary.attempts) == (5, 6)
+
+
+async def test_the_audit_is_clean_after_all_of_it(database_url: str, tmp_path: Path) -> None:
+    """Failures, retries, duplicates and a cancel later, everything still adds up."""
+    kinds = {"row 3": OutcomeKind.REFUSED, "row 5": OutcomeKind.UNKNOWN}
+    provider = Scripted(lambda prompt, nth: kinds.get(prompt) if nth == 1 else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        first = await submit(engine, rows(20) + rows(5) + [{"t": ""}])
+        await first.done()
+        await first.retry({ItemState.REFUSED})
+        await first.done()
+        provider.gate.clear()
+        second = await submit(engine, rows(50, "other"))
+        await second.cancel()
+        provider.gate.set()
+        await second.done()
+        async with engine.database.acquire() as connection:
+            assert await verify(connection) == []
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(moves=st.lists(st.sampled_from(["grant", "submit", "cancel", "fail", "retry"]), max_size=12))
+async def test_the_ledger_holds_under_any_order_of_moves(
+    database_url: str, tmp_path: Path, moves: list[str]
+) -> None:
+    """Whatever people do, in whatever order: never below zero, and the audit finds nothing."""
+    failing: set[str] = set()
+    provider = Scripted(lambda prompt, nth: OutcomeKind.REFUSED if prompt in failing else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        await limit(engine, 1)
+        batch: Batch | None = None
+        for number, move in enumerate(moves):
+            word = f"{id(moves)} {number}"
+            if move == "grant":
+                await limit(engine, 3)
+            elif move in ("submit", "fail"):
+                if move == "fail":
+                    failing.add(f"{word} 1")
+                with contextlib.suppress(InsufficientCreditsError):
+                    batch = await submit(engine, rows(3, word))
+                    await batch.done()
+            elif move == "cancel" and batch is not None:
+                await batch.cancel()
+            elif move == "retry" and batch is not None:
+                failing.clear()
+                with contextlib.suppress(InsufficientCreditsError, ConflictError):
+                    await batch.retry({ItemState.REFUSED})
+                    await batch.done()
+        async with engine.database.acquire() as connection:
+            assert await verify(connection) == []
+        assert await balance(engine, "held") == 0
