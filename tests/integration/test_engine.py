@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace import settlement
 from headrace.clock import SystemClock
 from headrace.config import Config, Retry
 from headrace.engine import Engine, open_engine
@@ -25,9 +26,10 @@ from headrace.errors import (
     RecipeError,
     StorageError,
 )
+from headrace.event import EventKind
 from headrace.generation import GenerationError
 from headrace.lifecycle import ItemState
-from headrace.outcome import OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
 from headrace.recipe import Recipe, parse_recipe
 from headrace.store import ledger, shards
@@ -294,6 +296,11 @@ async def test_a_late_worker_changes_nothing(engine: Engine, provider: Scripted)
     assert [item.crashes for item in items] == [1]
     with pytest.raises(FenceLostError):
         await engine._dispatcher.work(held, [_stale(items[0])])
+    gone = Outcome(OutcomeKind.CANCELLED, "a late word")
+    late = settlement.ended(_stale(items[0]), gone, ItemState.CANCELLED, EventKind.ITEM_CANCELLED)
+    with pytest.raises(FenceLostError):
+        await engine.writer.settles.hand_in(late)
+    assert (await batch.summary()).cancelled == 0
     await engine._dispatcher.work(held, items)
     summary = await batch.done()
     # The blind provider was asked twice: the customer pays once, the operator the other.
