@@ -45,7 +45,11 @@ class Reading:
 
 def run(
     input: Annotated[  # noqa: A002 - the word of the help page
-        str, Parameter(help="CSV, JSONL or OpenAI batch JSONL; - for standard input.")
+        str,
+        Parameter(
+            help="CSV, JSONL or OpenAI batch JSONL; - for standard input.",
+            allow_leading_hyphen=True,
+        ),
     ],
     *,
     recipe: Annotated[
@@ -244,7 +248,9 @@ def watch(batch: str, *, common: Common | None = None) -> int:
 
 
 def estimate(
-    input: Annotated[str, Parameter(help="CSV, JSONL or OpenAI batch JSONL.")],  # noqa: A002
+    input: Annotated[  # noqa: A002
+        str, Parameter(help="CSV, JSONL or OpenAI batch JSONL.", allow_leading_hyphen=True)
+    ],
     *,
     recipe: Annotated[str, Parameter(name=["--recipe", "-r"])],
     reading: Reading | None = None,

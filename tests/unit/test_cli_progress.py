@@ -1,0 +1,137 @@
+"""The live line: honest counts, a rate over a window, an ETA only where something is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from headrace.cli.progress import Rate, bar, duration, progress_line, wait_line
+from headrace.store.batches import Summary
+from headrace.store.progress import COUNTED
+from headrace.store.reports import Wait
+
+NOW = datetime(2026, 1, 2, 12, 0, tzinfo=UTC)
+
+
+def summary(**counts: Any) -> Summary:
+    told: dict[str, Any] = {
+        "id": UUID(int=1),
+        "tenant_id": "default",
+        "name": "cards",
+        "state": "running",
+        "class_name": "batch",
+        "recipe_name": "product-card",
+        "item_count": 200,
+        "cache_mode": "reuse",
+        "unknown_policy": "retry",
+        "columns": None,
+        "source": "{}",
+        "reserve_microcredits": 0,
+        "created_at": NOW,
+        "finished_at": None,
+    }
+    zeros = dict.fromkeys((*COUNTED, "event_seq"), 0)
+    return Summary(**(told | zeros | counts))
+
+
+def test_the_line_tells_what_a_person_asks() -> None:
+    """Ended of all, by what became of them, speed, time left and cost."""
+    now = summary(succeeded=33, cached=2, running=12, pending=155)
+    assert progress_line(now, 41.0) == (
+        "Generating 33 of 200 · 31 done · 2 cached · 0 failed · 12 running · 41/s · "
+        "ETA 4.0 s · cost $0.00"
+    )
+
+
+def test_no_rate_no_eta() -> None:
+    """Where nothing is known of the speed, neither speed nor time left is claimed."""
+    text = progress_line(summary(pending=200), None)
+    assert "/s" not in text
+    assert "ETA" not in text
+
+
+def test_an_ended_batch_has_no_eta() -> None:
+    """Nothing is left to wait for."""
+    assert "ETA" not in progress_line(summary(succeeded=200), 10.0)
+
+
+def test_failed_counts_refused_and_dead() -> None:
+    """Whatever ended without a result is failed to the person who waits for it."""
+    assert "6 failed" in progress_line(summary(failed=1, refused=2, dead=3), None)
+
+
+def test_a_cost_that_is_partly_unknown_says_so() -> None:
+    """An unknown cost is never shown as zero."""
+    assert progress_line(summary(cost_microusd=40_000, cost_unknown=1), None).endswith("$0.04 +?")
+
+
+def test_the_rate_is_that_of_the_window() -> None:
+    """A slow start is forgotten once it has left the window."""
+    rate = Rate()
+    for second in range(0, 60):
+        rate.add(float(second), second)
+    for second in range(60, 80):
+        rate.add(float(second), 60 + (second - 60) * 10)
+    assert rate.per_s() == pytest.approx(10.0)
+
+
+def test_a_resumed_batch_starts_from_where_it_stands() -> None:
+    """What was done before this process came counts towards no rate."""
+    rate = Rate()
+    rate.add(0.0, 150)
+    assert rate.per_s() is None
+    rate.add(1.0, 160)
+    assert rate.per_s() == pytest.approx(10.0)
+
+
+def test_standing_still_is_no_rate() -> None:
+    """Nothing ended in the window: no division, no infinite ETA."""
+    rate = Rate()
+    rate.add(0.0, 5)
+    rate.add(5.0, 5)
+    assert rate.per_s() is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0.1 s"), (4.2, "4.2 s"), (59.4, "59 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations_are_for_people(seconds: float, text: str) -> None:
+    """Two units at most, none that a person would have to divide."""
+    assert duration(seconds) == text
+
+
+def test_waiting_items_say_why_and_until_when() -> None:
+    """The commonest reason, its words, and the wait of the next one due."""
+    waits = [
+        Wait(3, NOW + timedelta(seconds=30), "rate_limited", "429 from the provider"),
+        Wait(1, NOW + timedelta(hours=1), "quota_exhausted", None),
+    ]
+    assert wait_line(waits, NOW) == (
+        "4 waiting: rate limited (429 from the provider) and quota exhausted · the next in 30 s"
+    )
+    assert wait_line(waits[:1], NOW + timedelta(seconds=31)).endswith("due now")
+    assert wait_line([], NOW) == ""
+
+
+def test_a_long_wait_names_the_hour() -> None:
+    """An hour's wait is told as a time of day too."""
+    until = NOW + timedelta(hours=1)
+    told = wait_line([Wait(1, until, "quota_exhausted", None)], NOW)
+    assert told.endswith(f"the next in 1 h 0 min, at {until.astimezone():%H:%M}")
+
+
+@pytest.mark.parametrize("done", [0, 1, 99, 100])
+def test_the_bar_keeps_its_width(done: int) -> None:
+    """The bar is as wide as it was told to be, and full only at the end."""
+    full, empty = bar(done, 100, 40)
+    assert len(full) + len(empty) == 40
+    assert (full == "━" * 40) == (done == 100)
+
+
+def test_the_bar_of_an_empty_batch() -> None:
+    """A batch without rows is no division by zero."""
+    assert bar(0, 0, 10) == ("", "━" * 10)
