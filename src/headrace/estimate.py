@@ -74,7 +74,10 @@ async def estimate_rows(
         prints: list[bytes] = []
         for number, row in page:
             total += 1
-            print_ = _fingerprint(buying, row, number, folders)
+            lacks = isinstance(row, Row) and any(
+                row.values.get(name) in (None, "") for name in found.required
+            )
+            print_ = None if lacks else _fingerprint(buying, row, number, folders)
             if print_ is None:
                 bad += 1
             elif print_ in seen:

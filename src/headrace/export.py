@@ -127,12 +127,12 @@ class Export:
             return
         if file is not None and item.artifact is not None:
             if item.artifact.media_type.startswith("image/"):
-                label = f"{item.row_number} {item.file or ''}"
+                label = item.file or ""
                 self._tiles.append((label, self.folder / file))
                 self._shown.append(item.artifact.sha256.hex())
         elif item.state is not ItemState.SUCCEEDED:
             reason = str((item.error or {}).get("reason", item.state.value))
-            self._tiles.append((str(item.row_number), FailedTile(reason)))
+            self._tiles.append(("", FailedTile(reason.removeprefix(f"row {item.row_number}: "))))
 
 
 def _result_row(item: ItemResult, file: str | None, problem: str | None) -> ResultRow:

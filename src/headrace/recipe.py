@@ -121,6 +121,8 @@ class Recipe:
         if not missing:
             return
         hints = " ".join(f"{name!r}: {did_you_mean(name, columns)}" for name in missing[:3])
+        if len(missing) == 1:
+            hints = did_you_mean(missing[0], columns)
         word = "column" if len(missing) == 1 else "columns"
         raise RecipeError(
             f"recipe {self.name!r} needs the {word} {', '.join(map(repr, missing))}, "

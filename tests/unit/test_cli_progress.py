@@ -42,7 +42,7 @@ def test_the_line_tells_what_a_person_asks() -> None:
     now = summary(succeeded=33, cached=2, running=12, pending=155)
     assert progress_line(now, 41.0) == (
         "Generating 33 of 200 · 31 done · 2 cached · 0 failed · 12 running · 41/s · "
-        "ETA 4.0 s · cost $0.00"
+        "ETA 4 s · cost $0.00"
     )
 
 

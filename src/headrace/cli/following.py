@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headrace.engine import Engine
     from headrace.export import Export
     from headrace.store.batches import Summary
-    from headrace.watching import Batch
+    from headrace.watching import Batch, ItemResult
 
 FailOn = Literal["never", "any", "all"]
 EXPORT_EVERY_S = 1.0
@@ -40,7 +40,7 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
         print(
             f"Stopping at {summary.done} of {summary.item_count}: what is in flight finishes "
             f"first (Ctrl-C again stops now).\n"
-            f"Go on with: headrace resume {batch.id}",
+            f"Go on with: headrace resume {batch.id}{common.repeated()}",
             file=sys.stderr,
         )
         return 130 if caught[0] == signal.SIGINT else 0
@@ -50,7 +50,7 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
     if common.json:
         data(report)
     elif not common.quiet:
-        await sum_up(batch, summary, export)
+        await sum_up(batch, summary, export, common)
     return exit_code(summary, fail_on)
 
 
@@ -110,11 +110,11 @@ def stop_signals(stop: asyncio.Event) -> Any:
     yield caught
 
 
-async def sum_up(batch: Batch, summary: Summary, export: Export | None) -> None:
+async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: Common) -> None:
     """Say how a batch ended, what failed and why, and what to do next."""
     from headrace.price import usd
 
-    took = ""
+    place, took = common.repeated(), ""
     if summary.finished_at is not None:
         took = f" in {duration((summary.finished_at - summary.created_at).total_seconds())}"
     line(
@@ -122,33 +122,46 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None) -> None:
         f"{summary.cached} from cache, {summary.ended_badly} failed, "
         f"cost {usd(summary.cost_microusd)} · {batch.id} {summary.state}"
     )
+    if summary.repeats:
+        line(f"  {summary.repeats} calls made again, because their answers were never seen")
     if summary.ended_badly:
-        await _tell_failures(batch, summary)
+        await _tell_failures(batch, summary, place)
     if summary.state == "paused":
-        line(f"  paused; go on with: headrace resume {batch.id}")
+        line(f"  paused; go on with: headrace resume {batch.id}{place}")
     if summary.unknown:
-        line(
-            f"  {summary.unknown} with an answer never seen: headrace retry {batch.id} --unknown "
-            f"(may be paid twice) or headrace cancel {batch.id} (refund)"
-        )
+        line(f"  {summary.unknown} with an answer never seen; either may be paid for already:")
+        line(f"      headrace retry {batch.id} --unknown{place} (may be paid twice)")
+        line(f"      headrace cancel {batch.id}{place} (refund)")
     if export is not None:
         line(f"  results: {_near(export.folder)}")
-        line(f"  next: headrace show {batch.id} · run again: all from cache")
+        again = "all" if summary.ended_badly == 0 else "what succeeded comes"
+        line(f"  next: headrace show {batch.id}{place} · run again: {again} from cache")
 
 
-async def _tell_failures(batch: Batch, summary: Summary) -> None:
-    shown = 0
+async def _tell_failures(batch: Batch, summary: Summary, place: str) -> None:
+    shown, states = 0, set()
     async for item in batch.items():
         if item.error is None or item.state.value not in ("failed", "refused", "dead"):
             continue
-        remedy = f"\n      → {item.error['remedy']}" if item.error.get("remedy") else ""
-        line(f"  row {item.row_number} {item.state.value}: {item.error['reason']}{remedy}")
+        if item.error.get("code") != "invalid_input":
+            states.add(item.state.value)
         shown += 1
-        if shown == FAILURES_SHOWN:
-            break
-    if summary.ended_badly > shown:
-        line(f"  … and {summary.ended_badly - shown} more in results.csv")
-    line(f"  try them again: headrace retry {batch.id} --failed")
+        if shown <= FAILURES_SHOWN:
+            tell_failure(item)
+    if shown > FAILURES_SHOWN:
+        line(f"  … and {shown - FAILURES_SHOWN} more in results.csv")
+    if states:
+        flags = " ".join(f"--{state}" for state in sorted(states))
+        line(f"  try them again: headrace retry {batch.id} {flags}{place}")
+
+
+def tell_failure(item: ItemResult) -> None:
+    """Say why a row has no result, and what to do; the row's number is said once."""
+    error = item.error or {}
+    reason = str(error.get("reason", item.file or "")).removeprefix(f"row {item.row_number}: ")
+    line(f"  row {item.row_number} {item.state.value}: {reason}")
+    if error.get("remedy"):
+        line(f"      → {error['remedy']}")
 
 
 def _near(path: Path) -> str:

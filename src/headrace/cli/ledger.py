@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line, table
@@ -16,7 +16,10 @@ ENTRIES = 20
 def show(
     *,
     batch: Annotated[str | None, Parameter(help="Only the entries of this batch.")] = None,
-    limit: Annotated[int, Parameter(help="How many entries, the latest first.")] = ENTRIES,
+    limit: Annotated[
+        int,
+        Parameter(help="How many entries, the latest first.", validator=validators.Number(gte=1)),
+    ] = ENTRIES,
     common: Common | None = None,
 ) -> int:
     """Show the balances of all accounts and the latest entries."""

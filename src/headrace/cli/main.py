@@ -72,10 +72,15 @@ def main() -> NoReturn:
         sys.exit(2)
     try:
         result = build_app()(
-            args, exit_on_error=False, print_error=True, result_action="return_value"
+            args,
+            exit_on_error=False,
+            print_error="--json" not in args,
+            result_action="return_value",
         )
         sys.exit(result if isinstance(result, int) else 0)
-    except CycloptsError:
+    except CycloptsError as error:
+        if "--json" in args:
+            print(json.dumps({"error": {"code": "usage", "message": str(error)}}))
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

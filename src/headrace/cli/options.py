@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import AsyncIterator, MutableMapping
@@ -33,6 +34,11 @@ class Common:
     )
     json: Annotated[bool, Parameter(help="Data on standard output as JSON.")] = False
     quiet: Annotated[bool, Parameter(name=["--quiet", "-q"], help="No progress.")] = False
+
+    def repeated(self) -> str:
+        """Return the options that a command shown to people needs to find the same place."""
+        told = {"--home": self.home, "--config": self.config}
+        return "".join(f" {name} {shlex.quote(str(at))}" for name, at in told.items() if at)
 
     def settings(self, **flags: Any) -> Config:
         """Return the settings in force; raises ``ConfigError``."""

@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
     """Return a duration for people: ``0.8 s``, ``14 s``, ``3 min 20 s``, ``2 h 5 min``."""
     whole = round(seconds)
     if seconds < 9.95:
-        return f"{max(seconds, 0.1):.1f} s"
+        return f"{max(seconds, 0.1):.1f} s".replace(".0 s", " s")
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from headrace.cli.following import (
     FailOn,
@@ -40,7 +40,9 @@ class Reading:
     photos: Annotated[
         Path | None, Parameter(help="A further folder that photo columns point into.")
     ] = None
-    limit: Annotated[int | None, Parameter(help="Only the first N rows.")] = None
+    limit: Annotated[
+        int | None, Parameter(help="Only the first N rows.", validator=validators.Number(gte=1))
+    ] = None
 
 
 def run(
@@ -169,23 +171,30 @@ def resume(
     async def work() -> int:
         async with engine_of(common, work=True) as engine:
             ids = [batch] if batch is not None else await _open_batches(engine)
-            if not ids:
-                line("Nothing is open.")
             codes = []
             for batch_id in ids:
                 found = engine.batch(batch_id)
                 await found.resume()
                 codes.append(await follow(engine, found, common, fail_on))
+                now = await found.summary()
+                if now.state != "paused" and now.open > now.unknown:
+                    break  # a person said stop, and meant all of them
             return max(codes, default=0)
 
     return int(on_loop(work()))
 
 
 async def _open_batches(engine: Engine) -> list[str]:
+    """Return the open batches, the oldest first; say so where there is none, or only paused ones."""
     from headrace.identity import show_batch_id
 
     recent = await engine.recent(limit=1000)
-    live = [found for found in recent if found.state in ("running", "canary", "finalizing")]
+    live = [one for one in recent if one.state in ("running", "canary", "finalizing")]
+    if not live:
+        line("Nothing is open.")
+        for paused in recent:
+            if paused.state == "paused":
+                line(f"  paused: headrace resume {show_batch_id(paused.id)}  ({paused.name})")
     return [show_batch_id(found.id) for found in reversed(live)]
 
 
@@ -241,7 +250,7 @@ def watch(batch: str, *, common: Common | None = None) -> int:
             ):
                 summary = await watch_batch(found, None, progress, stop)
             if not common.json:
-                await sum_up(found, summary, None)
+                await sum_up(found, summary, None, common)
             return exit_code(summary, "any")
 
     return int(on_loop(work()))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
+from headrace.cli.following import tell_failure
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line, table
 from headrace.cli.progress import progress_line
@@ -21,7 +22,10 @@ def pause(batch: str, *, common: Common | None = None) -> int:
     async def work() -> int:
         async with engine_of(common, work=False) as engine:
             moved = await engine.batch(batch).pause()
-        line(f"{batch} is paused." if moved else f"{batch} is not running.")
+        if common is not None and common.json:
+            data({"batch": batch, "paused": moved})
+        else:
+            line(f"{batch} is paused." if moved else f"{batch} is not running.")
         return 0
 
     return int(on_loop(work()))
@@ -33,7 +37,10 @@ def cancel(batch: str, *, common: Common | None = None) -> int:
     async def work() -> int:
         async with engine_of(common, work=False) as engine:
             cancelled = await engine.batch(batch).cancel()
-        line(f"{batch} had ended." if cancelled is None else f"{cancelled} items cancelled.")
+        if common is not None and common.json:
+            data({"batch": batch, "cancelled": cancelled or 0})
+        else:
+            line(f"{batch} had ended." if cancelled is None else f"{cancelled} items cancelled.")
         return 0
 
     return int(on_loop(work()))
@@ -41,7 +48,9 @@ def cancel(batch: str, *, common: Common | None = None) -> int:
 
 def batches(
     *,
-    limit: Annotated[int, Parameter(help="How many, the latest first.")] = 20,
+    limit: Annotated[
+        int, Parameter(help="How many, the latest first.", validator=validators.Number(gte=1))
+    ] = 20,
     common: Common | None = None,
 ) -> int:
     """List the batches, the latest first."""
@@ -98,6 +107,7 @@ def show(
         async with engine_of(common, work=False) as engine:
             found = engine.batch(batch)
             summary = await found.summary()
+            _check_row(row, summary)
             items = [item async for item in found.items((row or 1) - 2) if _wanted(item, row)]
             attempts = await found.attempts(row - 1) if row is not None else []
         if common is not None and common.json:
@@ -108,11 +118,7 @@ def show(
         line(f"{summary.name} · {batch} · recipe {summary.recipe_name} · {summary.state}")
         line(progress_line(summary, None))
         for item in items:
-            error = item.error or {}
-            said = error.get("reason", item.file or "")
-            line(f"  row {item.row_number} {item.state.value}: {said}")
-            if error.get("remedy"):
-                line(f"      → {error['remedy']}")
+            tell_failure(item)
         for attempt in attempts:
             line(
                 f"  attempt {attempt['number']} {attempt['provider']} {attempt['state']} "
@@ -126,6 +132,15 @@ def show(
         return item.state.value in ("failed", "refused", "dead", "unknown", "waiting")
 
     return int(on_loop(work()))
+
+
+def _check_row(row: int | None, summary: Summary) -> None:
+    from headrace.errors import UsageError
+
+    if row is not None and not 1 <= row <= summary.item_count:
+        raise UsageError(
+            f"there is no row {row}", remedy=f"The batch has rows 1 to {summary.item_count}."
+        )
 
 
 def _row_json(item: Any) -> dict[str, Any]:
@@ -175,5 +190,8 @@ def init(*, common: Common | None = None) -> int:
         ) from None
     except OSError as error:
         raise ConfigError(f"cannot be written: {error.strerror}", place=str(path)) from error
+    if common is not None and common.json:
+        data({"written": str(path)})
+        return 0
     line(f"{path} written; every setting stands in it with its default.")
     return 0
