@@ -319,8 +319,12 @@ async def open_blobs(url: str, spool_folder: Path | None = None) -> Blobs:
 
 def _make_root(name: str) -> Path:
     root = Path(name).absolute()
+    is_new = not root.exists()
     try:
         make_folder(root / "tmp")
+        if is_new:
+            # Results are their owner's; who wants to share them makes the folder first.
+            root.chmod(0o700)
         sync_folder(root.parent)
     except OSError as error:
         raise disk_error(error) from error

@@ -30,6 +30,7 @@ from headrace.caches.postgres import PostgresCache
 from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
+from headrace.errors import UsageError
 from headrace.executor import Executor, Surroundings
 from headrace.gates.local import LocalGate
 from headrace.generation import Generated, Generator
@@ -128,8 +129,8 @@ class Engine:
         """Take part in the work while the block runs: worker, sharder, rescuer, watchdog."""
         # What an earlier crash left half written; younger files may belong to a neighbour.
         await asyncio.to_thread(self.blobs.sweep, SWEEP_S, self.clock.now().timestamp())
-        self.writer.start()
         await self.worker.join()
+        self.writer.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
@@ -269,6 +270,11 @@ class Engine:
         self, recipe: Recipe, row: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> tuple[Artifact | None, dict[str, Any]]:
         """Buy one result as a batch of one item, walked here without a detour by the queue."""
+        if not self.worker.id:
+            raise UsageError(
+                "this engine only looks on, so it cannot generate",
+                remedy="Open it with work=True, or submit a batch for other workers.",
+            )
         now = self.clock.now()
         terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id)
         stages = await self.stages_of(recipe)

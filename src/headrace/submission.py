@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -22,6 +23,9 @@ from headrace.stage import Stage
 from headrace.store.batches import NewBatch, NewItem
 
 CLASSES = ("interactive", "batch", "bulk")
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
+"""A NUL as JSON writes it; a backslash before it that is itself escaped does not count."""
+
 UNKNOWN_POLICIES = ("retry", "hold", "refund")
 
 
@@ -111,24 +115,52 @@ def items_of(
     """
     encode = msgspec.json.Encoder().encode
     for number, row in enumerate(rows, 1):
-        if isinstance(row, Row):
-            values: Mapping[str, Any] = row.values
-        elif isinstance(row, BadRow):
+        if isinstance(row, BadRow):
             if strict:
                 raise row.as_error()
             yield _bad(encode(row.values), row.reason, row.remedy, row.place)
             continue
-        else:
-            values = row
-        text = encode(values)
-        missing = [name for name in required if values.get(name) in (None, "")]
-        if missing or b"\\u0000" in text:
-            bad = _lacks(number, missing)
+        values = row.values if isinstance(row, Row) else row
+        try:
+            text = _checked(encode, values, number, required)
+        except InputError as bad:
             if strict:
-                raise bad
-            yield _bad(text.replace(b"\\u0000", b""), bad.message, bad.remedy, bad.place)
+                raise
+            yield _bad(_salvaged(encode, values), bad.message, bad.remedy, bad.place)
         else:
             yield NewItem(text.decode())
+
+
+_UNWRITABLE = (UnicodeEncodeError, TypeError, OverflowError, RecursionError)
+
+
+def _checked(
+    encode: Callable[[Any], bytes],
+    values: Mapping[str, Any],
+    number: int,
+    required: tuple[str, ...],
+) -> bytes:
+    """Return a row as JSON; raises ``InputError`` with what is wrong with it."""
+    try:
+        text = encode(values)
+    except _UNWRITABLE as error:
+        raise InputError(
+            f"a cell cannot be written as JSON: {error}",
+            place=f"row {number}",
+            remedy="Use text, numbers, booleans, lists and objects, not nested too deep.",
+        ) from error
+    missing = [name for name in required if values.get(name) in (None, "")]
+    if missing or (b"\\u0000" in text and _NUL.search(text) is not None):
+        raise _lacks(number, missing)
+    return text
+
+
+def _salvaged(encode: Callable[[Any], bytes], values: Mapping[str, Any]) -> bytes:
+    """Return what can be shown of a bad row in the results."""
+    try:
+        return _NUL.sub(rb"\1", encode(values))
+    except _UNWRITABLE:
+        return b"{}"
 
 
 def _lacks(number: int, missing: list[str]) -> InputError:
