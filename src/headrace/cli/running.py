@@ -185,7 +185,7 @@ def resume(
 
 
 async def _open_batches(engine: Engine) -> list[str]:
-    """Return the open batches, the oldest first; say so where there is none, or only paused ones."""
+    """Return the open batches, the oldest first; where there is none, say what is paused."""
     from headrace.identity import show_batch_id
 
     recent = await engine.recent(limit=1000)
