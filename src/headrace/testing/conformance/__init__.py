@@ -10,5 +10,12 @@ from headrace.testing.conformance.cache_suite import CacheConformance
 from headrace.testing.conformance.gate_suite import GateConformance
 from headrace.testing.conformance.provider_suite import ProviderConformance
 from headrace.testing.conformance.stage_suite import StageConformance
+from headrace.testing.conformance.store_suite import StoreConformance
 
-__all__ = ["CacheConformance", "GateConformance", "ProviderConformance", "StageConformance"]
+__all__ = [
+    "CacheConformance",
+    "GateConformance",
+    "ProviderConformance",
+    "StageConformance",
+    "StoreConformance",
+]
