@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from headrace.cli.progress import Rate, bar, duration, progress_line, wait_line
+from headrace.cli.progress import Rate, bar, duration, folded, progress_line, wait_line
 from headrace.store.batches import Summary
 from headrace.store.progress import COUNTED
 from headrace.store.reports import Wait
@@ -135,3 +135,12 @@ def test_the_bar_keeps_its_width(done: int) -> None:
 def test_the_bar_of_an_empty_batch() -> None:
     """A batch without rows is no division by zero."""
     assert bar(0, 0, 10) == ("", "━" * 10)
+
+
+def test_a_narrow_terminal_breaks_between_parts() -> None:
+    """No number is torn from its unit, and nothing is cut off."""
+    text = progress_line(summary(succeeded=33, cached=2, running=12, pending=155), 41.0)
+    for width in (30, 60, 78, 200):
+        lines = folded(text, width).splitlines()
+        assert max(map(len, lines)) <= width
+        assert " · ".join(line.strip() for line in lines) == text

@@ -142,13 +142,26 @@ def bar(done: int, total: int, cells: int) -> tuple[str, str]:
     return full, "━" * (cells - len(full))
 
 
+def folded(text: str, width: int) -> str:
+    """Return the line in lines no wider than ``width``, broken between its parts only."""
+    lines = [""]
+    for part in text.split(" · "):
+        longer = f"{lines[-1]} · {part}" if lines[-1] else part
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(f"  {part}")
+    return "\n".join(lines)
+
+
 def _drawing(summary: Summary, text: str, waiting: str) -> Any:
     from rich.console import Console, Group
     from rich.text import Text
 
-    cells = min(BAR_CELLS_MAX, Console(stderr=True).width - 1)
+    width = Console(stderr=True).width - 1
+    cells = min(BAR_CELLS_MAX, width)
     full, empty = bar(summary.done, summary.item_count, cells)
-    lines = [Text(text), Text.assemble((full, "green"), (empty, "bright_black"))]
+    lines = [Text(folded(text, width)), Text.assemble((full, "green"), (empty, "bright_black"))]
     if waiting:
         lines.append(Text(waiting, style="yellow"))
     return Group(*lines)
