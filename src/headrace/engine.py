@@ -51,7 +51,7 @@ from headrace.stages import build_stages, stages_read
 from headrace.store import batches, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
-from headrace.submission import Terms, items_of, new_batch
+from headrace.submission import Terms, items_of, new_batch, requestable
 from headrace.telemetry import crash_point
 from headrace.version import VERSION
 from headrace.watching import Batch
@@ -191,6 +191,8 @@ class Engine:
         stages = await self.stages_of(found)
         now = self.clock.now()
         new = new_batch(new_uuid(now), found, stages, columns, terms, digest)
+        if terms.strict:
+            rows = requestable(rows, stages[0], terms)
         items = items_of(rows, found.required, terms.strict)
         async with self.database.transaction() as connection:
             batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +16,12 @@ from headrace.cache import CacheMode
 from headrace.errors import InputError, UsageError
 from headrace.held import encode_json
 from headrace.nearest import did_you_mean
+from headrace.outcome import CallFailed
 from headrace.price import FREE, Price
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
-from headrace.stage import Stage
+from headrace.stage import Stage, StageInput
 from headrace.store.batches import NewBatch, NewItem
 
 CLASSES = ("interactive", "batch", "bulk")
@@ -104,6 +106,26 @@ def request_digest(recipe: Recipe, terms: Terms, rows_sha256: str) -> bytes:
     """Return what tells one submit under an idempotency key from another."""
     told = [recipe.version.hex(), terms.cache, terms.unknown, terms.class_name, rows_sha256]
     return hashlib.sha256("\n".join(told).encode()).digest()
+
+
+def requestable(
+    rows: Iterable[Row | BadRow | Mapping[str, Any]], stage: Stage, terms: Terms
+) -> Iterator[Row | BadRow | Mapping[str, Any]]:
+    """Pass rows on whose request at the first stage can be built: its photo is there, say.
+
+    Raises ``InputError`` at the first row where it cannot. Photos are not decoded.
+    """
+    folders = tuple(Path(folder) for folder in terms.folders)
+    for number, row in enumerate(rows, 1):
+        if stage.provider is not None and not isinstance(row, BadRow):
+            values = dict(row.values if isinstance(row, Row) else row)
+            try:
+                stage.request(StageInput(values, {}, {}, None, number, terms.name or "", folders))
+            except CallFailed as error:
+                outcome = error.outcome
+                reason = outcome.reason.removeprefix(f"row {number}: ")
+                raise InputError(reason, place=f"row {number}", remedy=outcome.remedy) from error
+        yield row
 
 
 def items_of(

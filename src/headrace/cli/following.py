@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -158,8 +159,11 @@ async def _tell_failures(batch: Batch, summary: Summary, place: str) -> None:
 def tell_failure(item: ItemResult) -> None:
     """Say why a row has no result, and what to do; the row's number is said once."""
     error = item.error or {}
-    reason = str(error.get("reason", item.file or "")).removeprefix(f"row {item.row_number}: ")
-    line(f"  row {item.row_number} {item.state.value}: {reason}")
+    reason = str(error.get("reason", item.file or ""))
+    # "row 3 (line 4), column 'price': …" says its place itself.
+    own = re.match(rf"row {item.row_number}\b", reason)
+    said = reason[own.end() :] if own else f": {reason}"
+    line(f"  row {item.row_number} {item.state.value}{said}")
     if error.get("remedy"):
         line(f"      → {error['remedy']}")
 
