@@ -12,8 +12,19 @@ from headrace import version
 
 if TYPE_CHECKING:
     from headrace.doors import open, run  # noqa: A004 - the word people expect
-    from headrace.errors import HeadraceError
-    from headrace.generation import Generated
+    from headrace.errors import (
+        ConfigError,
+        ConflictError,
+        DatabaseError,
+        HeadraceError,
+        InputError,
+        InsufficientCreditsError,
+        NotFoundError,
+        RecipeError,
+        StorageError,
+        UsageError,
+    )
+    from headrace.generation import Generated, GenerationError
     from headrace.submission import Terms
     from headrace.watching import Batch, ItemResult
 
@@ -23,6 +34,16 @@ _HOMES = {
     "open": "headrace.doors",
     "run": "headrace.doors",
     "HeadraceError": "headrace.errors",
+    "InputError": "headrace.errors",
+    "UsageError": "headrace.errors",
+    "ConfigError": "headrace.errors",
+    "RecipeError": "headrace.errors",
+    "NotFoundError": "headrace.errors",
+    "ConflictError": "headrace.errors",
+    "InsufficientCreditsError": "headrace.errors",
+    "DatabaseError": "headrace.errors",
+    "StorageError": "headrace.errors",
+    "GenerationError": "headrace.generation",
     "Generated": "headrace.generation",
     "Terms": "headrace.submission",
     "Batch": "headrace.watching",
@@ -31,10 +52,20 @@ _HOMES = {
 
 __all__ = [
     "Batch",
+    "ConfigError",
+    "ConflictError",
+    "DatabaseError",
     "Generated",
+    "GenerationError",
     "HeadraceError",
+    "InputError",
+    "InsufficientCreditsError",
     "ItemResult",
+    "NotFoundError",
+    "RecipeError",
+    "StorageError",
     "Terms",
+    "UsageError",
     "__version__",
     "open",
     "run",

@@ -96,7 +96,7 @@ class Engine:
             database,
             clock,
             self._dispatcher,
-            self._open_batch,
+            self.open_batch,
             self._stopping,
             shards_held=config.worker.shards_held,
             heartbeat_s=config.worker.heartbeat_s,
@@ -236,7 +236,8 @@ class Engine:
                 await self.providers.open(stage.provider)
         return stages
 
-    async def _open_batch(self, batch_id: UUID) -> HeldBatch:
+    async def open_batch(self, batch_id: UUID) -> HeldBatch:
+        """Return a batch's settings with its stages built; raises ``RecipeError`` if it cannot."""
         held = self._held.get(batch_id)
         if held is not None:
             return held

@@ -164,6 +164,8 @@ def report_of(summary: Summary, batch_id: str) -> dict[str, Any]:
         "name": summary.name,
         "state": summary.state,
         "recipe": summary.recipe_name,
+        "recipe_version": summary.recipe_version.hex(),
+        "input": decode_json(summary.source).get("input"),
         "headrace": VERSION,
         "items": {
             "total": summary.item_count,

@@ -221,3 +221,15 @@ async def test_looking_around(shell: Shell) -> None:
     assert granted.code == 0
     assert (await shell("ledger", "grant", "-1")).code == 2
     assert (await shell("resume")).out.startswith("Nothing is open")
+
+
+async def test_another_recipe_does_not_overwrite_results(shell: Shell) -> None:
+    """A folder with the results of one recipe is refused to another, with the way out."""
+    shell.table("a,One")
+    await shell(*RUN)
+    (shell.folder / "other.toml").write_text('name = "other"\n' + RECIPE)
+    told = await shell("run", "in.csv", "--recipe", "other.toml", "--out", "out")
+    assert told.code == 2
+    assert "--name" in told.err
+    named = await shell("run", "in.csv", "--recipe", "other.toml", "--out", "out", "--name", "b")
+    assert named.code == 0

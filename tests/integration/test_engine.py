@@ -290,7 +290,7 @@ async def test_a_late_worker_changes_nothing(engine: Engine, provider: Scripted)
         await asyncio.sleep(0)
     assert (await batch.summary()).succeeded == 0
     assert await balance(engine, "revenue") == 0
-    held = await engine._open_batch(batch.uuid)
+    held = await engine.open_batch(batch.uuid)
     async with engine.database.acquire() as connection:
         items = await shards.load(connection, claim, held)
     assert [item.crashes for item in items] == [1]

@@ -24,6 +24,7 @@ def summary(**counts: Any) -> Summary:
         "state": "running",
         "class_name": "batch",
         "recipe_name": "product-card",
+        "recipe_version": bytes(32),
         "item_count": 200,
         "cache_mode": "reuse",
         "unknown_policy": "retry",

@@ -29,6 +29,8 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
     """Show a batch live until it has ended, export it, sum it up; returns the exit code."""
     from headrace.held import decode_json
 
+    # A recipe that cannot be built any more would be tried by the worker for ever.
+    await engine.open_batch(batch.uuid)
     source = decode_json((await batch.summary()).source)
     export = _export(engine, batch, source)
     stop = asyncio.Event()

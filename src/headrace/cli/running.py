@@ -91,13 +91,18 @@ def run(
         strict=strict,
         idempotency_key=idempotency_key,
         folders=_folders(input, reading.photos),
-        source={"input": input, "out": str(folder), "sheet": contact_sheet},
+        source={
+            "input": input if input == "-" else str(Path(input).absolute()),
+            "out": str(folder),
+            "sheet": contact_sheet,
+        },
     )
 
     async def work() -> int:
         _check_folder(folder)
         with _open(input, reading, common) as source:
             async with engine_of(common, work=True) as engine:
+                _check_owner(folder, input, engine.recipe(recipe).name)
                 batch = await _submit(engine, source, recipe, terms, reading.limit)
                 return await follow(engine, batch, common, fail_on)
 
@@ -116,6 +121,25 @@ def _check_folder(folder: Path) -> None:
     from headrace.reports import OutputFolder
 
     OutputFolder(folder).prepare()
+
+
+def _check_owner(folder: Path, input: str, recipe: str) -> None:  # noqa: A002
+    """Raise ``InputError`` where the folder holds the results of another input or recipe."""
+    import json
+
+    from headrace.errors import InputError
+
+    try:
+        report = json.loads((folder / "report.json").read_bytes())
+        before = (str(report["input"]), str(report["recipe"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return
+    if before != (input if input == "-" else str(Path(input).absolute()), recipe):
+        raise InputError(
+            f"the folder holds the results of {before[0]} under {before[1]}",
+            place=str(folder),
+            remedy="Give this run a name of its own with --name, or another folder with --out.",
+        )
 
 
 def _open(input: str, reading: Reading, common: Common) -> Source:  # noqa: A002

@@ -68,7 +68,7 @@ def batches(
             line("No batch yet. Try: headrace run examples/products.csv --recipe product-card")
             return 0
         table(
-            ["batch", "name", "state", "done", "cached", "failed", "cost", "created"],
+            ["batch", "name", "state", "done", "cached", "failed", "cost", "created (UTC)"],
             [
                 [
                     show_batch_id(s.id),

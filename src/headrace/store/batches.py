@@ -136,6 +136,7 @@ class Summary:
     state: str
     class_name: str
     recipe_name: str
+    recipe_version: bytes
     item_count: int
     cache_mode: str
     unknown_policy: str

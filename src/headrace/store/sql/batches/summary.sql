@@ -1,4 +1,5 @@
 SELECT batch.id, batch.tenant_id, batch.name, batch.state, batch.class, batch.recipe_name,
+    batch.recipe_version,
     batch.item_count, batch.cache_mode, batch.unknown_policy, batch.columns, batch.source,
     batch.reserve_microcredits, batch.created_at, batch.finished_at,
     progress.pending, progress.running, progress.waiting, progress.unknown, progress.succeeded,
