@@ -59,7 +59,7 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
 
     fresh = summary.succeeded - summary.cached
     parts = [
-        f"Generating {summary.done} of {summary.item_count}",
+        f"{'Generating' if summary.open else 'Ended'} {summary.done} of {summary.item_count}",
         f"{fresh} done",
         f"{summary.cached} cached",
         f"{summary.ended_badly} failed",
