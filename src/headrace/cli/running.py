@@ -45,30 +45,33 @@ class Reading:
     ] = None
 
 
-def run(
-    input: Annotated[  # noqa: A002 - the word of the help page
-        str,
-        Parameter(
-            help="CSV, JSONL or OpenAI batch JSONL; - for standard input.",
-            allow_leading_hyphen=True,
-        ),
-    ],
-    *,
-    recipe: Annotated[
-        str, Parameter(name=["--recipe", "-r"], help="A recipe's name, or a .toml file.")
-    ],
-    out: Annotated[Path, Parameter(name=["--out", "-o"], help="Where the results go.")] = Path(
-        "out"
+Input = Annotated[
+    str,
+    Parameter(
+        help="CSV, JSONL or OpenAI batch JSONL; - for standard input.", allow_leading_hyphen=True
     ),
-    name: Annotated[
-        str | None, Parameter(help="The batch's name; the folder in OUT has it too.")
-    ] = None,
-    cache: Annotated[
-        Literal["reuse", "refresh", "off"] | None, Parameter(help="Finished results.")
-    ] = None,
-    unknown: Annotated[
-        Literal["retry", "hold", "refund"], Parameter(help="Calls whose answer was never seen.")
-    ] = "retry",
+]
+RecipeName = Annotated[
+    str, Parameter(name=["--recipe", "-r"], help="A recipe's name, or a .toml file.")
+]
+Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Where the results go.")]
+Name = Annotated[str | None, Parameter(help="The batch's name; the folder in OUT has it too.")]
+CacheWord = Annotated[
+    Literal["reuse", "refresh", "off"] | None, Parameter(help="Finished results.")
+]
+UnknownWord = Annotated[
+    Literal["retry", "hold", "refund"], Parameter(help="Calls whose answer was never seen.")
+]
+
+
+def run(
+    input: Input,  # noqa: A002 - the word of the help page
+    *,
+    recipe: RecipeName,
+    out: Out = Path("out"),
+    name: Name = None,
+    cache: CacheWord = None,
+    unknown: UnknownWord = "retry",
     strict: Annotated[bool, Parameter(help="Stop at the first row that cannot be used.")] = False,
     idempotency_key: Annotated[
         str | None, Parameter(help="The same key is the same batch.")
@@ -91,11 +94,7 @@ def run(
         strict=strict,
         idempotency_key=idempotency_key,
         folders=_folders(input, reading.photos),
-        source={
-            "input": input if input == "-" else str(Path(input).absolute()),
-            "out": str(folder),
-            "sheet": contact_sheet,
-        },
+        source={"input": _whole(input), "out": str(folder), "sheet": contact_sheet},
     )
 
     async def work() -> int:
@@ -107,6 +106,11 @@ def run(
                 return await follow(engine, batch, common, fail_on)
 
     return int(on_loop(work()))
+
+
+def _whole(input: str) -> str:  # noqa: A002
+    """Return the input as it is recorded: the whole path, so that no two are mistaken."""
+    return input if input == "-" else str(Path(input).absolute())
 
 
 def _folders(input: str, photos: Path | None) -> tuple[str, ...]:  # noqa: A002
@@ -134,7 +138,7 @@ def _check_owner(folder: Path, input: str, recipe: str) -> None:  # noqa: A002
         before = (str(report["input"]), str(report["recipe"]))
     except (OSError, ValueError, TypeError, KeyError):
         return
-    if before != (input if input == "-" else str(Path(input).absolute()), recipe):
+    if before != (_whole(input), recipe):
         raise InputError(
             f"the folder holds the results of {before[0]} under {before[1]}",
             place=str(folder),
