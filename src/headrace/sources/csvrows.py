@@ -6,13 +6,13 @@ import csv
 from collections import deque
 from collections.abc import Iterator
 from itertools import chain
-from types import TracebackType
 
 from headrace.errors import InputError
 from headrace.source import BadRow, Limits, Row, excerpt
 from headrace.sources.bytestream import ByteStream
 from headrace.sources.csvheader import named_delimiter, read_header, sniff_delimiter
 from headrace.sources.csvrecord import Record, RecordReader, Trouble
+from headrace.sources.openedfile import OpenedFile
 from headrace.sources.textlines import TextLines
 
 REMEDIES = {
@@ -31,7 +31,7 @@ class _TooMuchError(Exception):
     """The record in hand has grown past the cap on a row."""
 
 
-class CsvSource:
+class CsvSource(OpenedFile):
     """Rows of a CSV file; a header line names the columns, blank lines are skipped.
 
     Cells are quoted with double quotes. A row with too few or too many cells is a
@@ -54,7 +54,7 @@ class CsvSource:
         self.name = stream.name
         self.rows_good = 0
         self.rows_bad = 0
-        self._stream = stream
+        super().__init__(stream)
         self._flaws = lines.flaws
         self._limits = limits
         self._fill_short = fill_short
@@ -65,31 +65,6 @@ class CsvSource:
         self._fresh = iter(lines)
         self._columns = self._open(delimiter)
         self.columns: list[str] | None = list(self._columns)
-
-    @property
-    def bytes_read(self) -> int:
-        """Return how many bytes of the file were consumed."""
-        return self._stream.bytes_read
-
-    @property
-    def sha256(self) -> str:
-        """Return the hexadecimal SHA-256 of the bytes consumed."""
-        return self._stream.sha256
-
-    def close(self) -> None:
-        """Close the file; may be called again."""
-        self._stream.close()
-
-    def __enter__(self) -> CsvSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         """Yield every row in order; raises ``InputError`` past a cap, or if there is none."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, NoReturn
 
 from headrace.errors import InputError
 from headrace.source import BadRow, Limits, Row, excerpt
 from headrace.sources.bytestream import ByteStream
+from headrace.sources.openedfile import OpenedFile
 from headrace.sources.textlines import TextLines
 
 OPENAI_KEYS = ["custom_id", "method", "url", "body"]
@@ -27,7 +27,7 @@ class _UnfitError(ValueError):
         self.key = key
 
 
-class JsonlSource:
+class JsonlSource(OpenedFile):
     """Rows of a JSONL file; nested values are kept, blank lines skipped.
 
     ``kind`` is ``openai`` where each line is a request of an OpenAI batch file
@@ -40,38 +40,13 @@ class JsonlSource:
         self.columns: list[str] | None = list(OPENAI_KEYS) if kind == "openai" else None
         self.rows_good = 0
         self.rows_bad = 0
-        self._stream = stream
+        super().__init__(stream)
         self._lines = lines
         self._limits = limits
         self._custom_ids: dict[str, int] = {}
         self._decode = json.JSONDecoder(
             object_pairs_hook=_unique, parse_constant=_constant, parse_float=_finite
         ).decode
-
-    @property
-    def bytes_read(self) -> int:
-        """Return how many bytes of the file were consumed."""
-        return self._stream.bytes_read
-
-    @property
-    def sha256(self) -> str:
-        """Return the hexadecimal SHA-256 of the bytes consumed."""
-        return self._stream.sha256
-
-    def close(self) -> None:
-        """Close the file; may be called again."""
-        self._stream.close()
-
-    def __enter__(self) -> JsonlSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Row | BadRow]:
         """Yield every row in order; raises ``InputError`` past a cap, or if there is none."""
