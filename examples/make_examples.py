@@ -9,7 +9,18 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFilter
 
 HERE = Path(__file__).resolve().parent
-COLUMNS = "sku title subtitle price currency brand category photo accent url".split()
+COLUMNS = [
+    "sku",
+    "title",
+    "subtitle",
+    "price",
+    "currency",
+    "brand",
+    "category",
+    "photo",
+    "accent",
+    "url",
+]  # noqa: E501
 
 # Category -> (brand, accent, (name, subtitle, price) of its lines).
 SHELVES: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
@@ -119,9 +130,9 @@ HARD: list[dict[str, str]] = [
         "currency": "EUR",
     },
     {
-        "title": "Handcrafted Full-Grain Leather Weekender Duffel Bag with Separate Shoe Compartment, "
-        "Detachable Strap, Hidden Passport Pocket and a Brass Name Plate for Two Lines of Engraving",
-        "subtitle": "Vegetable-tanned in Tuscany, sewn in Porto, repaired for life; the lining is woven "
+        "title": "Handcrafted Full-Grain Leather Weekender Duffel Bag with Separate Shoe Compartment, "  # noqa: E501
+        "Detachable Strap, Hidden Passport Pocket and a Brass Name Plate for Two Lines of Engraving",  # noqa: E501
+        "subtitle": "Vegetable-tanned in Tuscany, sewn in Porto, repaired for life; the lining is woven "  # noqa: E501
         "from recycled bottles and the brass is cast by a foundry that is older than zips.",
         "price": "1249.5",
         "currency": "EUR",
@@ -263,7 +274,7 @@ def _product(
         "category": category,
         "photo": f"photos/{photo}.jpg" if photo in PHOTOS and missing != 8 else "",
         "accent": accent,
-        "url": f"{brand.split()[0].lower()}.example/{slug}" if missing != 7 else "",
+        "url": f"{brand.split(maxsplit=1)[0].lower()}.example/{slug}" if missing != 7 else "",
     }
 
 
@@ -274,7 +285,7 @@ QUOTES = [
     ("اطلبوا العلم من المهد إلى اللحد", "مثل عربي", "", "#a78bfa"),
     ("Мысль изреченная есть ложь.", "Фёдор Тютчев", "Silentium!", "#fb7185"),
     (
-        "Nothing in life is to be feared, it is only to be understood. Now is the time to understand "
+        "Nothing in life is to be feared, it is only to be understood. Now is the time to understand "  # noqa: E501
         "more, so that we may fear less.",
         "Marie Curie",
         "",
@@ -345,7 +356,7 @@ def photo(name: str) -> Image.Image:
 
 
 def _mix(a: Rgb, b: Rgb, t: float) -> Rgb:
-    return tuple(round(x + (y - x) * t) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
+    return tuple(round(x + (y - x) * t) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]  # noqa: E501
 
 
 def _ground(size: tuple[int, int], light: Rgb, dark: Rgb) -> Image.Image:
