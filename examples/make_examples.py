@@ -20,7 +20,7 @@ COLUMNS = [
     "photo",
     "accent",
     "url",
-]  # noqa: E501
+]
 
 # Category -> (brand, accent, (name, subtitle, price) of its lines).
 SHELVES: dict[str, tuple[str, str, list[tuple[str, str, float]]]] = {
@@ -356,7 +356,7 @@ def photo(name: str) -> Image.Image:
 
 
 def _mix(a: Rgb, b: Rgb, t: float) -> Rgb:
-    return tuple(round(x + (y - x) * t) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]  # noqa: E501
+    return tuple(round(x + (y - x) * t) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 def _ground(size: tuple[int, int], light: Rgb, dark: Rgb) -> Image.Image:
