@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.clock import Clock
-from headrace.errors import HeadraceError, StorageError
+from headrace.errors import StorageError
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call, CrashClass, Provider, Reply, Spool
 from headrace.request import Request
@@ -136,8 +136,3 @@ def _unseen(provider: Provider, reason: str) -> Outcome:
     if provider.crash_class is CrashClass.PURE:
         return Outcome(OutcomeKind.TRANSIENT, reason)
     return Outcome(OutcomeKind.UNKNOWN, reason)
-
-
-def reason_of(error: HeadraceError) -> Outcome:
-    """Return the outcome of an error that is the caller's fault."""
-    return Outcome(OutcomeKind.INVALID, error.message, remedy=error.remedy)
