@@ -258,6 +258,8 @@ class Engine:
             reserve_microcredits=row["reserve_microcredits"],
             created_at=row["created_at"],
             folders=tuple(Path(folder) for folder in source.get("folders", [])),
+            class_name=row["class"],
+            weight=row["weight"],
         )
         self._held[batch_id] = held
         if len(self._held) > BATCHES_HELD_MAX:

@@ -16,7 +16,7 @@ from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.clock import Clock
 from headrace.event import EventKind
 from headrace.flights import Flights
-from headrace.gate import Gate, Permit, PermitEnd
+from headrace.gate import Ask, Gate, Permit, PermitEnd
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
@@ -137,8 +137,7 @@ class Executor:
         """Get a permit and write the attempt ahead; then call, or take what another bought."""
         item, wait_s = order.item, 0.05
         while True:
-            lane = order.provider.lane(order.request)
-            permit = await self._around.gate.acquire(lane, order.provider.concurrency)
+            permit = await self._around.gate.acquire(_ask(order))
             try:
                 if self._stopping.is_set():
                     raise Released
@@ -226,15 +225,16 @@ class Executor:
             self._accepted(item, attempt),
         )
         resume = order.again.resume if order.again is not None else None
-        how, wait_s = PermitEnd.IGNORED, None
+        how, outcome = PermitEnd.IGNORED, None
         try:
             bought = await self._around.purchaser.buy(order.provider, call, resume)
             if bought.artifact is not None:
                 how = PermitEnd.SUCCESS
             elif bought.outcome.kind in _DROPPED:
-                how, wait_s = PermitEnd.DROPPED, bought.outcome.wait_s
+                how = PermitEnd.DROPPED
+            outcome = bought.outcome
         finally:
-            permit.end(how, wait_s)
+            permit.end(how, outcome)
         if bought.artifact is None:
             await self._fell(order, bought, attempt, claim)
             return None
@@ -355,6 +355,20 @@ class Executor:
         item.stage_saved = settle.stage
         if settle.due_at is not None or settle.to_state is ItemState.UNKNOWN:
             raise Released
+
+
+def _ask(order: Order) -> Ask:
+    """Return what one stage of one item asks of its lane."""
+    provider, request, batch = order.provider, order.request, order.item.batch
+    return Ask(
+        lane=provider.lane(request),
+        quota=provider.quota,
+        load=provider.load(request),
+        tenant_id=batch.tenant_id,
+        class_name=batch.class_name,
+        weight=batch.weight,
+        cost=max(1, provider.price(request).credits_microcredits),
+    )
 
 
 def _started(item: HeldItem, start: Start) -> None:

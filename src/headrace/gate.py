@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from headrace.limits import ONE_CALL, Load, Quota
+from headrace.outcome import Outcome
 
 
 class PermitEnd(StrEnum):
@@ -14,22 +18,58 @@ class PermitEnd(StrEnum):
     DROPPED = "dropped"
 
 
-class Permit(Protocol):
-    """The right to start one call now."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks for a permit, of which lane, for how much.
 
-    def end(self, how: PermitEnd, wait_s: float | None = None) -> None:
-        """Give the permit back.
+    ``cost`` (micro-credits, at least 1) is what the tenant's turn is charged with;
+    ``weight`` is its plan's.
+    """
+
+    lane: str
+    quota: Quota
+    load: Load = ONE_CALL
+    tenant_id: str = "default"
+    class_name: str = "batch"
+    weight: int = 1
+    cost: int = 1
+
+
+class Permit(Protocol):
+    """The right to start one call now.
+
+    A ``probe`` is sent to see whether a lane in trouble works again: its failure is
+    the lane's fault, not the item's.
+    """
+
+    probe: bool
+
+    def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
+        """Give the permit back, with what the call's outcome says about the lane.
 
         ``SUCCESS``: the call was served. ``IGNORED``: it says nothing about the lane
-        (cancelled, failed by its own content). ``DROPPED``: refused for rate or load;
-        ``wait_s`` is the wait that the provider named. A second end raises ``RuntimeError``.
+        (never sent, cancelled, failed by its own content). ``DROPPED``: refused for rate,
+        load or funds, or the provider failed. A second end raises ``RuntimeError``.
         """
         ...
+
+
+class LaneShutError(Exception):
+    """A lane is shut for so long that nobody should stand in line for it.
+
+    ``wait_s`` are the seconds until it is worth another try, ``reason`` tells people why.
+    """
+
+    def __init__(self, lane: str, wait_s: float, reason: str) -> None:
+        super().__init__(f"{lane}: {reason}")
+        self.lane = lane
+        self.wait_s = wait_s
+        self.reason = reason
 
 
 class Gate(Protocol):
     """Hands out permits of lanes."""
 
-    async def acquire(self, lane: str, concurrency: int) -> Permit:
-        """Wait in line for a permit of ``lane``, whose preset is ``concurrency`` in flight."""
+    async def acquire(self, ask: Ask) -> Permit:
+        """Wait in line for a permit; raises ``LaneShutError`` when the lane stays shut."""
         ...

@@ -33,6 +33,8 @@ class HeldBatch:
     reserve_microcredits: int
     created_at: datetime
     folders: tuple[Path, ...]
+    class_name: str = "batch"
+    weight: int = 1
 
 
 @dataclass(slots=True)

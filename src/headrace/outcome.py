@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from headrace.limits import Said
+
 
 class OutcomeKind(StrEnum):
     """The closed set of ways in which an attempt can end."""
@@ -62,7 +64,8 @@ class Outcome:
     named none. ``reason`` and ``remedy`` are for people; ``facts`` holds further JSON.
     ``provider_request_id`` is the provider's own id where it gave one; costs are the
     provider's true cost in micro-USD (``None`` when unknown) and are kept also for
-    failures that the provider bills.
+    failures that the provider bills. ``said`` is what the answer tells about the
+    lane's limits.
     """
 
     kind: OutcomeKind
@@ -72,6 +75,7 @@ class Outcome:
     provider_request_id: str | None = None
     cost_microusd: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    said: Said | None = None
 
     @property
     def decision(self) -> Decision:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.artifact import Artifact
+from headrace.limits import Load, Quota, Said
 from headrace.price import Price
 from headrace.request import Request
 
@@ -71,6 +72,7 @@ class Reply:
     Exactly one of ``body`` (small, in memory) and ``artifact`` (already spooled) is set.
     ``cost_microusd`` is the provider's true cost, ``None`` when it does not say.
     ``facts`` is JSON kept with the attempt: usage, seed, model, width, height.
+    ``said`` is what the answer tells about the lane's limits.
     """
 
     media_type: str
@@ -79,6 +81,7 @@ class Reply:
     cost_microusd: int | None = None
     provider_request_id: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    said: Said | None = None
 
 
 class Provider(Protocol):
@@ -86,7 +89,11 @@ class Provider(Protocol):
 
     name: str
     crash_class: CrashClass
-    concurrency: int
+    quota: Quota
+
+    def load(self, request: Request) -> Load:
+        """Return what the call takes of the lane's limits: the most it can."""
+        ...
 
     def lane(self, request: Request) -> str:
         """Return the lane (provider, account, model group) whose quota the call draws on."""

@@ -102,6 +102,7 @@ class Purchaser:
             OutcomeKind.SUCCESS,
             cost_microusd=reply.cost_microusd,
             provider_request_id=reply.provider_request_id,
+            said=reply.said,
         )
         return Bought(outcome, latency_s, artifact, reply.facts)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from headrace.limits import ONE_CALL, Load, Quota
 from headrace.outcome import OutcomeKind, failed
 from headrace.price import Price
 from headrace.provider import Call, CrashClass, Reply
@@ -26,7 +27,7 @@ class Scripted:
     ) -> None:
         self.name = name
         self.crash_class = crash_class
-        self.concurrency = 16
+        self.quota = Quota(16)
         self.body_bytes = body_bytes
         self.prompts: list[str] = []
         self.keys: list[str] = []
@@ -34,6 +35,10 @@ class Scripted:
         self.gate.set()
         self.entered = asyncio.Event()
         self._script = script or (lambda prompt, nth: None)
+
+    def load(self, request: Request) -> Load:
+        """Return the load of a call: one, whatever it asks for."""
+        return ONE_CALL
 
     def lane(self, request: Request) -> str:
         """One lane."""

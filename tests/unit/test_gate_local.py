@@ -9,12 +9,19 @@ import pytest
 
 from headrace.gate import PermitEnd
 from headrace.gates.local import LocalGate
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.testing import ManualClock
+from headrace.testing.conformance.gate_suite import ask
+
+
+def refused(wait_s: float | None) -> Outcome:
+    """Return a refusal that names a wait."""
+    return Outcome(OutcomeKind.RATE_LIMITED, wait_s=wait_s)
 
 
 async def test_a_free_place_needs_no_future() -> None:
     """Acquiring a free place finishes in one step, without going round the loop."""
-    work = LocalGate(ManualClock()).acquire("a", 1)
+    work = LocalGate(ManualClock()).acquire(ask("a", 1))
     with pytest.raises(StopIteration) as finished:
         work.send(None)
     finished.value.value.end(PermitEnd.SUCCESS)
@@ -24,8 +31,8 @@ async def test_a_refusal_shuts_the_lane_until_the_wait_is_over() -> None:
     """After a permit dropped with a wait, nobody starts before that moment, all free after it."""
     clock = ManualClock()
     gate = LocalGate(clock)
-    (await gate.acquire("a", 3)).end(PermitEnd.DROPPED, 10.0)
-    tasks = [asyncio.create_task(gate.acquire("a", 3)) for _ in range(3)]
+    (await gate.acquire(ask("a", 3))).end(PermitEnd.DROPPED, refused(10.0))
+    tasks = [asyncio.create_task(gate.acquire(ask("a", 3))) for _ in range(3)]
     await clock.advance(9.9)
     assert not any(task.done() for task in tasks)
     assert gate.waiting("a") == 3
@@ -38,9 +45,9 @@ async def test_a_longer_wait_wins() -> None:
     """A shorter wait never opens a lane that was told to stay shut for longer."""
     clock = ManualClock()
     gate = LocalGate(clock)
-    first, second = await gate.acquire("a", 2), await gate.acquire("a", 2)
-    first.end(PermitEnd.DROPPED, 10.0)
-    second.end(PermitEnd.DROPPED, 1.0)
+    first, second = await gate.acquire(ask("a", 2)), await gate.acquire(ask("a", 2))
+    first.end(PermitEnd.DROPPED, refused(10.0))
+    second.end(PermitEnd.DROPPED, refused(1.0))
     assert gate.paused_s("a") == 10.0
 
 
@@ -48,11 +55,11 @@ async def test_a_wait_told_while_others_wait_is_kept() -> None:
     """A pause that grows while callers stand in line holds them until its new end."""
     clock = ManualClock()
     gate = LocalGate(clock)
-    first, second = await gate.acquire("a", 2), await gate.acquire("a", 2)
-    first.end(PermitEnd.DROPPED, 1.0)
-    waiting = asyncio.create_task(gate.acquire("a", 2))
+    first, second = await gate.acquire(ask("a", 2)), await gate.acquire(ask("a", 2))
+    first.end(PermitEnd.DROPPED, refused(1.0))
+    waiting = asyncio.create_task(gate.acquire(ask("a", 2)))
     await clock.advance(0.5)
-    second.end(PermitEnd.DROPPED, 5.0)
+    second.end(PermitEnd.DROPPED, refused(5.0))
     await clock.advance(4.0)
     assert not waiting.done()
     await clock.advance(1.1)
@@ -63,16 +70,16 @@ async def test_a_wait_told_while_others_wait_is_kept() -> None:
 async def test_odd_waits_do_not_shut(wait_s: float | None) -> None:
     """No wait, nothing, less than nothing and no number leave the lane open."""
     gate = LocalGate(ManualClock())
-    (await gate.acquire("a", 1)).end(PermitEnd.DROPPED, wait_s)
+    (await gate.acquire(ask("a", 1))).end(PermitEnd.DROPPED, refused(wait_s))
     assert gate.paused_s("a") == 0.0
-    (await gate.acquire("a", 1)).end(PermitEnd.SUCCESS)
+    (await gate.acquire(ask("a", 1))).end(PermitEnd.SUCCESS)
 
 
 @pytest.mark.parametrize("wait_s", [1e12, float("inf")])
 async def test_long_waits_are_clamped(wait_s: float) -> None:
     """A wait of years shuts the lane no longer than the cap."""
     gate = LocalGate(ManualClock(), pause_s_max=60.0)
-    (await gate.acquire("a", 1)).end(PermitEnd.DROPPED, wait_s)
+    (await gate.acquire(ask("a", 1))).end(PermitEnd.DROPPED, refused(wait_s))
     assert gate.paused_s("a") == 60.0
 
 
@@ -80,7 +87,7 @@ async def test_long_waits_are_clamped(wait_s: float) -> None:
 async def test_only_a_refusal_shuts(how: PermitEnd) -> None:
     """A wait beside another end than dropped means nothing."""
     gate = LocalGate(ManualClock())
-    (await gate.acquire("a", 1)).end(how, 10.0)
+    (await gate.acquire(ask("a", 1))).end(how, refused(10.0))
     assert gate.paused_s("a") == 0.0
 
 
@@ -88,12 +95,12 @@ async def test_a_wider_lane_lets_waiters_in() -> None:
     """Raising the concurrency admits those who wait; lowering it lets nobody new in."""
     clock = ManualClock()
     gate = LocalGate(clock)
-    held = [await gate.acquire("a", 1)]
-    waiting = asyncio.create_task(gate.acquire("a", 1))
+    held = [await gate.acquire(ask("a", 1))]
+    waiting = asyncio.create_task(gate.acquire(ask("a", 1)))
     await clock.advance(0)
-    held.append(await gate.acquire("a", 3))
+    held.append(await gate.acquire(ask("a", 3)))
     held.append(await waiting)
-    late = asyncio.create_task(gate.acquire("a", 2))
+    late = asyncio.create_task(gate.acquire(ask("a", 2)))
     await clock.advance(0)
     assert not late.done()
     for permit in held:
@@ -104,8 +111,8 @@ async def test_a_wider_lane_lets_waiters_in() -> None:
 async def test_close_cancels_the_line() -> None:
     """Closing ends all waiting with cancellation, also in a paused lane."""
     gate = LocalGate(ManualClock())
-    (await gate.acquire("a", 1)).end(PermitEnd.DROPPED, 10.0)
-    waiting = asyncio.create_task(gate.acquire("a", 1))
+    (await gate.acquire(ask("a", 1))).end(PermitEnd.DROPPED, refused(10.0))
+    waiting = asyncio.create_task(gate.acquire(ask("a", 1)))
     await asyncio.sleep(0)
     await gate.close()
     with pytest.raises(asyncio.CancelledError):
@@ -115,7 +122,7 @@ async def test_close_cancels_the_line() -> None:
 async def test_concurrency_below_one_is_refused() -> None:
     """A lane of no width would wait for ever, so it is an error."""
     with pytest.raises(ValueError, match="1 or more"):
-        await LocalGate(ManualClock()).acquire("a", 0)
+        await LocalGate(ManualClock()).acquire(ask("a", 0))
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -125,13 +132,13 @@ async def test_nothing_leaks_under_random_cancelling(seed: int) -> None:
     gate = LocalGate(clock)
 
     async def work() -> None:
-        permit = await gate.acquire("a", 3)
+        permit = await gate.acquire(ask("a", 3))
         how = PermitEnd.IGNORED
         try:
             await clock.sleep(random.random())
             how = random.choice(list(PermitEnd))
         finally:
-            permit.end(how, random.choice([None, 0.5]))
+            permit.end(how, refused(random.choice([None, 0.5])))
 
     tasks = []
     for _ in range(60):

@@ -8,7 +8,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock
-from headrace.gate import PermitEnd
+from headrace.gate import Ask, PermitEnd
+from headrace.outcome import Outcome
 
 PAUSE_S_MAX = 300.0
 """A lane is never held shut longer than this: then one call asks the provider again."""
@@ -26,13 +27,14 @@ class _Lane:
 class LocalPermit:
     """The right to start one call now, of one lane of a ``LocalGate``."""
 
-    __slots__ = ("_gate", "_lane")
+    __slots__ = ("_gate", "_lane", "probe")
 
     def __init__(self, gate: LocalGate, lane: _Lane) -> None:
         self._gate = gate
         self._lane: _Lane | None = lane
+        self.probe = False
 
-    def end(self, how: PermitEnd, wait_s: float | None = None) -> None:
+    def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
         """Give the permit back; a second end raises ``RuntimeError``."""
         lane, self._lane = self._lane, None
         if lane is None:
@@ -40,7 +42,7 @@ class LocalPermit:
                 f"this permit was ended twice (now with {how.value!r}): "
                 "end it once, in one finally block"
             )
-        self._gate._ended(lane, how, wait_s)
+        self._gate._ended(lane, how, outcome.wait_s if outcome is not None else None)
 
 
 class LocalGate:
@@ -56,8 +58,9 @@ class LocalGate:
         self._pause_s_max = pause_s_max
         self._lanes: dict[str, _Lane] = {}
 
-    async def acquire(self, lane: str, concurrency: int) -> LocalPermit:
-        """Wait in line for a permit of ``lane``; at once, without a future, when it is free."""
+    async def acquire(self, ask: Ask) -> LocalPermit:
+        """Wait in line for a permit; at once, without a future, when it is free."""
+        lane, concurrency = ask.lane, ask.quota.concurrency
         if concurrency < 1:
             raise ValueError(f"concurrency of lane {lane!r} must be 1 or more, not {concurrency}")
         here = self._lanes.get(lane)

@@ -11,6 +11,7 @@ from typing import Any
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.errors import HeadraceError, NotFoundError
+from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import FREE, Price
@@ -39,11 +40,16 @@ class ImagesProvider:
     crash_class = CrashClass.PURE
 
     def __init__(self, mark_folders: Sequence[Path] = (), *, threads: int | None = None) -> None:
-        self.concurrency = threads or min(8, os.cpu_count() or 1)
+        self._threads = threads or min(8, os.cpu_count() or 1)
+        self.quota = Quota(self._threads, learns=False)
         self._mark_folders = tuple(mark_folders)
         self._digests = PhotoDigests()
         self._budget = PixelBudget(PIXELS_MAX)
         self._pool: ThreadPoolExecutor | None = None
+
+    def load(self, request: Request) -> Load:
+        """Return the load of a call: one, whatever it asks for."""
+        return ONE_CALL
 
     def lane(self, request: Request) -> str:
         """Return the one lane of this machine's image work."""
@@ -91,7 +97,7 @@ class ImagesProvider:
                 remedy="Ask the stage before for a smaller one.",
             )
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="headrace-images")
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="headrace-images")
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._pool, self._work, call, body)

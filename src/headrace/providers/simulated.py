@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import NotFoundError
+from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import Price
@@ -53,7 +54,7 @@ class SimulatedProvider:
         self.settings = settings = settings or SimulatedSettings()
         self.name = name
         self.crash_class = settings.crash_class
-        self.concurrency = settings.concurrency
+        self.quota = Quota(settings.concurrency)
         self.calls_received = self.purchases = 0
         self.in_flight = self.in_flight_max = 0
         self.log = CallLog(settings.log_path)
@@ -74,6 +75,10 @@ class SimulatedProvider:
     def from_config(cls, name: str, table: dict[str, Any], clock: Clock) -> SimulatedProvider:
         """Return the provider that ``[providers.<name>]`` describes; raises ``ConfigError``."""
         return cls(read_settings(name, table), name=name, clock=clock)
+
+    def load(self, request: Request) -> Load:
+        """Return the load of a call: one, whatever it asks for."""
+        return ONE_CALL
 
     def lane(self, request: Request) -> str:
         """Return the lane: each model has its own quota."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import HeadraceError, RecipeError
+from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.price import FREE, Price
@@ -54,7 +55,7 @@ class TemplateProvider:
         build: Callable[[], Renderer] | None = None,
     ) -> None:
         self.photo_folders = tuple(photo_folders)
-        self.concurrency = (workers or _cores()) + 1
+        self.quota = Quota((workers or _cores()) + 1, learns=False)
         self._build = build or (lambda: Renderer(template_folders, workers, timeout_s))
         self._made: Renderer | None = None
         self._digests = PhotoDigests()
@@ -66,6 +67,10 @@ class TemplateProvider:
         if self._made is None:
             self._made = self._build()
         return self._made
+
+    def load(self, request: Request) -> Load:
+        """Return the load of a call: one, whatever it asks for."""
+        return ONE_CALL
 
     def lane(self, request: Request) -> str:
         """Return the one lane of this machine's renderer."""

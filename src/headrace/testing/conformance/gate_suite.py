@@ -6,8 +6,14 @@ import asyncio
 
 import pytest
 
-from headrace.gate import Gate, Permit, PermitEnd
+from headrace.gate import Ask, Gate, Permit, PermitEnd
+from headrace.limits import Quota
 from headrace.testing.manual_clock import settle
+
+
+def ask(lane: str, concurrency: int) -> Ask:
+    """Return a plain ask of a lane with so many calls in flight at most."""
+    return Ask(lane, Quota(concurrency, learns=False))
 
 
 class GateConformance:
@@ -24,7 +30,7 @@ class GateConformance:
     async def test_a_free_lane_gives_at_once(self) -> None:
         """As many permits as the concurrency are given without waiting."""
         gate = await self.make_gate()
-        permits = [await gate.acquire("a", 3) for _ in range(3)]
+        permits = [await gate.acquire(ask("a", 3)) for _ in range(3)]
         end_all(permits)
 
     async def test_concurrency_is_never_exceeded(self) -> None:
@@ -34,7 +40,7 @@ class GateConformance:
 
         async def work() -> None:
             nonlocal out, most
-            permit = await gate.acquire("a", 4)
+            permit = await gate.acquire(ask("a", 4))
             out += 1
             most = max(most, out)
             await asyncio.sleep(0)
@@ -48,18 +54,18 @@ class GateConformance:
     async def test_lanes_are_apart(self) -> None:
         """A full lane does not hold up another."""
         gate = await self.make_gate()
-        first = await gate.acquire("a", 1)
-        second = await gate.acquire("b", 1)
+        first = await gate.acquire(ask("a", 1))
+        second = await gate.acquire(ask("b", 1))
         end_all([first, second])
 
     async def test_first_come_first_served(self) -> None:
         """Waiters get their permits in the order in which they asked."""
         gate = await self.make_gate()
-        held = await gate.acquire("a", 1)
+        held = await gate.acquire(ask("a", 1))
         served: list[int] = []
 
         async def work(number: int) -> None:
-            permit = await gate.acquire("a", 1)
+            permit = await gate.acquire(ask("a", 1))
             served.append(number)
             permit.end(PermitEnd.SUCCESS)
 
@@ -75,12 +81,12 @@ class GateConformance:
     async def test_a_permit_ends_once(self, how: PermitEnd) -> None:
         """A second end raises ``RuntimeError`` and frees nothing more."""
         gate = await self.make_gate()
-        permit = await gate.acquire("a", 1)
+        permit = await gate.acquire(ask("a", 1))
         permit.end(how)
         with pytest.raises(RuntimeError):
             permit.end(PermitEnd.SUCCESS)
-        held = await gate.acquire("a", 1)
-        waiting = asyncio.create_task(gate.acquire("a", 1))
+        held = await gate.acquire(ask("a", 1))
+        waiting = asyncio.create_task(gate.acquire(ask("a", 1)))
         await self.settle()
         assert not waiting.done(), "the second end freed a place that was not there"
         held.end(PermitEnd.SUCCESS)
@@ -89,22 +95,22 @@ class GateConformance:
     async def test_a_cancelled_waiter_leaves_the_line(self) -> None:
         """Who is cancelled while waiting takes no permit along."""
         gate = await self.make_gate()
-        held = await gate.acquire("a", 1)
-        gone = asyncio.create_task(gate.acquire("a", 1))
-        next_one = asyncio.create_task(gate.acquire("a", 1))
+        held = await gate.acquire(ask("a", 1))
+        gone = asyncio.create_task(gate.acquire(ask("a", 1)))
+        next_one = asyncio.create_task(gate.acquire(ask("a", 1)))
         await self.settle()
         gone.cancel()
         await self.settle()
         held.end(PermitEnd.SUCCESS)
         (await next_one).end(PermitEnd.SUCCESS)
-        end_all([await gate.acquire("a", 1)])
+        end_all([await gate.acquire(ask("a", 1))])
 
     async def test_cancelled_in_the_moment_of_giving(self) -> None:
         """A permit handed to somebody who is cancelled in the same tick goes to the next."""
         gate = await self.make_gate()
-        held = await gate.acquire("a", 1)
-        gone = asyncio.create_task(gate.acquire("a", 1))
-        next_one = asyncio.create_task(gate.acquire("a", 1))
+        held = await gate.acquire(ask("a", 1))
+        gone = asyncio.create_task(gate.acquire(ask("a", 1)))
+        next_one = asyncio.create_task(gate.acquire(ask("a", 1)))
         await self.settle()
         held.end(PermitEnd.SUCCESS)
         gone.cancel()
@@ -112,7 +118,7 @@ class GateConformance:
         if not gone.cancelled():
             gone.result().end(PermitEnd.IGNORED)
         (await next_one).end(PermitEnd.SUCCESS)
-        end_all([await gate.acquire("a", 1)])
+        end_all([await gate.acquire(ask("a", 1))])
 
 
 def end_all(permits: list[Permit]) -> None:

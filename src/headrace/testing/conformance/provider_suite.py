@@ -68,7 +68,7 @@ class ProviderConformance:
         provider = await self.make_provider()
         request = self.make_request(provider, 1)
         assert provider.name
-        assert provider.concurrency >= 1
+        assert provider.quota.concurrency >= 1
         assert provider.lane(request)
         assert provider.lane(request) == provider.lane(self.make_request(provider, 1))
         await provider.close()

@@ -1,0 +1,81 @@
+"""What a lane may take: limits by dimension, the load of one call, and what is known beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+DAY_S = 86_400.0
+
+
+class Dimension(StrEnum):
+    """What a limit counts. All but concurrency are counted per window of time."""
+
+    REQUESTS = "requests"
+    TOKENS = "tokens"
+    IMAGES = "images"
+    CONCURRENCY = "concurrency"
+
+
+RATES = (Dimension.REQUESTS, Dimension.TOKENS, Dimension.IMAGES)
+"""The dimensions that are counted per window of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One cap of a lane: ``amount`` per ``window_s`` seconds, or in flight.
+
+    ``window_s`` is ``None`` for concurrency, and where the source does not say.
+    ``remaining`` is what is left now, ``reset_s`` the seconds until the bucket is full
+    again or its window ends. ``amount`` is ``None`` where only those are known.
+    """
+
+    dimension: Dimension
+    amount: float | None = None
+    window_s: float | None = None
+    remaining: float | None = None
+    reset_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one call takes: ``tokens`` is the estimate, input and the most of output."""
+
+    requests: int = 1
+    tokens: int = 0
+    images: int = 0
+
+
+ONE_CALL = Load()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a response says about the limits of its lane, apart from how the call ended.
+
+    ``bucket`` is the limit that refused, where the answer tells it; ``ramp``: the rate
+    rose too fast, though within its limits; ``tokens`` were really used.
+    """
+
+    limits: tuple[Limit, ...] = ()
+    bucket: Dimension | None = None
+    ramp: bool = False
+    tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What is known of a lane before its first call.
+
+    ``limits`` are told by the user or documented by the provider; ``pinned`` ones are
+    never exceeded, others only seed what is learned. ``concurrency`` is where calls in
+    flight start; ``rate_start`` the calls per second to start with, ``None`` to hold
+    nothing back until the first refusal. A lane that does not ``learn`` (a computation
+    on this machine) has its concurrency and nothing else.
+    """
+
+    concurrency: int = 8
+    limits: tuple[Limit, ...] = ()
+    pinned: bool = False
+    rate_start: float | None = None
+    learns: bool = True
