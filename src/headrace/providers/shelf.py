@@ -64,6 +64,7 @@ class Shelf(Mapping[str, Provider]):
             "template": self._template,
             "images": self._images,
             "simulated": self._simulated,
+            "openai": self._openai,
         }
         if kind in builders:
             return builders[kind](name, table)
@@ -97,6 +98,11 @@ class Shelf(Mapping[str, Provider]):
         from headrace.providers.simulated import SimulatedProvider
 
         return SimulatedProvider.from_config(name, table, self._clock)
+
+    def _openai(self, name: str, table: dict[str, Any]) -> Provider:
+        from headrace.providers.openai import OpenAIProvider
+
+        return OpenAIProvider.from_config(name, table, self._clock)
 
 
 def _only(name: str, table: dict[str, Any], known: dict[str, Any]) -> None:

@@ -1,0 +1,66 @@
+"""Takes the one large base64 text out of a JSON body that arrives in pieces."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+_QUOTE = 0x22
+_NAME_BYTES = 64
+
+
+class Base64Field:
+    """Fed with a JSON body piece by piece, gives the bytes of its first ``b64_json`` text.
+
+    The image is never whole in memory: ``feed`` returns what a piece decodes to, and
+    ``rest`` keeps the JSON around it with an empty text in its place. Raises
+    ``ValueError`` for a text that is not base64 and for a rest above ``rest_bytes_max``.
+    """
+
+    def __init__(self, name: str = "b64_json", rest_bytes_max: int = 1 << 20) -> None:
+        # A quote inside a JSON text is escaped, so that this cannot match in a text.
+        self._start = re.compile(rb'"' + name.encode() + rb'"[ \t\r\n]*:[ \t\r\n]*"')
+        self._rest_bytes_max = rest_bytes_max
+        self._carry = b""
+        self._inside = False
+        self.found = False
+        self.complete = False
+        self.rest = bytearray()
+
+    def feed(self, piece: bytes) -> bytes:
+        """Return what ``piece`` adds to the decoded bytes, often all of its text's."""
+        if self._inside:
+            return self._decode(piece)
+        searched = len(self.rest)
+        self._keep(piece)
+        if self.found:
+            return b""
+        start = self._start.search(self.rest, max(0, searched - _NAME_BYTES))
+        if start is None:
+            return b""
+        self.found = self._inside = True
+        text = bytes(self.rest[start.end() :])
+        del self.rest[start.end() :]
+        return self._decode(text)
+
+    def _keep(self, piece: bytes) -> None:
+        self.rest += piece
+        if len(self.rest) > self._rest_bytes_max:
+            raise ValueError("too much beside the image")
+
+    def _decode(self, text: bytes) -> bytes:
+        end = text.find(_QUOTE)
+        if end >= 0:
+            self._inside, self.complete = False, True
+            self._keep(text[end:])
+            text = text[:end]
+        text = self._carry + text if self._carry else text
+        if b"\\" in text:
+            text = text.replace(b"\\/", b"/")
+        if self.complete:
+            ready, self._carry = text + b"=" * (-len(text) % 4), b""
+        else:
+            # The last letters wait: a group of four, padding or an escape may be cut in two.
+            ready_bytes = max(0, len(text) - 4 - len(text) % 4)
+            ready, self._carry = text[:ready_bytes], text[ready_bytes:]
+        return binascii.a2b_base64(ready, strict_mode=True) if ready else b""
