@@ -34,6 +34,18 @@ _ATTEMPT_STATES: dict[OutcomeKind, AttemptState] = {
 }
 
 
+_PERHAPS_BILLED = frozenset(
+    {
+        OutcomeKind.SUCCESS,
+        OutcomeKind.UNKNOWN,
+        OutcomeKind.LOST_RESULT,
+        OutcomeKind.NO_OUTPUT,
+        OutcomeKind.CANCELLED,
+    }
+)
+"""Ends after which a provider may send a bill; one that says no cost is counted at its worst."""
+
+
 def attempt_end(
     number: int, outcome: Outcome, latency_s: float, facts: dict[str, Any] | None = None
 ) -> AttemptEnd:
@@ -48,6 +60,7 @@ def attempt_end(
         latency_ms=round(latency_s * 1000),
         facts=encode_json(told).decode() if told else None,
         error=None if outcome.kind is OutcomeKind.SUCCESS else _error_json(outcome),
+        untold=outcome.cost_microusd is None and outcome.kind in _PERHAPS_BILLED,
     )
 
 

@@ -71,6 +71,7 @@ COOKED = {
     "artifacts": "UPDATE cache_entry SET sha256 = sha256('gone'::bytea) "
     "WHERE fingerprint = (SELECT fingerprint FROM cache_entry WHERE sha256 IS NOT NULL LIMIT 1)",
     "events": f"DELETE FROM event WHERE seq = 2 AND batch_id = {BATCH}",
+    "risks": f"UPDATE attempt SET at_risk_microusd = 1 WHERE idx = 4 AND batch_id = {BATCH}",
     "claims": "UPDATE cache_entry SET (claim_shard_id, claim_fence) = "
     "(SELECT id, fence FROM shard WHERE state = 'done' LIMIT 1) WHERE fingerprint = "
     "(SELECT fingerprint FROM cache_entry LIMIT 1)",

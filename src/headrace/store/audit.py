@@ -17,6 +17,7 @@ CHECKS = (
     ("closed", "a closed batch has open items, or an open one has none"),
     ("attempts", "an attempt is under way for an item that has ended"),
     ("artifacts", "an artifact that an item or the cache names is not recorded"),
+    ("risks", "what a batch has at risk is not what its attempts have"),
     ("events", "a batch's events have a gap"),
     ("claims", "a cache claim is held by a shard that is done"),
 )

@@ -29,6 +29,8 @@ COUNTED = (
     "cost_microusd",
     "cost_unknown",
     "spent_microcredits",
+    "in_flight_microusd",
+    "untold_microusd",
 )
 
 

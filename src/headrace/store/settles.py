@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.errors import FenceLostError
 from headrace.lifecycle import check_item_move
-from headrace.store import ledger, statements
+from headrace.store import budgets, ledger, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas
 from headrace.store.starts import release
@@ -34,11 +34,13 @@ async def write(
     fenced = [settle for settle in settles if live.get(settle.shard_id) == settle.fence]
     moved = await _items(connection, fenced, now)
     done = [settle for settle in fenced if (settle.batch_id, settle.idx) in moved]
-    await _attempts(connection, done, now)
+    deltas = Deltas()
+    await _attempts(connection, done, deltas, now)
     await _artifacts(connection, done, now)
     await _cache(connection, done, now)
     await _ledger(connection, done, accounts, now)
-    await _count(connection, done, now)
+    _count(done, deltas)
+    await deltas.write(connection, now)
     crash_point("settle-before-commit")
     return [_answer(settle, live, moved) for settle in settles]
 
@@ -72,11 +74,11 @@ async def _items(connection: Any, settles: list[Settle], now: datetime) -> set[t
     return {(row[0], row[1]) for row in rows}
 
 
-async def _attempts(connection: Any, settles: list[Settle], now: datetime) -> None:
+async def _attempts(connection: Any, settles: list[Settle], deltas: Deltas, now: datetime) -> None:
     ended = [(s.batch_id, s.idx, s.attempt) for s in settles if s.attempt is not None]
     if not ended:
         return
-    await connection.execute(
+    rows = await connection.fetch(
         statements.load("attempts/end.sql"),
         [batch_id for batch_id, _, _ in ended],
         [idx for _, idx, _ in ended],
@@ -89,7 +91,9 @@ async def _attempts(connection: Any, settles: list[Settle], now: datetime) -> No
         [a.facts for _, _, a in ended],
         [a.error for _, _, a in ended],
         now,
+        [a.untold for _, _, a in ended],
     )
+    budgets.count_landed(deltas, rows)
 
 
 async def _artifacts(connection: Any, settles: list[Settle], now: datetime) -> None:
@@ -156,8 +160,7 @@ async def _ledger(
     await ledger.write(connection, transfers, now)
 
 
-async def _count(connection: Any, settles: list[Settle], now: datetime) -> None:
-    deltas = Deltas()
+def _count(settles: list[Settle], deltas: Deltas) -> None:
     for s in settles:
         delta = deltas.of(s.batch_id)
         delta.move(s.from_state, s.to_state)
@@ -169,7 +172,6 @@ async def _count(connection: Any, settles: list[Settle], now: datetime) -> None:
             delta.add("cached")
         if s.event is not None:
             delta.events.append((s.event, s.idx, s.event_data))
-    await deltas.write(connection, now)
 
 
 async def already(connection: Any, settles: list[Settle]) -> set[tuple[Any, int]]:

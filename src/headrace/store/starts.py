@@ -8,7 +8,7 @@ from uuid import UUID
 
 from headrace.errors import FenceLostError
 from headrace.lifecycle import ItemState
-from headrace.store import ledger, statements
+from headrace.store import budgets, ledger, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas
 from headrace.store.writes import Start, StartEnd
@@ -26,29 +26,38 @@ async def write(
 ) -> list[Answer]:
     """Write ``starts`` in the caller's transaction; returns one answer for each, in order."""
     answers: dict[Key, Answer] = {}
-    allowed = await _fenced(connection, starts, answers)
+    caps: dict[UUID, int] = {}
+    allowed = await _fenced(connection, starts, answers, caps)
     claimed = await _claim(connection, allowed, answers, now)
+    if caps:
+        claimed = await _affordable(connection, claimed, accounts, answers, caps)
     granted = await _start(connection, claimed, answers, now)
-    await _supersede(connection, granted, accounts, now)
-    await _count(connection, granted, now)
+    deltas = Deltas()
+    await _supersede(connection, granted, accounts, deltas, now)
+    _count(granted, deltas)
+    await deltas.write(connection, now)
     crash_point("start-before-commit")
     return [answers[start.batch_id, start.idx] for start in starts]
 
 
-async def _fenced(connection: Any, starts: list[Start], answers: dict[Key, Answer]) -> list[Start]:
+async def _fenced(
+    connection: Any, starts: list[Start], answers: dict[Key, Answer], caps: dict[UUID, int]
+) -> list[Start]:
     rows = await connection.fetch(
         statements.load("shards/lock_running.sql"), list({start.shard_id for start in starts})
     )
-    live = {row["id"]: (row["fence"], row["state"]) for row in rows}
+    live = {row["id"]: (row["fence"], row["state"], row["cost_cap_microusd"]) for row in rows}
     allowed = []
     for start in starts:
-        fence, state = live.get(start.shard_id, (None, None))
+        fence, state, cap = live.get(start.shard_id, (None, None, None))
         if fence != start.fence:
             answers[start.batch_id, start.idx] = FenceLostError("another worker holds the shard")
         elif state not in _STARTABLE:
             answers[start.batch_id, start.idx] = StartEnd.GONE
         else:
             allowed.append(start)
+            if cap is not None:
+                caps[start.batch_id] = cap
     return allowed
 
 
@@ -78,6 +87,27 @@ async def _claim(
         else:
             claimed.append(start)
     return claimed
+
+
+async def _affordable(
+    connection: Any,
+    starts: list[Start],
+    accounts: Accounts,
+    answers: dict[Key, Answer],
+    caps: dict[UUID, int],
+) -> list[Start]:
+    """Return the starts that fit under their batches' caps; the others may not start now."""
+    again = {start.tenant_id for start in starts if start.overrun_microcredits > 0}
+    if again:
+        # Settles take accounts before counts; who takes both has to do the same.
+        await accounts.know(connection, again)
+        both = [accounts.id(None, "overrun"), accounts.id(None, "revenue")]
+        await connection.execute(statements.load("ledger/lock.sql"), both)
+    fitting, refused = await budgets.admit(connection, starts, caps)
+    for start in refused:
+        answers[start.batch_id, start.idx] = StartEnd.GONE
+    await release(connection, [start for start in refused if start.claim])
+    return fitting
 
 
 async def _start(
@@ -131,18 +161,20 @@ async def release(connection: Any, holders: list[Any]) -> None:
 
 
 async def _supersede(
-    connection: Any, starts: list[Start], accounts: Accounts, now: datetime
+    connection: Any, starts: list[Start], accounts: Accounts, deltas: Deltas, now: datetime
 ) -> None:
     again = [start for start in starts if start.supersedes is not None]
     if not again:
         return
-    await connection.execute(
+    rows = await connection.fetch(
         statements.load("attempts/resolve.sql"),
         [start.batch_id for start in again],
         [start.idx for start in again],
         [start.supersedes for start in again],
         now,
+        [start.repeats for start in again],
     )
+    budgets.count_landed(deltas, rows)
     paid = [start for start in again if start.overrun_microcredits > 0]
     if not paid:
         return
@@ -168,15 +200,14 @@ async def _supersede(
     )
 
 
-async def _count(connection: Any, starts: list[Start], now: datetime) -> None:
-    deltas = Deltas()
+def _count(starts: list[Start], deltas: Deltas) -> None:
     for start in starts:
         delta = deltas.of(start.batch_id)
         delta.move(start.from_state, ItemState.RUNNING)
         delta.add("attempts")
         if start.repeats:
             delta.add("repeats")
-    await deltas.write(connection, now)
+        delta.add("in_flight_microusd", start.cost_max_microusd or 0)
 
 
 async def already(connection: Any, starts: list[Start]) -> dict[Key, StartEnd]:

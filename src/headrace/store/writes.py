@@ -72,7 +72,11 @@ class Accept:
 
 @dataclass(slots=True)
 class AttemptEnd:
-    """How an attempt ended, as it is written."""
+    """How an attempt ended, as it is written.
+
+    ``untold``: its cost is not known and may have been billed; a budget then counts the
+    call's worst case.
+    """
 
     number: int
     state: AttemptState
@@ -82,6 +86,7 @@ class AttemptEnd:
     latency_ms: int
     facts: str | None
     error: str | None
+    untold: bool = False
 
 
 @dataclass(slots=True)

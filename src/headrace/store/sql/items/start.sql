@@ -16,10 +16,12 @@ WITH told AS (
     RETURNING item.batch_id, item.idx
 )
 INSERT INTO attempt (batch_id, idx, number, key_number, round, stage, provider, lane, fingerprint,
-    shard_id, fence, cost_max_microusd, provider_request_id, provider_url, state, started_at)
+    shard_id, fence, cost_max_microusd, at_risk_microusd, provider_request_id, provider_url, state,
+    started_at)
 SELECT told.batch_id, told.idx, told.number, told.key_number, told.round, told.stage,
     told.provider, told.lane, told.fingerprint, told.shard_id, told.fence,
-    told.cost_max_microusd, told.provider_request_id, told.provider_url,
+    told.cost_max_microusd, coalesce(told.cost_max_microusd, 0), told.provider_request_id,
+    told.provider_url,
     CASE WHEN told.provider_request_id IS NULL THEN 'started' ELSE 'accepted' END, $15
 FROM told
 JOIN moved ON moved.batch_id = told.batch_id AND moved.idx = told.idx

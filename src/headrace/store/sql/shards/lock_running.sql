@@ -1,5 +1,5 @@
 -- As lock.sql, and hold the batches' states too: cancel and pause wait for started work or come first.
-SELECT shard.id, shard.fence, batch.state
+SELECT shard.id, shard.fence, batch.state, batch.cost_cap_microusd
 FROM shard
 JOIN batch ON batch.id = shard.batch_id
 WHERE shard.id = ANY($1::bigint[]) AND shard.state = 'open'
