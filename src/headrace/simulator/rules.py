@@ -25,6 +25,7 @@ class Admitted:
 
     load: Load
     at_s: float
+    holds: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +107,14 @@ class LaneRules:
         self.next_event_s = -math.inf
         self._set_next_event()
 
-    def admit(self, load: Load, now_s: float) -> Admitted | Refused:
-        """Take ``load`` of every limit, or of none and say which one refuses."""
+    def admit(self, load: Load, now_s: float, *, holds: bool = True) -> Admitted | Refused:
+        """Take ``load`` of every limit, or of none and say which one refuses.
+
+        A job that goes into a queue ``holds`` no place among the calls in flight.
+        """
         if now_s >= self.next_event_s:
             self.advance(now_s)
-        return self._admit(load, now_s)
+        return self._admit(load, now_s, holds)
 
     def wait_s(self, load: Load, now_s: float) -> float:
         """Return how long ``load`` would have to wait, changing nothing but the time."""
@@ -156,8 +160,8 @@ class LaneRules:
         twin._turns, twin._others = self._turns.copy(), self._others.copy()
         return twin
 
-    def _admit(self, load: Load, now_s: float) -> Admitted | Refused:
-        costs = (load.requests, load.tokens, load.images, 1)
+    def _admit(self, load: Load, now_s: float, holds: bool = True) -> Admitted | Refused:
+        costs = (load.requests, load.tokens, load.images, int(holds))
         worst_s, by = 0.0, -1
         for number, (place, limiter) in enumerate(self._limits):
             cost = costs[place]
@@ -169,14 +173,14 @@ class LaneRules:
             for place, limiter in self._limits:
                 if costs[place]:
                     limiter.take(costs[place], now_s)
-            return Admitted(load, now_s)
+            return Admitted(load, now_s, holds)
         return self._refuse(load, now_s, by)
 
     def _finish(self, admitted: Admitted, now_s: float, tokens_used: int | None = None) -> None:
         unused = 0 if tokens_used is None else admitted.load.tokens - tokens_used
         for place, limiter in self._limits:
             if place == 3:
-                limiter.give_back(1, now_s, admitted.at_s)
+                limiter.give_back(int(admitted.holds), now_s, admitted.at_s)
             elif place == 1 and self.refunds and unused > 0:
                 limiter.give_back(unused, now_s, admitted.at_s)
 
@@ -211,7 +215,7 @@ class LaneRules:
         other = self.other
         assert other is not None
         self._arrivals += 1
-        at_s = after_s - math.log(_chance(other.seed, self._arrivals)) / other.rate
+        at_s = after_s - math.log(chance(other.seed, self._arrivals)) / other.rate
         return at_s if at_s < other.until_s else math.inf
 
     def _freed_s(self) -> float:
@@ -234,7 +238,7 @@ def _turns(changes: Iterable[Change]) -> list[tuple[float, int, float, Dimension
     return sorted(both, key=lambda turn: turn[:2])
 
 
-def _chance(seed: int, number: int) -> float:
+def chance(seed: int, number: int) -> float:
     """Return a number in (0, 1] that follows from both (splitmix64): no state to copy."""
     word = (seed * 0x2545F4914F6CDD1D + number * 0x9E3779B97F4A7C15) & _WORD
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
