@@ -16,9 +16,10 @@ from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply, Spool
 from headrace.providers import openai_messages as messages
 from headrace.providers.base64_field import Base64Field
+from headrace.providers.http_calls import PIECE_BYTES
 from headrace.signals import read_announced
 
-HELD_BYTES_MAX = 256 * 1024
+HELD_BYTES_MAX = 64 * 1024
 """Smaller images are returned in memory; a larger one goes through the spool in pieces."""
 
 IMAGE_BYTES_MAX = 64 * 1024 * 1024
@@ -54,7 +55,7 @@ async def take_image(response: aiohttp.ClientResponse, call: Call, told: Failed)
 
 
 async def _pieces(response: aiohttp.ClientResponse, field: Base64Field) -> AsyncIterator[bytes]:
-    while piece := await response.content.readany():
+    while piece := await response.content.read(PIECE_BYTES):
         decoded = field.feed(piece)
         if decoded:
             yield decoded

@@ -1,0 +1,71 @@
+"""An image out of JSON, piece by piece: wherever the pieces are cut, the bytes are the same."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.providers.base64_field import Base64Field
+
+
+def taken(raw: bytes, step: int) -> tuple[bytes, Base64Field]:
+    field = Base64Field()
+    return b"".join(field.feed(raw[at : at + step]) for at in range(0, len(raw), step)), field
+
+
+@given(st.binary(min_size=1, max_size=400), st.integers(1, 70), st.booleans(), st.booleans())
+def test_any_cut_gives_the_same_bytes(image: bytes, step: int, escaped: bool, padded: bool) -> None:
+    """Decoded bytes and the JSON around them do not depend on where pieces end."""
+    text = base64.b64encode(image).decode()
+    text = text if padded else text.rstrip("=")
+    raw = json.dumps({"created": 1, "data": [{"b64_json": text, "x": 'a"b'}], "usage": {"n": 2}})
+    if escaped:
+        raw = raw.replace("/", "\\/")
+    body, field = taken(raw.encode(), step)
+    assert body == image
+    assert field.complete
+    left = json.loads(field.rest)
+    assert left == {"created": 1, "data": [{"b64_json": "", "x": 'a"b'}], "usage": {"n": 2}}
+
+
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_the_name_inside_a_text_is_not_the_field(step: int) -> None:
+    """A prompt that quotes the field's name is passed over."""
+    raw = {"prompt": '"b64_json": "AAAA"', "data": [{"b64_json": base64.b64encode(b"x").decode()}]}
+    body, field = taken(json.dumps(raw).encode(), step)
+    assert body == b"x"
+    assert json.loads(field.rest)["prompt"] == raw["prompt"]
+
+
+def test_a_text_that_breaks_off_is_not_complete() -> None:
+    """Without its closing quote the image may lack its end."""
+    _, field = taken(b'{"b64_json": "AAAABBBB', 5)
+    assert (field.found, field.complete) == (True, False)
+
+
+@pytest.mark.parametrize("value", [b'"b64_json": null', b'"url": "x"', b""])
+def test_no_text_is_not_found(value: bytes) -> None:
+    """Null, another field and nothing are no image."""
+    body, field = taken(b'{"data": [{' + value + b"}]}", 3)
+    assert (body, field.found) == (b"", False)
+
+
+@pytest.mark.parametrize("text", [b"AA*A" * 9, b"AAAA\\nAAAA", b"AA==" * 9, b"data:image/png,AA"])
+def test_what_is_not_base64_is_an_error(text: bytes) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(binascii.Error):
+        taken(b'{"b64_json": "' + text + b'"}', 11)
+
+
+def test_what_stands_around_the_image_is_bounded() -> None:
+    """A body without an image does not fill the memory."""
+    field = Base64Field(rest_bytes_max=1000)
+    for _ in range(10):
+        field.feed(b" " * 100)
+    with pytest.raises(ValueError, match="too much"):
+        field.feed(b" ")

@@ -1,0 +1,82 @@
+"""The ``limits`` table of a provider: what its owner tells is pinned, what is wrong is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headrace.errors import ConfigError
+from headrace.limits import Dimension, Limit
+from headrace.providers.quotas import CONCURRENCY_START, RATE_START, read_quota
+
+
+def test_a_lane_of_which_nothing_is_told_starts_cautiously() -> None:
+    """Eight calls in flight and two a second, both only to begin with."""
+    quota = read_quota({}, "limits")
+    assert (quota.concurrency, quota.rate_start) == (CONCURRENCY_START, RATE_START)
+    assert (quota.limits, quota.pinned, quota.learns) == ((), False, True)
+
+
+def test_told_limits_are_pinned_each_with_its_window() -> None:
+    """Every dimension by second, minute, hour or day; nothing is held back beyond them."""
+    table = {
+        "requests_per_minute": 500,
+        "tokens_per_minute": 30_000.5,
+        "images_per_hour": 5,
+        "requests_per_day": 10_000,
+    }
+    quota = read_quota(table, "limits")
+    assert quota.limits == (
+        Limit(Dimension.REQUESTS, 500, 60.0),
+        Limit(Dimension.TOKENS, 30_000.5, 60.0),
+        Limit(Dimension.IMAGES, 5, 3600.0),
+        Limit(Dimension.REQUESTS, 10_000, 86_400.0),
+    )
+    assert quota.pinned
+    assert quota.rate_start is None
+
+
+def test_a_daily_limit_alone_does_not_tell_the_pace() -> None:
+    """How much a day takes says nothing about a second: the start stays cautious."""
+    assert read_quota({"requests_per_day": 10_000}, "limits").rate_start == RATE_START
+
+
+def test_a_told_cap_is_where_calls_in_flight_start_and_end() -> None:
+    """A start above the cap is the cap; a start below it is kept."""
+    cap = (Limit(Dimension.CONCURRENCY, 24.0),)
+    assert read_quota({"concurrency": 24}, "limits").concurrency == 24
+    assert read_quota({"concurrency": 24}, "limits", 64).concurrency == 24
+    assert read_quota({"concurrency": 24}, "limits", 4).concurrency == 4
+    assert read_quota({"concurrency": 24}, "limits").limits == cap
+    assert read_quota({}, "limits", 64).concurrency == 64
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "60", None, float("nan"), float("inf"), [60]])
+@pytest.mark.parametrize("key", ["requests_per_minute", "concurrency"])
+def test_a_limit_is_a_number_above_zero(key: str, value: Any) -> None:
+    """The error names the key, shows the value and says what to do."""
+    with pytest.raises(ConfigError) as caught:
+        read_quota({key: value}, "[providers.x] limits")
+    assert caught.value.place == f"[providers.x] limits {key}"
+    assert repr(value) in caught.value.message
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("value", [0.5, 24.0])
+def test_calls_in_flight_are_whole(value: float) -> None:
+    """Half a call cannot be in flight."""
+    with pytest.raises(ConfigError, match="whole number"):
+        read_quota({"concurrency": value}, "limits")
+
+
+def test_an_unknown_limit_is_told_its_nearest() -> None:
+    """A slip of the pen is answered with the key that was meant."""
+    with pytest.raises(ConfigError, match="Did you mean 'requests_per_minute'"):
+        read_quota({"request_per_minute": 60}, "limits")
+
+
+def test_limits_must_be_a_table() -> None:
+    """A bare number says nothing about its window."""
+    with pytest.raises(ConfigError, match="requests_per_minute = 500"):
+        read_quota(60, "limits")  # type: ignore[arg-type]
