@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.price import USD_MAX
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
@@ -62,6 +63,17 @@ class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mode: str = "reuse"
 
 
+class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run does that does not say otherwise.
+
+    ``canary`` rows run alone first (0: none); ``max_cost_usd`` is the most that the calls
+    of one batch may cost.
+    """
+
+    canary: int = 3
+    max_cost_usd: float | None = None
+
+
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on input: bytes of one field, rows of one batch."""
 
@@ -82,6 +94,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     worker: Worker = Worker()
     retry: Retry = Retry()
     cache: Cache = Cache()
+    run: Run = Run()
     limits: Limits = Limits()
     providers: dict[str, dict[str, Any]] = {}
 
@@ -306,6 +319,13 @@ def _check(config: Config, tree: _Tree) -> None:
             "cache.mode",
             config.cache.mode,
             "reuse, refresh or off",
+        ),
+        (0 <= config.run.canary <= 1000, "run.canary", config.run.canary, "0 to 1000"),
+        (
+            config.run.max_cost_usd is None or 0 <= config.run.max_cost_usd < USD_MAX,
+            "run.max_cost_usd",
+            config.run.max_cost_usd,
+            "0 or more",
         ),
         (
             config.limits.field_bytes_max > 0,

@@ -37,6 +37,7 @@ from headrace.generation import Generated, Generator
 from headrace.held import HeldBatch, decode_json
 from headrace.identity import new_uuid, read_batch_id
 from headrace.lifecycle import BatchState
+from headrace.loops.guard import Guard
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.provider import Provider
@@ -51,7 +52,7 @@ from headrace.stages import build_stages, stages_read
 from headrace.store import batches, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
-from headrace.submission import Terms, items_of, new_batch, requestable
+from headrace.submission import Terms, guarded, items_of, new_batch, requestable
 from headrace.telemetry import crash_point
 from headrace.version import VERSION
 from headrace.watching import Batch
@@ -104,6 +105,7 @@ class Engine:
             shard_done=self._shard_done,
         )
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
+        self._guard = Guard(database, clock, self._batch_moved)
         self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
 
     def _surroundings(self) -> Surroundings:
@@ -142,16 +144,22 @@ class Engine:
             self.worker.start()
             self.sharder.start()
             rescuer.start()
+            self._guard.start()
             yield
         finally:
             await self.worker.stop()
             await self.sharder.stop()
             await rescuer.stop()
+            await self._guard.stop()
             await self.writer.stop()
             if watch is not None:
                 watch.cancel()
 
     def _shard_done(self) -> None:
+        self._guard.wake()
+        self._batch_moved()
+
+    def _batch_moved(self) -> None:
         self.sharder.wake()
         self._moved.set()
 
@@ -190,7 +198,8 @@ class Engine:
         found = self.recipe(recipe)
         stages = await self.stages_of(found)
         now = self.clock.now()
-        new = new_batch(new_uuid(now), found, stages, columns, terms, digest)
+        terms, rows_min = guarded(terms, stages, self.config.run)
+        new = new_batch(new_uuid(now), found, stages, columns, terms, digest, rows_min)
         if terms.strict:
             rows = requestable(rows, stages[0], terms)
         items = items_of(rows, found.required, terms.strict)
@@ -281,7 +290,7 @@ class Engine:
                 remedy="Open it with work=True, or submit a batch for other workers.",
             )
         now = self.clock.now()
-        terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id)
+        terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id, canary=0)
         stages = await self.stages_of(recipe)
         new = new_batch(new_uuid(now), recipe, stages, list(row), terms, None)
         async with self.database.transaction() as connection:

@@ -104,9 +104,13 @@ ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
 
 BATCH_MOVES: dict[BatchState, frozenset[BatchState]] = {
     B.VALIDATING: frozenset({B.CANARY, B.RUNNING, B.FAILED, B.CANCELLED}),
-    B.CANARY: frozenset({B.RUNNING, B.PAUSED, B.FINALIZING, B.EXPIRED, B.FAILED}),
+    # Completed straight from canary or paused: what was under way were its last items.
+    B.CANARY: frozenset(
+        {B.RUNNING, B.PAUSED, B.FINALIZING, B.COMPLETED, B.EXPIRED, B.FAILED},
+    ),
     B.RUNNING: frozenset({B.PAUSED, B.FINALIZING, B.COMPLETED, B.EXPIRED, B.FAILED}),
-    B.PAUSED: frozenset({B.CANARY, B.RUNNING, B.FINALIZING, B.EXPIRED, B.FAILED}),
+    # Never back to canary: who resumes has seen what there was to see.
+    B.PAUSED: frozenset({B.RUNNING, B.FINALIZING, B.COMPLETED, B.EXPIRED, B.FAILED}),
     B.FINALIZING: frozenset({B.COMPLETED, B.CANCELLED, B.EXPIRED, B.FAILED}),
     # "retry --failed" opens a completed batch again.
     B.COMPLETED: frozenset({B.RUNNING}),

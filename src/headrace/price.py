@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from headrace.errors import UsageError
 
 MICRO = 1_000_000
+USD_MAX = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,25 @@ def usd(amount_microusd: int | None) -> str:
         return "unknown"
     dollars = amount_microusd / MICRO
     return f"${dollars:.2f}" if dollars == 0 or abs(dollars) >= 0.01 else f"${dollars:.6f}"
+
+
+def usd_exact(amount_microusd: int) -> str:
+    """Return micro-USD to the last digit, two after the point at least: ``12.50``, ``0.0151``."""
+    whole, part = divmod(amount_microusd, MICRO)
+    return f"{whole}.{f'{part:06d}'.rstrip('0'):0<2}"
+
+
+def read_usd(text: str) -> int:
+    """Return an amount of dollars, such as ``12.50``, as micro-USD; raises ``UsageError``."""
+    try:
+        amount = Decimal(text.strip().removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0 or amount >= USD_MAX:
+        raise UsageError(
+            f"{text!r} is not an amount of dollars", remedy="Write it like 12.50, or 0.05."
+        )
+    return int(amount * MICRO)
 
 
 def credits(amount_microcredits: int) -> str:

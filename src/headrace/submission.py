@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,13 @@ from uuid import UUID
 import msgspec
 
 from headrace.cache import CacheMode
+from headrace.config import Run
 from headrace.errors import InputError, UsageError
 from headrace.held import encode_json
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed
-from headrace.price import FREE, Price
+from headrace.price import FREE, Price, read_usd
+from headrace.provider import CrashClass
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
@@ -27,6 +29,12 @@ from headrace.store.batches import NewBatch, NewItem
 CLASSES = ("interactive", "batch", "bulk")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """A NUL as JSON writes it; a backslash before it that is itself escaped does not count."""
+
+CANARY_ROWS_MIN = 50
+"""A batch of fewer rows has no canary unless somebody asks for one."""
+
+LOOK_FIRST_CANARY = 3
+"""The canary of who wants to look first where the settings name none."""
 
 UNKNOWN_POLICIES = ("retry", "hold", "refund")
 
@@ -38,6 +46,10 @@ class Terms:
     ``unknown`` is the policy for calls whose answer was never seen, where the provider
     offers nothing better: buy again (once), hold for a person, or refund. ``strict``
     refuses the whole batch at the first row that cannot be used.
+
+    ``canary`` rows run alone first, and the batch is paused if they fail; ``None`` leaves
+    it to the settings, 0 is none. With ``look_first`` the batch is paused after its canary
+    in any case. ``cost_cap_microusd`` is the most that its calls may cost.
     """
 
     name: str | None = None
@@ -46,12 +58,18 @@ class Terms:
     cache: str = "reuse"
     unknown: str = "retry"
     strict: bool = False
+    canary: int | None = None
+    look_first: bool = False
+    cost_cap_microusd: int | None = None
     idempotency_key: str | None = None
     folders: tuple[str, ...] = ()
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
-        """Raise ``UsageError`` for a word that is none of the known ones."""
+        """Raise ``UsageError`` for a word that is none of the known ones, or a bad number."""
+        for number, what in ((self.canary, "canary"), (self.cost_cap_microusd, "cost cap")):
+            if number is not None and number < 0:
+                raise UsageError(f"{number} is not a {what}", remedy="Use 0 or more.")
         for word, known, what in (
             (self.class_name, CLASSES, "class"),
             (self.cache, tuple(mode.value for mode in CacheMode), "cache mode"),
@@ -71,6 +89,29 @@ def price_of(stages: Iterable[Stage]) -> Price:
     return total
 
 
+def guarded(terms: Terms, stages: Iterable[Stage], run: Run) -> tuple[Terms, int]:
+    """Fill in from the settings what the terms leave to them.
+
+    Returns with the terms how many rows a batch must have for its canary. A canary that
+    nobody asked for is for batches that call somebody: what is computed on this machine
+    costs nothing when it fails.
+    """
+    asked = bool(terms.canary) or terms.look_first
+    canary = run.canary if terms.canary is None else terms.canary
+    if terms.look_first:
+        canary = canary or LOOK_FIRST_CANARY
+    elif not asked and not any(_calls_somebody(stage) for stage in stages):
+        canary = 0
+    cap = terms.cost_cap_microusd
+    if cap is None and run.max_cost_usd is not None:
+        cap = read_usd(str(run.max_cost_usd))
+    return replace(terms, canary=canary, cost_cap_microusd=cap), 0 if asked else CANARY_ROWS_MIN
+
+
+def _calls_somebody(stage: Stage) -> bool:
+    return stage.provider is not None and stage.provider.crash_class is not CrashClass.PURE
+
+
 def new_batch(
     batch_id: UUID,
     recipe: Recipe,
@@ -78,6 +119,7 @@ def new_batch(
     columns: list[str] | None,
     terms: Terms,
     digest: bytes | None,
+    canary_items_min: int = 0,
 ) -> NewBatch:
     """Return the batch to be written; raises ``UsageError`` and ``RecipeError``."""
     terms.check()
@@ -99,6 +141,10 @@ def new_batch(
         request_digest=digest,
         reserve_microcredits=price_of(stages).credits_microcredits,
         source=encode_json(source).decode(),
+        canary=terms.canary or 0,
+        canary_items_min=canary_items_min,
+        look_first=terms.look_first,
+        cost_cap_microusd=terms.cost_cap_microusd,
     )
 
 

@@ -23,6 +23,7 @@ CRASH_POINTS = (
     "settle-before-commit",
     "settle-after-commit",
     "shard-before-done",
+    "guard-before-commit",
     "finish-before-commit",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""

@@ -8,13 +8,14 @@ from typing import Any
 from uuid import UUID
 
 from headrace.artifact import Artifact
+from headrace.canary import Seen
 from headrace.clock import Clock
 from headrace.errors import UsageError
 from headrace.event import Event, EventKind
 from headrace.held import decode_json, read_outputs
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
-from headrace.store import batches, reports, statements
+from headrace.store import batches, guards, reports, statements
 from headrace.store.batches import Summary
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
@@ -80,6 +81,16 @@ class Batch:
         """Return the batch with its counts; raises ``NotFoundError``."""
         async with self._database.acquire() as connection:
             return await batches.summary(connection, self.uuid)
+
+    async def canary_seen(self) -> Seen:
+        """Return what was seen of the canary so far."""
+        async with self._database.acquire() as connection:
+            return await guards.canary_seen(connection, self.uuid)
+
+    async def is_at_rest(self) -> bool:
+        """Tell whether no worker has anything of the batch in hand, or is about to."""
+        async with self._database.acquire() as connection:
+            return not await connection.fetchval(statements.load("shards/any_open.sql"), self.uuid)
 
     async def waits(self) -> list[Wait]:
         """Return why items wait, and until when; the commonest reason first."""
@@ -172,10 +183,15 @@ class Batch:
         async with self._database.transaction() as connection:
             return await batches.pause(connection, self.uuid, self._clock.now())
 
-    async def resume(self) -> bool:
-        """Let a paused batch go on; ``False`` when it is not paused."""
+    async def resume(self, cost_cap_microusd: int | None = None) -> bool:
+        """Let a paused batch go on; ``False`` when it is not paused.
+
+        ``cost_cap_microusd`` is the batch's cap on true cost from now on.
+        """
         async with self._database.transaction() as connection:
-            moved = await batches.resume(connection, self.uuid, self._clock.now())
+            moved = await batches.resume(
+                connection, self.uuid, self._clock.now(), cost_cap_microusd
+            )
         self._nudge()
         return moved
 

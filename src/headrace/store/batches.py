@@ -10,8 +10,10 @@ from uuid import UUID
 
 from headrace.errors import ConflictError, NotFoundError
 from headrace.event import EventKind
+from headrace.held import encode_json
 from headrace.identity import show_batch_id
-from headrace.lifecycle import ItemState
+from headrace.lifecycle import BatchState, ItemState
+from headrace.pause import BY_PERSON, Pause, read_pause
 from headrace.store import ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas, finish, tell
@@ -22,7 +24,10 @@ ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at")
 
 @dataclass(frozen=True)
 class NewBatch:
-    """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item."""
+    """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item.
+
+    ``canary`` usable items run alone first, where there are ``canary_items_min`` rows.
+    """
 
     id: UUID
     tenant_id: str
@@ -38,6 +43,10 @@ class NewBatch:
     request_digest: bytes | None
     reserve_microcredits: int
     source: str
+    canary: int = 0
+    canary_items_min: int = 0
+    look_first: bool = False
+    cost_cap_microusd: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +59,21 @@ class NewItem:
 
 @dataclass(slots=True)
 class _Tally:
+    canary: int
     good: int = 0
     bad: int = 0
+    canary_end: int = 0
+
+    def accept(self, idx: int) -> None:
+        """Count a row that can be used; the canary ends behind so many of them."""
+        self.good += 1
+        if self.good <= self.canary:
+            self.canary_end = idx + 1
+
+    def canary_of(self, new: NewBatch) -> int:
+        """Return where the canary ends, 0 for none: it has to leave something to be saved."""
+        too_few = self.good + self.bad < new.canary_items_min or self.good <= self.canary
+        return 0 if too_few and not new.look_first else self.canary_end
 
 
 async def submit(
@@ -80,19 +102,22 @@ async def submit(
         new.reserve_microcredits,
         new.source,
         now,
+        new.look_first,
+        new.cost_cap_microusd,
     )
     if inserted is None:
         return await _same(connection, new), False
-    tally = _Tally()
+    tally = _Tally(new.canary)
     await connection.copy_records_to_table(
         "item", records=_records(new.id, items, tally, now), columns=ITEM_COLUMNS
     )
-    await connection.execute(statements.load("batches/counted.sql"), new.id, tally.good + tally.bad)
+    total, canary = tally.good + tally.bad, tally.canary_of(new)
+    await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
     await ledger.reserve(
         connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
     )
-    data = f'{{"items":{tally.good + tally.bad},"bad":{tally.bad}}}'
+    data = f'{{"items":{total},"bad":{tally.bad},"canary":{canary}}}'
     await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)
     if tally.good == 0:
         await finish(connection, new.id, now)
@@ -119,7 +144,7 @@ def _records(
     pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
     for idx, item in enumerate(items):
         if item.error is None:
-            tally.good += 1
+            tally.accept(idx)
             yield (batch_id, idx, pending, item.inputs, None, None)
         else:
             tally.bad += 1
@@ -128,7 +153,11 @@ def _records(
 
 @dataclass(frozen=True)
 class Summary:
-    """A batch with the counts of its items; amounts in micro-USD and micro-credits."""
+    """A batch with the counts of its items; amounts in micro-USD and micro-credits.
+
+    ``in_flight_microusd`` is the worst case of the calls under way, ``untold_microusd``
+    of those that ended without telling their cost.
+    """
 
     id: UUID
     tenant_id: str
@@ -161,6 +190,19 @@ class Summary:
     cost_unknown: int
     spent_microcredits: int
     event_seq: int
+    canary: int = 0
+    look_first: bool = False
+    cost_cap_microusd: int | None = None
+    pause_json: str | None = None
+    in_flight_microusd: int = 0
+    untold_microusd: int = 0
+
+    @property
+    def pause(self) -> Pause | None:
+        """Return why the batch is paused, ``None`` where it is not."""
+        if self.state != BatchState.PAUSED.value:
+            return None
+        return read_pause(self.pause_json) or BY_PERSON
 
     @property
     def open(self) -> int:
@@ -195,19 +237,49 @@ async def recent(connection: Any, tenant_id: str, limit: int) -> list[Summary]:
     return [Summary(*row.values()) for row in rows]
 
 
-async def pause(connection: Any, batch_id: UUID, now: datetime) -> bool:
-    """Pause a running batch: nothing of it starts after this commits. ``False``: not running."""
-    state = await connection.fetchval(statements.load("batches/pause.sql"), batch_id)
+async def pause(
+    connection: Any,
+    batch_id: UUID,
+    now: datetime,
+    why: Pause = BY_PERSON,
+    states: tuple[BatchState, ...] = (BatchState.CANARY, BatchState.RUNNING),
+) -> bool:
+    """Pause a batch in one of ``states``: nothing of it starts after this commits.
+
+    ``False`` when it is in another state.
+    """
+    state = await connection.fetchval(
+        statements.load("batches/pause.sql"),
+        batch_id,
+        encode_json(why.to_json()).decode(),
+        [state.value for state in states],
+    )
     if state is not None:
-        await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"paused"}', now)
+        await tell(connection, batch_id, EventKind.BATCH_MOVED, why.event_data(), now)
     return state is not None
 
 
-async def resume(connection: Any, batch_id: UUID, now: datetime) -> bool:
-    """Let a paused batch go on; ``False`` when it is not paused."""
+async def proceed(connection: Any, batch_id: UUID, now: datetime) -> bool:
+    """Let all of a batch run whose canary went well; ``False`` when it is not in its canary."""
+    state = await connection.fetchval(statements.load("batches/proceed.sql"), batch_id)
+    if state is not None:
+        await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"running"}', now)
+    return state is not None
+
+
+async def resume(
+    connection: Any, batch_id: UUID, now: datetime, cost_cap_microusd: int | None = None
+) -> bool:
+    """Let a paused batch go on; ``False`` when it is not paused.
+
+    ``cost_cap_microusd`` is its cap from now on, in whatever state it is.
+    """
+    if cost_cap_microusd is not None:
+        await connection.execute(statements.load("batches/cap.sql"), batch_id, cost_cap_microusd)
     state = await connection.fetchval(statements.load("batches/resume.sql"), batch_id)
     if state is None:
         return False
+    await connection.execute(statements.load("progress/short.sql"), [batch_id], [None])
     rows = await connection.fetch(statements.load("shards/unpark.sql"), batch_id)
     await queue.enqueue(connection, [row["id"] for row in rows])
     await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"running"}', now)
@@ -261,15 +333,15 @@ async def retry(
     """Open ended items again for another round, with a reserve of their own.
 
     ``unknown`` items go on in their round: their reserve is still held. Rows that could
-    not be read are left. Returns how many items were opened; raises ``ConflictError``
-    for a cancelled batch.
+    not be read are left. A batch that is paused stays so. Returns how many items were
+    opened; raises ``ConflictError`` for a cancelled batch.
     """
     batch = await connection.fetchrow(statements.load("batches/reopen.sql"), batch_id)
     if batch is None:
         found = await summary(connection, batch_id)
         raise ConflictError(
             f"batch {show_batch_id(batch_id)} is {found.state}",
-            remedy="Only a running or completed batch can be retried; resume or run it again.",
+            remedy="What was cancelled is over; run its input again.",
         )
     deltas = Deltas()
     opened = 0

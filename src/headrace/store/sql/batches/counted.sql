@@ -1,1 +1,4 @@
-UPDATE batch SET item_count = $2 WHERE id = $1
+-- $3: the items before this row index run alone first; 0 for none.
+UPDATE batch
+SET item_count = $2, canary = $3, state = CASE WHEN $3 > 0 THEN 'canary' ELSE state END
+WHERE id = $1

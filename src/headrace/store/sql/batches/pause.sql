@@ -1,1 +1,3 @@
-UPDATE batch SET state = 'paused' WHERE id = $1 AND state IN ('canary', 'running') RETURNING state
+UPDATE batch SET state = 'paused', pause = $2::json
+WHERE id = $1 AND state = ANY($3::text[])
+RETURNING state

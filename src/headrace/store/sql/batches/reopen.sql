@@ -1,3 +1,5 @@
-UPDATE batch SET state = 'running', finished_at = NULL
-WHERE id = $1 AND state IN ('completed', 'running')
+-- A completed batch runs again; one that runs, or is paused, stays so.
+UPDATE batch SET state = CASE WHEN state = 'completed' THEN 'running' ELSE state END,
+    finished_at = NULL
+WHERE id = $1 AND state IN ('completed', 'running', 'canary', 'paused')
 RETURNING tenant_id, reserve_microcredits

@@ -1,1 +1,1 @@
-UPDATE batch SET state = 'running' WHERE id = $1 AND state = 'paused' RETURNING state
+UPDATE batch SET state = 'running', pause = NULL WHERE id = $1 AND state = 'paused' RETURNING state

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM shard WHERE batch_id = $1 AND state = 'open')
