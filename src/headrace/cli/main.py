@@ -25,6 +25,7 @@ COMMANDS: Commands = {
     "batches": ("headrace.cli.steering:batches", "List the batches, the latest first."),
     "show": ("headrace.cli.steering:show", "Show a batch, or one row with its attempts."),
     "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
+    "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),
     "init": ("headrace.cli.steering:init", "Write a commented headrace.toml."),
 }
@@ -37,7 +38,7 @@ CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
     "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
 }
-NOT_YET = ("serve", "worker", "schedule", "lanes", "keys", "tenants", "plans", "simulate")
+NOT_YET = ("serve", "worker", "schedule", "lanes", "keys", "tenants", "plans")
 
 
 def build_app() -> App:

@@ -1,0 +1,58 @@
+"""What successful calls give: pictures made once, and texts that quote the prompt safely."""
+
+from __future__ import annotations
+
+import base64
+import random
+import struct
+import zlib
+from functools import lru_cache
+
+_WORDS = ("light", "water", "mill", "stone", "wheel", "valley", "timber", "iron", "river", "slope")
+QUOTED_CHARS = 120
+
+
+class Pictures:
+    """PNGs of about ``size_bytes``: noise that does not compress, built once.
+
+    Each differs by a text chunk with its number. In base64 only that head is made anew,
+    because it ends on a multiple of three bytes.
+    """
+
+    def __init__(self, size_bytes: int, seed: int) -> None:
+        side = max(16, round((size_bytes / 3) ** 0.5))
+        noise = random.Random(seed).randbytes(side * side * 3)
+        rows = b"".join(b"\0" + noise[at : at + side * 3] for at in range(0, len(noise), side * 3))
+        header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+        self.side_px = side
+        self._start = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
+        self._rest = _chunk(b"IDAT", zlib.compress(rows, 0)) + _chunk(b"IEND", b"")
+        self._rest_base64 = base64.b64encode(self._rest)
+
+    def png(self, number: int) -> tuple[bytes, bytes]:
+        """Return the picture of a call in two pieces."""
+        return self._head(number), self._rest
+
+    def base64(self, number: int) -> tuple[bytes, bytes]:
+        """Return the picture of a call as base64 in two pieces."""
+        return base64.b64encode(self._head(number)), self._rest_base64
+
+    def _head(self, number: int) -> bytes:
+        told = b"Comment\0call %020d" % number
+        room = len(self._start) + len(told) + 12
+        return self._start + _chunk(b"tEXt", told + b" " * (-room % 3))
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def text(prompt: str, tokens: int) -> str:
+    """Return an answer of about ``tokens`` tokens that quotes the beginning of the prompt."""
+    return f"Simulated answer to “{prompt[:QUOTED_CHARS]}”: {_filling(tokens)}"
+
+
+@lru_cache(maxsize=64)
+def _filling(tokens: int) -> str:
+    words = [_WORDS[at * 3 % len(_WORDS)] for at in range(max(1, tokens))]
+    return " ".join(words).capitalize() + "."

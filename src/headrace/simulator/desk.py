@@ -1,0 +1,169 @@
+"""From a request to its answer: admission, the time it takes, faults, and calls seen before."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.simulator.bodies import Pictures
+from headrace.simulator.lane import Ask, Lane, Ticket, Turned
+from headrace.simulator.wire import Answer, Request
+
+LISTED_MAX = 100_000
+
+
+class Voice(Protocol):
+    """How a provider words what is no success."""
+
+    def turned(self, turned: Turned) -> Answer:
+        """Return the answer to a call that was turned away."""
+        ...
+
+    def broken(self, kind: str) -> Answer:
+        """Return the answer to a call that failed in the provider; ``kind`` as in FAULTS."""
+        ...
+
+
+Build = Callable[[Ticket], Answer]
+"""Makes the answer of a call whose work is done."""
+
+
+@dataclass(slots=True)
+class Listed:
+    """A call that can be found by its marker; ``answer`` is there when it succeeded."""
+
+    id: str
+    marker: str
+    created: int
+    answer: Answer | None = None
+
+
+class Desk:
+    """Answers calls at once (not jobs) for any shape; the shape words the answers."""
+
+    def __init__(self, lane: Lane, clock: Clock) -> None:
+        self.lane, self.clock, self.settings = lane, clock, lane.settings
+        self.pictures = Pictures(self.settings.output.image_bytes, self.settings.seed)
+        self.listed: dict[str, Listed] = {}
+        self._kept: dict[str, asyncio.Future[Answer | None]] = {}
+
+    async def perform(
+        self, ask: Ask, build: Build, voice: Voice, listed: Listed | None = None
+    ) -> Answer | None:
+        """Let the call in, wait for its end and return its answer; ``None`` for a reset.
+
+        In class A a call with a key seen before gets the same answer, without being
+        paid again; in class B a call with a marker can be found from its beginning.
+        """
+        if ask.is_keyed and self.settings.crash_class == "A":
+            return await self._once(ask, build, voice)
+        if listed is not None and self.settings.crash_class == "B":
+            return (await self._work(ask, self._listing(build, listed), voice))[0]
+        return (await self._work(ask, build, voice))[0]
+
+    async def turn_away(self, turned: Turned, voice: Voice) -> Answer | None:
+        """Return the answer to a call that was turned away; ``None`` for a reset."""
+        await self._sleep(self.settings.latency.refusal_s)
+        answer = None if turned.verdict == "reset" else voice.turned(turned)
+        self.lane.turn(turned, 0 if answer is None else answer.status)
+        return answer
+
+    async def _once(self, ask: Ask, build: Build, voice: Voice) -> Answer | None:
+        at_s = self.lane.now_s()
+        earlier = self._kept.get(ask.key)
+        if earlier is not None:
+            answer = await asyncio.shield(earlier)
+            self.lane.replay(ask, 0 if answer is None else answer.status, at_s)
+            return answer
+        future = self._kept[ask.key] = asyncio.get_running_loop().create_future()
+        sent, made = await self._work(ask, build, voice)
+        if made is None:
+            del self._kept[ask.key]
+        future.set_result(made or sent)
+        return sent
+
+    def _listing(self, build: Build, listed: Listed) -> Build:
+        def built(ticket: Ticket) -> Answer:
+            listed.answer = build(ticket)
+            if len(self.listed) >= LISTED_MAX:
+                del self.listed[next(iter(self.listed))]
+            self.listed[listed.id] = listed
+            return listed.answer
+
+        return built
+
+    async def _work(
+        self, ask: Ask, build: Build, voice: Voice
+    ) -> tuple[Answer | None, Answer | None]:
+        """Return what is sent (``None`` for a reset), and what was made, even if never seen."""
+        entered = self.lane.enter(ask)
+        if isinstance(entered, Turned):
+            return await self.turn_away(entered, voice), None
+        await self._sleep(entered.end_s - entered.at_s)
+        fault = None if entered.fault is None else entered.fault.kind
+        if fault is None:
+            answer = build(entered)
+            is_good = answer.status < 400
+            self.lane.leave(entered, answer.status, paid=is_good, delivered=is_good)
+            return answer, answer if is_good else None
+        if fault in ("reset_after", "hang"):
+            made = build(entered) if fault == "reset_after" else None
+            self.lane.leave(entered, 0, paid=made is not None, delivered=False)
+            return None, made
+        answer = voice.broken(fault)
+        self.lane.leave(entered, answer.status, paid=False, delivered=False)
+        return answer, None
+
+    async def _sleep(self, duration_s: float) -> None:
+        if duration_s > 0:
+            await self.clock.sleep(duration_s)
+
+
+def key_of(request: Request) -> tuple[str, bool]:
+    """Return what tells this call from others, and whether the client sent it to be known by."""
+    key = request.headers.get("idempotency-key", "")
+    if key:
+        return key, True
+    named = request.headers.get("x-client-request-id", "")
+    return named or "body:" + blake2b(request.body, digest_size=12).hexdigest(), False
+
+
+def is_let_in(request: Request, api_key: str) -> bool:
+    """Tell whether the request carries the key that is asked for, if one is."""
+    return not api_key or request.headers.get("authorization", "") in (
+        f"Bearer {api_key}",
+        f"Key {api_key}",
+    )
+
+
+def marker_of(request: Request, body: dict[str, Any]) -> str:
+    """Return the marker that a client put on its call, or an empty text."""
+    metadata = body.get("metadata")
+    marker = metadata.get("marker") if isinstance(metadata, dict) else None
+    found = marker or body.get("marker") or request.headers.get("x-client-request-id", "")
+    return found if isinstance(found, str) else ""
+
+
+def read_json(request: Request) -> dict[str, Any] | None:
+    """Return a body that is a JSON object, else ``None``."""
+    try:
+        found = msgspec.json.decode(request.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def json_answer(
+    status: int,
+    body: Any,
+    headers: tuple[tuple[str, str], ...] = (),
+    media_type: str = "application/json",
+) -> Answer:
+    """Return an answer with a JSON body."""
+    return Answer(status, msgspec.json.encode(body), headers, media_type)

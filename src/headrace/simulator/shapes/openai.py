@@ -1,0 +1,220 @@
+"""OpenAI's shape: chat completions and images, with its headers, usage and errors.
+
+Class B, which the real API does not offer for these calls, is ``GET /v1/calls?marker=``
+and ``GET /v1/calls/{id}``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from headrace.limits import Load
+from headrace.simulator.bodies import text
+from headrace.simulator.desk import (
+    Desk,
+    Listed,
+    is_let_in,
+    json_answer,
+    key_of,
+    marker_of,
+    read_json,
+)
+from headrace.simulator.lane import Ask, Ticket
+from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
+from headrace.simulator.wire import Answer, Request
+
+CHARS_PER_TOKEN = 4
+MAX_TOKENS = 256
+IMAGES_MAX = 10
+MODELS = ("gpt-simulated", "gpt-image-simulated")
+_CREATES = ("/v1/chat/completions", "/v1/images/generations")
+
+
+class OpenAIShape:
+    """Answers ``/v1/chat/completions``, ``/v1/images/generations`` and ``/v1/models``."""
+
+    name = "openai"
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._settings = desk, desk.settings
+        self._voice = OpenAIErrors(desk)
+
+    def owns(self, path: str) -> bool:
+        """Tell whether a path is one of this API."""
+        return path in _CREATES or (path.startswith(("/v1/models", "/v1/calls")) and not (
+            path.endswith("/predictions")
+        ))  # fmt: skip
+
+    async def answer(self, request: Request) -> Answer | None:
+        """Return the answer to a request; ``None`` for a reset."""
+        if not is_let_in(request, self._settings.api_key):
+            return error(401, "Incorrect API key provided.", code="invalid_api_key")
+        if request.path in _CREATES:
+            if request.method != "POST":
+                return error(405, f"Not allowed to {request.method} on {request.path}.")
+            return await self._create(request)
+        if request.path.startswith("/v1/models"):
+            return self._models(request.path)
+        return self._calls(request)
+
+    async def _create(self, request: Request) -> Answer | None:
+        body = read_json(request)
+        if body is None:
+            said = "We could not parse the JSON body of your request."
+            return error(400, said)
+        model = body.get("model")
+        if not isinstance(model, str) or not model:
+            return error(400, "you must provide a model parameter")
+        if request.path == _CREATES[0]:
+            return await self._chat(request, body, model)
+        return await self._image(request, body, model)
+
+    async def _chat(self, request: Request, body: dict[str, Any], model: str) -> Answer | None:
+        messages = body.get("messages")
+        if not isinstance(messages, list) or not messages:
+            return error(400, "Missing required parameter: 'messages'.", param="messages")
+        if body.get("stream"):
+            return error(400, "The simulator does not stream.", param="stream")
+        prompt = _prompt(messages)
+        asked = body.get("max_completion_tokens", body.get("max_tokens", MAX_TOKENS))
+        if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
+            return error(400, "Invalid 'max_tokens': integer above 0 expected.", param="max_tokens")
+        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+        tokens_out = min(asked, self._settings.output.text_tokens)
+        load = Load(tokens=tokens_in + asked)
+        ask = self._ask(request, model, load, tokens_in + tokens_out)
+        listed = self._listed(request, body)
+
+        def build(ticket: Ticket) -> Answer:
+            return self._completion(ticket, model, prompt, tokens_in, tokens_out)
+
+        return await self._desk.perform(ask, build, self._voice, listed)
+
+    def _completion(
+        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, tokens_out: int
+    ) -> Answer:
+        is_filtered = self._is_refused(prompt)
+        content = "" if is_filtered else text(prompt, tokens_out)
+        body = {
+            "id": f"chatcmpl-sim{ticket.number:012d}",
+            "object": "chat.completion",
+            "created": self._created(),
+            "model": model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": content, "refusal": None},
+                    "logprobs": None,
+                    "finish_reason": "content_filter" if is_filtered else "stop",
+                }
+            ],
+            "usage": {
+                "prompt_tokens": tokens_in,
+                "completion_tokens": tokens_out,
+                "total_tokens": tokens_in + tokens_out,
+            },
+            "service_tier": "default",
+            "system_fingerprint": "fp_simulated",
+        }
+        return json_answer(200, body, self._headers(ticket))
+
+    async def _image(self, request: Request, body: dict[str, Any], model: str) -> Answer | None:
+        prompt = body.get("prompt")
+        if not isinstance(prompt, str) or not prompt:
+            return error(400, "Missing required parameter: 'prompt'.", param="prompt")
+        count = body.get("n", 1)
+        if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= IMAGES_MAX:
+            return error(400, f"Invalid 'n': 1 to {IMAGES_MAX} expected.", param="n")
+        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+        load = Load(tokens=tokens_in, images=count)
+        ask = self._ask(request, model, load, tokens_in)
+
+        def build(ticket: Ticket) -> Answer:
+            if self._is_refused(prompt):
+                return self._voice.moderated()
+            return self._picture(ticket, count, tokens_in)
+
+        return await self._desk.perform(ask, build, self._voice, self._listed(request, body))
+
+    def _picture(self, ticket: Ticket, count: int, tokens_in: int) -> Answer:
+        pieces: list[bytes] = [b'{"created":%d,"data":[' % self._created()]
+        for at in range(count):
+            head, rest = self._desk.pictures.base64(ticket.number * IMAGES_MAX + at)
+            pieces += [b'{"b64_json":"' if at == 0 else b',{"b64_json":"', head, rest, b'"}']
+        side = self._desk.pictures.side_px
+        tokens_out = count * 1000
+        told = {
+            "input_tokens": tokens_in,
+            "input_tokens_details": {"text_tokens": tokens_in, "image_tokens": 0},
+            "output_tokens": tokens_out,
+            "total_tokens": tokens_in + tokens_out,
+        }
+        pieces.append(
+            b'],"background":"opaque","output_format":"png","size":"%dx%d","quality":"high",'
+            b'"usage":%b}' % (side, side, msgspec.json.encode(told))
+        )
+        return Answer(200, tuple(pieces), self._headers(ticket))
+
+    def _models(self, path: str) -> Answer:
+        models = [
+            {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"}
+            for name in MODELS
+        ]
+        if path.rstrip("/") == "/v1/models":
+            return json_answer(200, {"object": "list", "data": models})
+        for model in models:
+            if path == f"/v1/models/{model['id']}":
+                return json_answer(200, model)
+        return error(404, "The model does not exist.", code="model_not_found")
+
+    def _calls(self, request: Request) -> Answer:
+        marker, name = request.asked().get("marker"), request.path.removeprefix("/v1/calls")
+        if name:
+            found = self._desk.listed.get(name.removeprefix("/"))
+            if found is None or found.answer is None:
+                return error(404, "No such call.")
+            return found.answer
+        data = [
+            {"id": one.id, "created": one.created, "marker": one.marker}
+            for one in self._desk.listed.values()
+            if marker is None or one.marker == marker
+        ]
+        return json_answer(200, {"object": "list", "data": data})
+
+    def _ask(self, request: Request, model: str, load: Load, tokens_used: int) -> Ask:
+        key, is_keyed = key_of(request)
+        return Ask(self.name, model[:200], load, key, tokens_used, is_keyed=is_keyed)
+
+    def _listed(self, request: Request, body: dict[str, Any]) -> Listed | None:
+        marker = marker_of(request, body)
+        if not marker:
+            return None
+        return Listed(f"call_{len(self._desk.listed)}", marker, self._created())
+
+    def _created(self) -> int:
+        return int(self._desk.clock.now().timestamp())
+
+    def _headers(self, ticket: Ticket) -> tuple[tuple[str, str], ...]:
+        told = limit_headers(self._desk)
+        return (*told, ("x-request-id", f"req_sim{ticket.number:016d}"))
+
+    def _is_refused(self, prompt: str) -> bool:
+        word = self._settings.refuse_word
+        return bool(word) and word in prompt
+
+
+def _prompt(messages: list[Any]) -> str:
+    """Return the text of all messages; content may be a text or a list of parts."""
+    found: list[str] = []
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        parts = content if isinstance(content, list) else [{"text": content}]
+        found += [str(part["text"]) for part in parts if _has_text(part)]
+    return "\n".join(found)
+
+
+def _has_text(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("text"), str)
