@@ -32,11 +32,12 @@ Answer = Callable[[Heard, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass
 class Speaker:
-    """Where the server is, and what it heard."""
+    """Where the server is, what it heard, and when a client has left."""
 
     port: int = 0
     heard: list[Heard] = field(default_factory=list)
     over: asyncio.Event = field(default_factory=asyncio.Event)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -59,6 +60,7 @@ async def speaking(*answers: Answer) -> AsyncIterator[Speaker]:
         except (ConnectionError, asyncio.CancelledError):
             pass
         finally:
+            speaker.left.set()
             writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)

@@ -367,6 +367,17 @@ async def test_every_status_ends_as_its_signal_says(name: str) -> None:
         assert outcome.wait_s == 7
 
 
+async def test_a_key_of_any_form_is_hidden_when_a_server_quotes_it() -> None:
+    """A key that looks like a word is still not repeated."""
+    async with speaking(says({"error": {"message": "no such key: plain.word"}}, 401)) as speaker:
+        provider = provider_at(speaker.url, api_key="plain.word")
+        with pytest.raises(CallFailed) as caught:
+            await provider.call(CallDesk().call(ask()))
+        await provider.close()
+    assert "plain.word" not in repr(caught.value.outcome)
+    assert "[key]" in caught.value.outcome.reason
+
+
 async def test_an_error_inside_a_success_is_a_failure() -> None:
     """HTTP 200 with an error object is no result."""
     outcome = await fails(says({"error": {"message": "Provider returned error", "code": 502}}))
@@ -513,6 +524,16 @@ async def test_a_body_without_end_is_bounded(packed: bool, monkeypatch: pytest.M
     tracemalloc.stop()
     assert outcome.kind is OutcomeKind.LOST_RESULT
     assert peak_bytes < 64_000_000, peak_bytes
+
+
+async def test_a_connection_with_an_unread_rest_is_closed() -> None:
+    """What is left of a body that nobody wants does not come in, nor meet the next call."""
+    async with speaking(says(b" " * 20_000_000)) as speaker:
+        provider = provider_at(speaker.url)
+        with pytest.raises(CallFailed):
+            await provider.call(CallDesk().call(ask()))
+        await asyncio.wait_for(speaker.left.wait(), 10)
+        await provider.close()
 
 
 async def test_a_packed_answer_is_read() -> None:

@@ -33,6 +33,13 @@ def test_any_cut_gives_the_same_bytes(image: bytes, step: int, escaped: bool, pa
     assert left == {"created": 1, "data": [{"b64_json": "", "x": 'a"b'}], "usage": {"n": 2}}
 
 
+@pytest.mark.parametrize("step", range(1, 14))
+def test_an_escape_may_be_cut_in_two(step: int) -> None:
+    """A text of nothing but escaped slashes comes through any cut."""
+    body, _ = taken(b'{"b64_json":"' + b"\\/" * 400 + b'"}', step)
+    assert body == b"\xff" * 300
+
+
 @pytest.mark.parametrize("step", [1, 7, 1000])
 def test_the_name_inside_a_text_is_not_the_field(step: int) -> None:
     """A prompt that quotes the field's name is passed over."""
