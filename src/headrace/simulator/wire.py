@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from http import HTTPStatus
+from typing import cast
 from urllib.parse import parse_qsl
 
 from headrace.clock import Clock
@@ -75,8 +76,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection on."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's has its own class
         self._alive.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
 
     async def _serve(self, request: Request) -> None:
         try:
-            answer = await self._handler(request)
+            answer = await self._answer(request)
             keep = request.headers.get("connection", "").lower() != "close"
             if answer is None:
                 self._reset()
@@ -132,6 +132,13 @@ class Connection(asyncio.Protocol):
             self.task = None
         if self._transport is not None and self._buffer:
             self._next()
+
+    async def _answer(self, request: Request) -> Answer | None:
+        try:
+            return await self._handler(request)
+        except Exception as error:  # broad: one request that breaks us must not end the others
+            said = f"the simulator broke: {type(error).__name__}: {error}"
+            return Answer(500, said.encode("utf-8", "replace"), media_type="text/plain")
 
     async def _write(self, answer: Answer, with_body: bool, keep: bool) -> None:
         pieces = answer.body if isinstance(answer.body, tuple) else (answer.body,)
