@@ -115,7 +115,7 @@ def _read_headers(headers: Mapping[str, str]) -> tuple[list[Bucket], str]:
 @lru_cache(maxsize=512)
 def _place(name: str) -> _Place | None:
     found = _PREFIX.match(name)
-    if found is None or len(name) > 80:
+    if found is None or len(name) > 80 or not name.isascii():
         return None
     copied = name.startswith("llm_provider-")
     words = name[found.end() :].split("-")

@@ -49,7 +49,7 @@ REMEDIES = {
     "refused": "The provider declined this content. Change the text or the images, then try again.",
     "invalid": "The request does not fit the model. Correct the parameter that the message names.",
     "auth": "Check the provider's key in the settings, and what that key is allowed to do.",
-    "not_found": "Check the model's name and version, and the base_url of the provider.",
+    "not_found": "Check the name, version or id that was asked for, and the provider's base_url.",
     "quota_exhausted": "The quota or the credit is used up. Add credit, or wait until it renews.",
     "rate_limited": "Nothing to do: the item waits its turn, and the lane goes slower.",
     "overloaded": "Nothing to do: the provider has too much to do, the item is tried again.",

@@ -26,6 +26,7 @@ COMMANDS: Commands = {
     "show": ("headrace.cli.steering:show", "Show a batch, or one row with its attempts."),
     "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
     "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
+    "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),
     "init": ("headrace.cli.steering:init", "Write a commented headrace.toml."),
 }
