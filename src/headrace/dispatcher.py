@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import FenceLostError
@@ -11,40 +10,13 @@ from headrace.executor import Executor
 from headrace.held import HeldBatch, HeldItem
 from headrace.outcome import CallFailed
 from headrace.settlement import pass_free_stages
+from headrace.slots import ShardSlots, Slots
 from headrace.store.writes import Settle
 from headrace.writer import Writer
 
 ITEMS_IN_FLIGHT_MAX = 1000
-
-
-class Quiet:
-    """Lets many walk at once, or one alone: a suspect may take the whole process down."""
-
-    def __init__(self) -> None:
-        self._walking = 0
-        self._alone = asyncio.Lock()
-        self._empty = asyncio.Event()
-        self._empty.set()
-
-    async def together(self) -> None:
-        """Enter among others; waits while one is alone."""
-        if self._alone.locked():
-            async with self._alone:
-                pass
-        self._walking += 1
-        self._empty.clear()
-
-    def leave(self) -> None:
-        """Leave after ``together``."""
-        self._walking -= 1
-        if self._walking == 0:
-            self._empty.set()
-
-    async def alone(self, walk: Callable[[], Awaitable[None]]) -> None:
-        """Wait until nobody else walks, then walk alone."""
-        async with self._alone:
-            await self._empty.wait()
-            await walk()
+ITEMS_IN_FLIGHT_FLOOR = 50
+"""So many items of a shard are always under way, however many others there are."""
 
 
 class Dispatcher:
@@ -62,32 +34,45 @@ class Dispatcher:
         self._cache = cache
         self._writer = writer
         self._stopping = stopping
-        self._slots = asyncio.Semaphore(in_flight_max)
-        self._quiet = Quiet()
+        self._slots = Slots(in_flight_max, ITEMS_IN_FLIGHT_FLOOR)
 
-    async def work(self, batch: HeldBatch, items: list[HeldItem]) -> None:
+    async def work(self, batch: HeldBatch, items: list[HeldItem], express: bool = False) -> None:
         """Walk ``items`` until each has ended, waits, or left; raises ``FenceLostError``.
 
+        The few items of an ``express`` shard need no slots. Suspects come last, one by one.
         Other errors of single items are raised together once all have been tried.
         """
         left = await self._serve_cached(batch, items)
         trusted = [item for item in left if item.crashes == 0]
         suspects = [item for item in left if item.crashes > 0]
-        tasks = [task async for task in _spawn(self._walk, trusted, self._slots, self._stopping)]
+        if express:
+            tasks = [asyncio.create_task(self._executor.run(item)) for item in trusted]
+        else:
+            tasks = await self._spawn(trusted)
         errors = [error for error in await asyncio.gather(*tasks, return_exceptions=True) if error]
         for item in suspects:
             if self._stopping.is_set():
                 break
-            await self._quiet.alone(lambda one=item: self._executor.run(one))  # type: ignore[misc]
+            await self._executor.run(item)
         _raise_first(errors)
 
-    async def _walk(self, item: HeldItem) -> None:
-        await self._quiet.together()
+    async def _spawn(self, items: list[HeldItem]) -> list[asyncio.Task[None]]:
+        """Start walking ``items`` as there are slots for them; return their tasks."""
+        shard = ShardSlots()
+        tasks: list[asyncio.Task[None]] = []
+        for item in items:
+            await self._slots.acquire(shard)
+            if self._stopping.is_set():
+                self._slots.release(shard)
+                break
+            tasks.append(asyncio.create_task(self._walk(item, shard)))
+        return tasks
+
+    async def _walk(self, item: HeldItem, shard: ShardSlots) -> None:
         try:
             await self._executor.run(item)
         finally:
-            self._quiet.leave()
-            self._slots.release()
+            self._slots.release(shard)
 
     async def _serve_cached(self, batch: HeldBatch, items: list[HeldItem]) -> list[HeldItem]:
         """Settle, in bulk, every item whose results are all there; return the others.
@@ -151,20 +136,6 @@ def _wanted(item: HeldItem) -> bytes | None:
         return stage.request(item.given()).fingerprint
     except CallFailed:
         return None
-
-
-async def _spawn(
-    walk: Callable[[HeldItem], Awaitable[None]],
-    items: Iterable[HeldItem],
-    slots: asyncio.Semaphore,
-    stopping: asyncio.Event,
-) -> AsyncIterator[asyncio.Future[None]]:
-    for item in items:
-        await slots.acquire()
-        if stopping.is_set():
-            slots.release()
-            return
-        yield asyncio.ensure_future(walk(item))
 
 
 def _raise_first(errors: list[BaseException]) -> None:

@@ -16,12 +16,13 @@ from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.clock import Clock
 from headrace.event import EventKind
 from headrace.flights import Flights
-from headrace.gate import Ask, Gate, Permit, PermitEnd
+from headrace.gate import Gate, Permit, PermitEnd
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
+from headrace.order import Order, ask, call_key
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
-from headrace.provider import Provider
 from headrace.purchase import Bought, Purchaser
+from headrace.quiet import Quiet
 from headrace.recovery import Again, Way, again, way_on
 from headrace.request import Request
 from headrace.stage import Stage
@@ -51,21 +52,11 @@ class Surroundings:
     read_text: Callable[[Artifact], Awaitable[str]]
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
+    quiet: Quiet = field(default_factory=Quiet)
 
 
 class Released(Exception):  # noqa: N818 - not a fault: the item leaves this worker's hands
     """The item is no longer this worker's to move: parked, waiting, cancelled or lost."""
-
-
-@dataclass(slots=True)
-class Order:
-    """What one stage of one item wants bought, and from whom."""
-
-    item: HeldItem
-    stage: Stage
-    provider: Provider
-    request: Request
-    again: Again | None = None
 
 
 class Executor:
@@ -134,22 +125,12 @@ class Executor:
             self._around.flights.land(key, landed)
 
     async def _lead(self, order: Order, *, claim: bool) -> CacheHit | None:
-        """Get a permit and write the attempt ahead; then call, or take what another bought."""
+        """Make an attempt, or take what another bought meanwhile."""
         item, wait_s = order.item, 0.05
         while True:
-            permit = await self._around.gate.acquire(_ask(order))
-            try:
-                if self._stopping.is_set():
-                    raise Released
-                start = self._start(order, claim=claim)
-                end = await self._around.writer.starts.hand_in(start)
-            except BaseException:  # broad: a permit is ended exactly once, whatever happens
-                permit.end(PermitEnd.IGNORED)
-                raise
+            end, hit = await self._attempt(order, claim)
             if end is StartEnd.GRANTED:
-                _started(item, start)
-                return await self._call(order, permit, claim)
-            permit.end(PermitEnd.IGNORED)
+                return hit
             if end is StartEnd.GONE:
                 await self._leave(item)
             hit = await self._lookup(item, order.request)
@@ -158,6 +139,27 @@ class Executor:
                 return hit
             await self._around.clock.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
+
+    async def _attempt(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None]:
+        """Get a permit and write the attempt ahead; where that is granted, call and settle."""
+        around, alone = self._around, order.item.crashes > 0
+        permit = await around.quiet.enter(around.gate, ask(order), alone)
+        try:
+            try:
+                if self._stopping.is_set():
+                    raise Released
+                start = self._start(order, claim=claim)
+                end = await around.writer.starts.hand_in(start)
+            except BaseException:  # broad: a permit is ended exactly once, whatever happens
+                permit.end(PermitEnd.IGNORED)
+                raise
+            if end is not StartEnd.GRANTED:
+                permit.end(PermitEnd.IGNORED)
+                return end, None
+            _started(order.item, start)
+            return end, await self._call(order, permit, claim)
+        finally:
+            around.quiet.leave(alone)
 
     async def _lookup(self, item: HeldItem, request: Request) -> CacheHit | None:
         newer = item.batch.created_at if item.batch.cache_mode is CacheMode.REFRESH else None
@@ -357,20 +359,6 @@ class Executor:
             raise Released
 
 
-def _ask(order: Order) -> Ask:
-    """Return what one stage of one item asks of its lane."""
-    provider, request, batch = order.provider, order.request, order.item.batch
-    return Ask(
-        lane=provider.lane(request),
-        quota=provider.quota,
-        load=provider.load(request),
-        tenant_id=batch.tenant_id,
-        class_name=batch.class_name,
-        weight=batch.weight,
-        cost=max(1, provider.price(request).credits_microcredits),
-    )
-
-
 def _started(item: HeldItem, start: Start) -> None:
     item.version += 1
     item.state = ItemState.RUNNING
@@ -383,11 +371,6 @@ def _started(item: HeldItem, start: Start) -> None:
         provider_url=start.provider_url,
         repeats=repeats + start.repeats,
     )
-
-
-def call_key(item: HeldItem, attempt: OpenAttempt) -> str:
-    """Return the client key of an attempt: the same when a call is sent again after a crash."""
-    return f"hr-{item.batch.id.hex}-{item.idx}-{attempt.key_number}"
 
 
 async def _not_accepted(provider_request_id: str, url: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Who goes next: the line of those who wait at a gate, and the order in which shards are cut.
+"""Who goes next: the line of those who wait at a gate.
 
 After "Fairness in serving large language models" (OSDI 2024): each tenant has a virtual
 counter of what it was served; the active tenant with the least goes next, and one that
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
@@ -308,37 +307,3 @@ def _first_queue(its_class: _Class[T]) -> _Queue[T] | None:
 
 def _itself(queue: _Queue[T]) -> _Queue[T]:
     return queue
-
-
-@dataclass(slots=True)
-class Line:
-    """One tenant's work of one class that waits to be cut.
-
-    ``served_cost`` is the tenant's virtual counter, ``weight`` its plan's weight.
-    """
-
-    tenant_id: str
-    class_name: str
-    weight: int
-    served_cost: int
-
-
-def next_line(lines: list[Line]) -> Line:
-    """Return the line to serve now: least counter first, then the class with the larger share.
-
-    Raises ``ValueError`` when no line is given.
-    """
-    return min(
-        lines, key=lambda line: (line.served_cost, -CLASS_SHARES[line.class_name], line.tenant_id)
-    )
-
-
-def charge(line: Line, cost: int) -> int:
-    """Return the counter after serving ``cost``: heavier plans and classes pay less for it."""
-    share = line.weight * CLASS_SHARES[line.class_name]
-    return line.served_cost + max(1, 24 * cost // share)
-
-
-def lift(counters: dict[str, int], floor: int) -> dict[str, int]:
-    """Return the counters with those below ``floor`` lifted to it."""
-    return {tenant_id: max(count, floor) for tenant_id, count in counters.items()}

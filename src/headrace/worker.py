@@ -12,6 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from headrace.clock import Clock
+from headrace.cutting import EXPRESS_PER_WORKER
 from headrace.dispatcher import Dispatcher
 from headrace.errors import FenceLostError
 from headrace.held import HeldBatch
@@ -82,7 +83,9 @@ class Worker:
         self._supervisor = asyncio.create_task(self._supervise(), name="worker")
 
     def _listen(self, connection: asyncpg.Connection[Any]) -> None:
-        self._queue = QueueWorker(connection, self.handle, self._shards_held, self._heartbeat_s)
+        self._queue = QueueWorker(
+            connection, self.handle, self._shards_held, EXPRESS_PER_WORKER, self._heartbeat_s
+        )
         self._queue.start()
 
     async def _supervise(self) -> None:
@@ -151,7 +154,7 @@ class Worker:
             return 0.0
         try:
             async with self._database.transaction() as connection:
-                claim = await shards.claim(connection, shard_id, self.id)
+                claim = await shards.claim(connection, shard_id, self.id, self._clock.now())
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log(shard=shard_id).warning("claim_failed", why=str(error))
             return FAULT_WAIT_S
@@ -177,7 +180,7 @@ class Worker:
         batch = await self._open_batch(claim.batch_id)
         async with self._database.acquire() as connection:
             items = await shards.load(connection, claim, batch)
-        await self._dispatcher.work(batch, items)
+        await self._dispatcher.work(batch, items, claim.express)
         return await self.let_go(claim)
 
     async def let_go(self, claim: shards.Claim) -> float | None:

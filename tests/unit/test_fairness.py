@@ -229,9 +229,9 @@ def test_idling_earns_no_credit_while_the_line_is_empty_either() -> None:
     for _ in range(100):
         line.push("worker", "worker")
         assert line.pop() == "worker"
-    for name in ("worker", "new", "worker", "new", "worker", "new"):
+    for name in ("new", "worker", "new", "worker", "new", "worker"):
         line.push(name, name)
-    assert [line.pop() for _ in range(4)] == ["worker", "new", "worker", "new"]
+    assert [line.pop() for _ in range(4)] == ["new", "worker", "new", "worker"]
 
 
 def test_standing_at_ones_own_cap_earns_no_credit() -> None:
@@ -301,6 +301,11 @@ def test_those_who_left_are_forgotten() -> None:
         line.push("x", "stays")
         line.pop()
         line.pop()
+    first = line.peek()
+    for _ in range(20_000):
+        line.remove(line.push("x", "stays"))
+        line.remove(line.push("x", "never stays"))
+    assert line.peek() == first
     batch = line._classes["batch"]
     assert len(batch.queues) < 1000
     assert len(batch.turns._heap) < 1000

@@ -9,10 +9,11 @@ from headrace.store.database import Database
 from headrace.telemetry import crash_point
 
 IDLE_S = 1.0
+NO_ROOM_S = 0.25
 
 
 class Sharder(Loop):
-    """Keeps about twice the workers' appetite of shards in the queue."""
+    """Keeps twice the workers' appetite of shards in the queue, and some of every tenant."""
 
     name = "sharder"
 
@@ -33,4 +34,5 @@ class Sharder(Loop):
         if due_at is None:
             return IDLE_S
         wait_s: float = (due_at - now).total_seconds()
-        return min(IDLE_S, max(0.02, wait_s))
+        # What is due already found no room; a shard that ends wakes this loop.
+        return min(IDLE_S, max(0.02, wait_s)) if wait_s > 0 else NO_ROOM_S

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from headrace import fairness
-from headrace.fairness import Line
+from headrace import cutting
+from headrace.cutting import Line, Pace, Piece, Plan, Room
 from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_outputs
 from headrace.lifecycle import ItemState
 from headrace.store import queue, statements
 from headrace.store.progress import Deltas
-
-SHARDS_PER_WORKER_AHEAD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +26,17 @@ class Claim:
     idx_to: int
     is_range: bool
     fence: int
+    express: bool = False
 
 
-async def claim(connection: Any, shard_id: int, worker_id: int) -> Claim | None:
-    """Claim a shard in the caller's transaction; ``None`` when it is not open any more."""
-    row = await connection.fetchrow(statements.load("shards/claim.sql"), shard_id, worker_id)
+async def claim(
+    connection: Any, shard_id: int, worker_id: int, now: datetime | None = None
+) -> Claim | None:
+    """Claim a shard in the caller's transaction; ``None`` when it is not open any more.
+
+    Without ``now`` the shard does not count for the pace of its batch.
+    """
+    row = await connection.fetchrow(statements.load("shards/claim.sql"), shard_id, worker_id, now)
     if row is None:
         return None
     found = Claim(
@@ -41,6 +46,7 @@ async def claim(connection: Any, shard_id: int, worker_id: int) -> Claim | None:
         row["idx_to"],
         row["idxs"] is None,
         row["fence"],
+        row["express"],
     )
     if found.fence > 1:
         await connection.execute(
@@ -95,7 +101,7 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
 async def cut_for_now(connection: Any, batch_id: UUID, now: datetime) -> int:
     """Cut the one item of a batch on demand into a shard that no queue hands out."""
     shard_id: int = await connection.fetchval(
-        statements.load("shards/cut.sql"), batch_id, 0, 0, None, now
+        statements.load("shards/cut.sql"), batch_id, 0, 0, None, True, now
     )
     await connection.execute(statements.load("shards/advance.sql"), batch_id, 1)
     return shard_id
@@ -116,85 +122,114 @@ async def cut(connection: Any, items_max: int, now: datetime) -> int:
     """Cut the next shards in fair order and enqueue them, in the caller's transaction.
 
     Only about twice the workers' appetite is kept in the queue, so that urgent work
-    never stands behind a wall of bulk. Returns the number of shards cut; zero also
-    when another process is cutting.
+    never stands behind a wall of bulk, and express shards beside them. Returns the number
+    of shards cut; zero also when another process is cutting.
     """
     if not await connection.fetchval(statements.load("shards/try_lock.sql")):
         return 0
     row = await connection.fetchrow(statements.load("shards/room.sql"))
     appetite = max(1, row["appetite"])
-    room = appetite * SHARDS_PER_WORKER_AHEAD - row["open"]
-    if room <= 0:
-        return 0
-    made = await _cut_due(connection, room, items_max, now)
-    made += await _cut_fresh(connection, room - len(made), items_max, appetite, now)
-    await queue.enqueue(connection, made)
-    return len(made)
-
-
-async def _cut_due(connection: Any, room: int, items_max: int, now: datetime) -> list[int]:
-    made: list[int] = []
-    rows = await connection.fetch(statements.load("shards/due.sql"), now, items_max * room)
-    for row in rows:
-        for at in range(0, len(row["idxs"]), items_max):
-            if len(made) >= room:
-                return made
-            idxs = row["idxs"][at : at + items_max]
-            made.append(await _recut(connection, row["batch_id"], idxs, now))
-    return made
-
-
-async def _recut(connection: Any, batch_id: UUID, idxs: list[int], now: datetime) -> int:
-    shard_id: int = await connection.fetchval(
-        statements.load("shards/cut.sql"), batch_id, idxs[0], idxs[-1], idxs, now
+    room = Room(
+        appetite,
+        max(0, appetite * cutting.SHARDS_AHEAD - row["open"]),
+        max(0, max(1, row["workers"]) * cutting.EXPRESS_PER_WORKER - row["express"]),
     )
-    woken = await connection.fetch(statements.load("shards/wake.sql"), batch_id, idxs, shard_id)
+    if room.shards == 0 and room.express == 0:
+        return 0
+    lines, counters = await _lines(connection, items_max, now)
+    if not lines:
+        return 0
+    paces = await _paces(connection, lines)
+    plan = Plan(lines, counters, row["level"], room, items_max, paces)
+    await _write(connection, plan, counters, now)
+    return len(plan.pieces)
+
+
+async def _lines(
+    connection: Any, items_max: int, now: datetime
+) -> tuple[list[Line], dict[str, int]]:
+    """Return what each tenant has to be cut in each class, and the tenants' counters."""
+    fresh = await connection.fetch(statements.load("shards/uncut.sql"))
+    due = await connection.fetch(statements.load("shards/due.sql"), now, items_max)
+    if not fresh and not due:
+        return [], {}
+    rows = await connection.fetch(statements.load("shards/present.sql"))
+    present = {(row["tenant_id"], row["class"]) for row in rows}
+    lines: dict[tuple[str, str], Line] = {}
+    counters: dict[str, int] = {}
+    for row in (*fresh, *due):
+        key = (row["tenant_id"], row["class"])
+        if key not in lines:
+            lines[key] = Line(*key, row["weight"], key in present)
+            counters[key[0]] = row["served_cost"]
+    for row in fresh:
+        line = lines[row["tenant_id"], row["class"]]
+        line.batch_id, line.cut_idx, line.end_idx = row["id"], row["cut_idx"], row["item_count"]
+    for row in due:
+        lines[row["tenant_id"], row["class"]].due.append((row["id"], list(row["idxs"])))
+    return list(lines.values()), counters
+
+
+async def _paces(connection: Any, lines: list[Line]) -> dict[UUID, Pace]:
+    batch_ids = {line.batch_id for line in lines if line.batch_id is not None}
+    batch_ids.update(batch_id for line in lines for batch_id, _ in line.due)
+    rows = await connection.fetch(statements.load("shards/pace.sql"), list(batch_ids))
+    return {row["id"]: Pace(row["items"], row["items_max"], row["seconds"]) for row in rows}
+
+
+async def _write(connection: Any, plan: Plan, before: dict[str, int], now: datetime) -> None:
+    fresh = await _write_fresh(connection, plan.pieces, now)
+    made = [
+        await _recut(connection, piece, piece.idxs, now) if piece.idxs is not None else next(fresh)
+        for piece in plan.pieces
+    ]
+    await queue.enqueue(connection, made)
+    changed = {
+        tenant_id: count for tenant_id, count in plan.counters.items() if count != before[tenant_id]
+    }
+    await connection.execute(
+        statements.load("shards/served.sql"), list(changed), list(changed.values())
+    )
+    await connection.execute(statements.load("shards/level.sql"), plan.level)
+
+
+async def _write_fresh(connection: Any, pieces: list[Piece], now: datetime) -> Iterator[int]:
+    pieces = [piece for piece in pieces if piece.idxs is None]
+    if not pieces:
+        return iter(())
+    rows = await connection.fetch(
+        statements.load("shards/cut_ranges.sql"),
+        [piece.batch_id for piece in pieces],
+        [piece.idx_from for piece in pieces],
+        [piece.idx_to for piece in pieces],
+        [piece.express for piece in pieces],
+        now,
+    )
+    reached = {piece.batch_id: piece.idx_to + 1 for piece in pieces}
+    await connection.execute(
+        statements.load("shards/reached.sql"), list(reached), list(reached.values())
+    )
+    return iter([row["id"] for row in rows])
+
+
+async def _recut(connection: Any, piece: Piece, idxs: list[int], now: datetime) -> int:
+    shard_id: int = await connection.fetchval(
+        statements.load("shards/cut.sql"),
+        piece.batch_id,
+        piece.idx_from,
+        piece.idx_to,
+        idxs,
+        piece.express,
+        now,
+    )
+    woken = await connection.fetch(
+        statements.load("shards/wake.sql"), piece.batch_id, idxs, shard_id
+    )
     deltas = Deltas()
-    deltas.of(batch_id).add("waiting", -len(woken))
-    deltas.of(batch_id).add("pending", len(woken))
+    deltas.of(piece.batch_id).add("waiting", -len(woken))
+    deltas.of(piece.batch_id).add("pending", len(woken))
     await deltas.write(connection, now)
     return shard_id
-
-
-async def _cut_fresh(
-    connection: Any, room: int, items_max: int, appetite: int, now: datetime
-) -> list[int]:
-    made: list[int] = []
-    rows = await connection.fetch(statements.load("shards/uncut.sql")) if room > 0 else []
-    left = {(row["tenant_id"], row["class"]): row for row in rows}
-    at = {key: row["cut_idx"] for key, row in left.items()}
-    counters = {row["tenant_id"]: row["served_cost"] for row in rows}
-    first_counters = dict(counters)
-    counters = fairness.lift(counters, max(counters.values(), default=0) - items_max * appetite)
-    while left and len(made) < room:
-        lines = [
-            Line(tenant_id, class_name, row["weight"], counters[tenant_id])
-            for (tenant_id, class_name), row in left.items()
-        ]
-        line = fairness.next_line(lines)
-        key = (line.tenant_id, line.class_name)
-        row = left[key]
-        size = shard_size(row["item_count"] - at[key], items_max, appetite)
-        made.append(
-            await connection.fetchval(
-                statements.load("shards/cut.sql"), row["id"], at[key], at[key] + size - 1, None, now
-            )
-        )
-        at[key] += size
-        counters[line.tenant_id] = fairness.charge(line, size)
-        await connection.execute(statements.load("shards/advance.sql"), row["id"], at[key])
-        if at[key] >= row["item_count"]:
-            del left[key]
-    for tenant_id, count in counters.items():
-        if count != first_counters[tenant_id]:
-            await connection.execute(statements.load("shards/served.sql"), tenant_id, count)
-    return made
-
-
-def shard_size(items_left: int, items_max: int, appetite: int) -> int:
-    """Return how many items the next shard gets: all workers busy, none with too large a piece."""
-    even = -(-items_left // max(1, appetite))
-    return max(1, min(items_left, items_max, max(even, 10)))
 
 
 async def rescue(connection: Any, own_worker_id: int, now: datetime) -> int:

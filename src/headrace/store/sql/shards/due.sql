@@ -1,11 +1,17 @@
--- Waiting items whose time has come, of batches that run; those of paused ones do not count.
-SELECT due.batch_id, due.tenant_id, array_agg(due.idx ORDER BY due.idx) AS idxs
-FROM (
-    SELECT item.batch_id, item.idx, batch.tenant_id
-    FROM item
-    JOIN batch ON batch.id = item.batch_id AND batch.state IN ('canary', 'running')
-    WHERE item.state = 'waiting' AND item.due_at <= $1
-    ORDER BY item.due_at
-    LIMIT $2
+-- Waiting items whose time has come, of batches that run (those of paused ones do not count): the
+-- first of each batch, so that one with many hides no other.
+SELECT batch.id, batch.tenant_id, batch.class, tenant.weight, tenant.served_cost, due.idxs
+FROM batch
+JOIN batch_progress ON batch_progress.batch_id = batch.id AND batch_progress.waiting > 0
+JOIN tenant ON tenant.id = batch.tenant_id
+CROSS JOIN LATERAL (
+    SELECT array_agg(first.idx ORDER BY first.due_at, first.idx) AS idxs
+    FROM (
+        SELECT item.idx, item.due_at FROM item
+        WHERE item.batch_id = batch.id AND item.state = 'waiting' AND item.due_at <= $1
+        ORDER BY item.due_at
+        LIMIT $2
+    ) AS first
 ) AS due
-GROUP BY due.batch_id, due.tenant_id
+WHERE batch.state IN ('canary', 'running') AND due.idxs IS NOT NULL
+ORDER BY batch.created_at

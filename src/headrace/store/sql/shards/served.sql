@@ -1,1 +1,3 @@
-UPDATE tenant SET served_cost = $2 WHERE id = $1
+UPDATE tenant SET served_cost = told.served_cost
+FROM unnest($1::text[], $2::bigint[]) AS told (id, served_cost)
+WHERE tenant.id = told.id

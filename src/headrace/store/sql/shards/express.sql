@@ -1,0 +1,1 @@
+SELECT id FROM shard WHERE id = ANY($1::bigint[]) AND express

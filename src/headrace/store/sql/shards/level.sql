@@ -1,0 +1,1 @@
+UPDATE cutting SET level = $1 WHERE level < $1
