@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import hashlib
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -17,13 +18,17 @@ import pytest
 
 from headrace.blob import open_blobs
 from headrace.clock import SystemClock
+from headrace.config import Config
+from headrace.engine import open_engine
 from headrace.errors import ConfigError, NotFoundError, RecipeError, StorageError
+from headrace.lifecycle import ItemState
 from headrace.limits import Load
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call, CrashClass, Provider, Reply
 from headrace.providers import http_calls
 from headrace.providers.openai import OpenAIProvider
 from headrace.providers.png_body import PngBody
+from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk
 from headrace.testing.conformance import ProviderConformance
@@ -677,3 +682,24 @@ class TestKeyedConformance(TestConformance):
     """The same where the server honours Idempotency-Key."""
 
     crash_class = CrashClass.KEYED
+
+
+async def test_the_engine_buys_over_http_what_a_config_table_names(
+    database_url: str, tmp_path: Path
+) -> None:
+    """From a table in the settings to settled items: one call each, keyed, all delivered."""
+    table = {"kind": "openai", "crash_class": "A", "limits": {"requests_per_second": 1000}}
+    stage = {"kind": "generate", "model": "mine:gpt-x", "prompt": "{{ t }}"}
+    recipe = parse_recipe({"name": "chat", "stages": [{"name": "text", **stage}]}, "test")
+    async with speaking(says(CHAT)) as speaker:
+        providers = {"mine": {**table, "base_url": speaker.url}}
+        config = Config(home=str(tmp_path), database_url=database_url, providers=providers)
+        async with open_engine(config) as engine:
+            given = [{"t": f"row {number}"} for number in range(20)]
+            batch = await engine.submit(given, recipe, columns=["t"])
+            await batch.done()
+            items = [item async for item in batch.items()]
+    assert {item.state for item in items} == {ItemState.SUCCEEDED}
+    text = hashlib.sha256("Grüße, 世界".encode()).digest()
+    assert [item.artifact and item.artifact.sha256 for item in items] == [text] * 20
+    assert len(speaker.heard) == len({x.headers["idempotency-key"] for x in speaker.heard}) == 20
