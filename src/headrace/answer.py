@@ -59,7 +59,7 @@ CODE_PATHS: tuple[tuple[str, tuple[str, ...]], ...] = (
 CODE_HEADERS = ("x-fal-error-type",)
 
 _MARKUP = re.compile(r"<[^<>]{1,512}>")
-_SCRIPTS = re.compile(r"<(script|style)\b[^<]{0,4096}</\1", re.I)
+_SCRIPTS = re.compile(r"<(script|style)\b[^<]{0,4096}</\1>", re.I)
 
 
 @dataclass(frozen=True, slots=True)
