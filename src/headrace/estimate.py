@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.engine import Engine
 from headrace.outcome import CallFailed
-from headrace.price import Price, credits, usd
+from headrace.price import Price, credits, usd, usd_exact
 from headrace.recipe import Recipe
 from headrace.source import BadRow, Row
 from headrace.stage import Stage, StageInput
@@ -39,16 +39,29 @@ class Quote:
         """Return the quote as a JSON object."""
         return asdict(self)
 
-    def lines(self) -> list[str]:
-        """Return the quote for people."""
+    def lines(self, cap_microusd: int | None = None) -> list[str]:
+        """Return the quote for people, with what a cap on the cost would do."""
         return [
             f"{self.rows} rows under {self.recipe}: {self.cached} cached, "
             f"{self.duplicates} duplicates, {self.to_buy} to make"
             + (f", {self.bad_rows} cannot be used" if self.bad_rows else ""),
             f"cost at most {usd(self.cost_microusd_max)}, "
             f"credits at most {credits(self.credits_microcredits_max)}",
+            self._capped(cap_microusd),
             "time: not known before the first run here; limits of a lane are not learned yet",
         ]
+
+    def _capped(self, cap_microusd: int | None) -> str:
+        most = self.cost_microusd_max
+        if most is None:
+            return "--max-cost would stop it when the costs that are told reach the cap"
+        if cap_microusd is None:
+            return f"--max-cost {usd_exact(most)} would hold it to that"
+        told = f"--max-cost {usd_exact(cap_microusd)}"
+        if most <= cap_microusd:
+            return f"{told} is enough for all of it"
+        enough = self.to_buy * cap_microusd // most
+        return f"{told} is enough for {enough} of the {self.to_buy} at least, then it is paused"
 
 
 async def estimate_rows(

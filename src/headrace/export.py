@@ -157,12 +157,15 @@ def _result_row(item: ItemResult, file: str | None, problem: str | None) -> Resu
 
 def report_of(summary: Summary, batch_id: str) -> dict[str, Any]:
     """Return the report of a batch: counts, costs and times, as JSON."""
-    ended = summary.finished_at
+    ended, pause = summary.finished_at, summary.pause
     wall_s = (ended - summary.created_at).total_seconds() if ended is not None else None
     return {
         "batch": batch_id,
         "name": summary.name,
         "state": summary.state,
+        "paused": pause.to_json() if pause is not None else None,
+        "canary": summary.canary,
+        "cost_cap_microusd": summary.cost_cap_microusd,
         "recipe": summary.recipe_name,
         "recipe_version": summary.recipe_version.hex(),
         "input": decode_json(summary.source).get("input"),

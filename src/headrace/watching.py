@@ -93,7 +93,7 @@ class Batch:
             return not await connection.fetchval(statements.load("shards/any_open.sql"), self.uuid)
 
     async def waits(self) -> list[Wait]:
-        """Return why items wait, and until when; the commonest reason first."""
+        """Return why items wait, and until when: a key, funds or quota first."""
         async with self._database.acquire() as connection:
             return await reports.waits(connection, self.uuid)
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from headrace.cli.progress import Rate, bar, duration, folded, progress_line, wait_line
+from headrace.cli.progress import Rate, bar, duration, folded, progress_line, wait_lines
 from headrace.store.batches import Summary
 from headrace.store.progress import COUNTED
 from headrace.store.reports import Wait
@@ -106,23 +106,41 @@ def test_durations_are_for_people(seconds: float, text: str) -> None:
 
 
 def test_waiting_items_say_why_and_until_when() -> None:
-    """The commonest reason, its words, and the wait of the next one due."""
+    """Each reason has its line: how many, why, until when, and what helps."""
     waits = [
+        Wait(1, NOW + timedelta(minutes=5), "auth", "the key was rejected", "Set REPLICATE_KEY."),
         Wait(3, NOW + timedelta(seconds=30), "rate_limited", "429 from the provider"),
-        Wait(1, NOW + timedelta(hours=1), "quota_exhausted", None),
     ]
-    assert wait_line(waits, NOW) == (
-        "4 waiting: rate limited (429 from the provider) and quota exhausted · the next in 30 s"
-    )
-    assert wait_line(waits[:1], NOW + timedelta(seconds=31)).endswith("due now")
-    assert wait_line([], NOW) == ""
+    until = (NOW + timedelta(minutes=5)).astimezone()
+    assert wait_lines(waits, NOW) == [
+        f"1 waiting: auth (the key was rejected) · the next in 5 min 0 s, at {until:%H:%M}"
+        " → Set REPLICATE_KEY.",
+        "3 waiting: rate limited (429 from the provider) · the next in 30 s",
+    ]
+    assert wait_lines(waits[1:], NOW + timedelta(seconds=31))[0].endswith("due now")
+    assert wait_lines([], NOW) == []
 
 
 def test_a_long_wait_names_the_hour() -> None:
     """An hour's wait is told as a time of day too."""
     until = NOW + timedelta(hours=1)
-    told = wait_line([Wait(1, until, "quota_exhausted", None)], NOW)
+    (told,) = wait_lines([Wait(1, until, "quota_exhausted", None)], NOW)
     assert told.endswith(f"the next in 1 h 0 min, at {until.astimezone():%H:%M}")
+
+
+def test_a_canary_and_a_pause_are_named() -> None:
+    """While only the first rows run, or nothing, the line does not say it is generating."""
+    trying = progress_line(summary(state="canary", canary=3, pending=200), 1.0)
+    assert trying.startswith("Trying the first 3 rows: 0 of 200")
+    assert "ETA" not in trying
+    paused = progress_line(summary(state="paused", pending=190, succeeded=10), 1.0)
+    assert paused.startswith("Paused at 10 of 200")
+
+
+def test_the_cost_stands_against_its_cap() -> None:
+    """Who set a cap sees how near it is."""
+    told = progress_line(summary(cost_microusd=40_000, cost_cap_microusd=12_500_000), None)
+    assert told.endswith("cost $0.04 of $12.50 at most")
 
 
 @pytest.mark.parametrize("done", [0, 1, 99, 100])

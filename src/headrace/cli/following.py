@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.cli.options import Common, data, line
+from headrace.cli.pausing import pause_code, pause_lines
 from headrace.cli.progress import Progress, duration
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ async def watch_batch(
     """Show a batch until it has ended, is stuck, or ``stop`` is set; return where it stands."""
     from headrace.lifecycle import BATCH_FINAL, BatchState
 
+    paused = BatchState.PAUSED.value
     loop = asyncio.get_running_loop()
     exported_s = loop.time()
     while True:
@@ -81,6 +83,8 @@ async def watch_batch(
         over = BatchState(summary.state) in BATCH_FINAL
         if over or stop.is_set() or _is_stuck(summary):
             return summary
+        if summary.state == paused and await batch.is_at_rest():
+            return await batch.summary()
         if export is not None and loop.time() - exported_s >= EXPORT_EVERY_S:
             await export.catch_up()
             exported_s = loop.time()
@@ -129,8 +133,8 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: 
         line(f"  {summary.repeats} calls made again, because their answers were never seen")
     if summary.ended_badly:
         await _tell_failures(batch, summary, place)
-    if summary.state == "paused":
-        line(f"  paused; go on with: headrace resume {batch.id}{place}")
+    for text in await pause_lines(batch, summary, place):
+        line(f"  {text}")
     if summary.unknown:
         line(f"  {summary.unknown} with an answer never seen; either may be paid for already:")
         line(f"      headrace retry {batch.id} --unknown{place} (may be paid twice)")
@@ -177,7 +181,9 @@ def _near(path: Path) -> str:
 
 
 def exit_code(summary: Summary, fail_on: FailOn) -> int:
-    """Return the exit code: 0, or 3 when rows failed and ``fail_on`` minds."""
+    """Return the exit code: 0, 3 when rows failed and ``fail_on`` minds, or that of its pause."""
+    if summary.pause is not None:
+        return pause_code(summary.pause, fail_on != "never")
     if summary.open or fail_on == "never":
         return 0
     missing = summary.item_count - summary.succeeded

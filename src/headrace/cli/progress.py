@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 WINDOW_S = 10.0
 PLAIN_EVERY_S = 2.0
 BAR_CELLS_MAX = 72
+WAITS_SHOWN = 4
 
 
 class Rate:
@@ -55,11 +56,16 @@ def duration(seconds: float) -> str:
 
 def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     """Return the line that tells how far a batch is."""
-    from headrace.price import usd
+    from headrace.price import usd, usd_exact
 
     fresh = summary.succeeded - summary.cached
+    doing = "Generating" if summary.open else "Ended"
+    if summary.state == "canary":
+        doing = f"Trying the first {summary.canary} rows:"
+    elif summary.state == "paused":
+        doing = "Paused at"
     parts = [
-        f"{'Generating' if summary.open else 'Ended'} {summary.done} of {summary.item_count}",
+        f"{doing} {summary.done} of {summary.item_count}",
         f"{fresh} done",
         f"{summary.cached} cached",
         f"{summary.ended_badly} failed",
@@ -74,28 +80,29 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
             parts.append(f"{count} {word}")
     if rate_per_s is not None:
         parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
-        if summary.open:
+        if summary.open and summary.state == "running":
             parts.append(f"ETA {duration(max(1, round(summary.open / rate_per_s)))}")
-    parts.append(f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else ""))
-    return " · ".join(parts)
+    cost = f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else "")
+    if summary.cost_cap_microusd is not None:
+        cost += f" of ${usd_exact(summary.cost_cap_microusd)} at most"
+    return " · ".join([*parts, cost])
 
 
-def wait_line(waits: Sequence[Wait], now: datetime) -> str:
-    """Return why items wait and until when, the commonest reason first; empty for none."""
-    if not waits:
-        return ""
-    first = waits[0]
-    many = sum(wait.items for wait in waits)
-    left_s = (first.due_at - now).total_seconds()
+def wait_lines(waits: Sequence[Wait], now: datetime) -> list[str]:
+    """Return why items wait, how many and until when: a line for each reason, four at most."""
+    return [_wait_line(wait, now) for wait in waits[:WAITS_SHOWN]]
+
+
+def _wait_line(wait: Wait, now: datetime) -> str:
+    left_s = (wait.due_at - now).total_seconds()
     until = "due now"
     if left_s >= 1:
         until = f"the next in {duration(left_s)}"
         if left_s >= 60:
-            until += f", at {first.due_at.astimezone():%H:%M}"
-    reason = f" ({first.reason})" if first.reason else ""
-    more = f" and {len(waits) - 1} more reasons" if len(waits) > 2 else ""
-    more = more or (f" and {waits[1].code.replace('_', ' ')}" if len(waits) > 1 else "")
-    return f"{many} waiting: {first.code.replace('_', ' ')}{reason}{more} · {until}"
+            until += f", at {wait.due_at.astimezone():%H:%M}"
+    reason = f" ({wait.reason})" if wait.reason else ""
+    remedy = f" → {wait.remedy}" if wait.remedy else ""
+    return f"{wait.items} waiting: {wait.code.replace('_', ' ')}{reason} · {until}{remedy}"
 
 
 class Progress:
@@ -107,7 +114,7 @@ class Progress:
         self._rate = Rate()
         self._live: Any = None
         self._told_s = 0.0
-        self._told = ""
+        self._told: tuple[object, ...] = ()
 
     def __enter__(self) -> Progress:
         if not self._quiet and sys.stderr.isatty():
@@ -127,12 +134,15 @@ class Progress:
         now_s = self._clock.monotonic_s()
         self._rate.add(now_s, summary.done)
         text = progress_line(summary, self._rate.per_s())
-        waiting = wait_line(waits, self._clock.now()) if summary.waiting else ""
+        waiting = wait_lines(waits, self._clock.now()) if summary.waiting else []
         if self._live is not None:
             self._live.update(_drawing(summary, text, waiting))
-        elif not self._quiet and now_s - self._told_s >= PLAIN_EVERY_S and text != self._told:
-            self._told_s, self._told = now_s, text
-            print(f"{text}\n  {waiting}" if waiting else text, file=sys.stderr, flush=True)
+            return
+        # The time left is another one each time; a line is news when its reason is.
+        news = (text, *((wait.items, wait.code, wait.reason) for wait in waits))
+        if not self._quiet and now_s - self._told_s >= PLAIN_EVERY_S and news != self._told:
+            self._told_s, self._told = now_s, news
+            print("\n  ".join([text, *waiting]), file=sys.stderr, flush=True)
 
 
 def bar(done: int, total: int, cells: int) -> tuple[str, str]:
@@ -154,7 +164,7 @@ def folded(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def _drawing(summary: Summary, text: str, waiting: str) -> Any:
+def _drawing(summary: Summary, text: str, waiting: list[str]) -> Any:
     from rich.console import Console, Group
     from rich.text import Text
 
@@ -162,6 +172,5 @@ def _drawing(summary: Summary, text: str, waiting: str) -> Any:
     cells = min(BAR_CELLS_MAX, width)
     full, empty = bar(summary.done, summary.item_count, cells)
     lines = [Text(folded(text, width)), Text.assemble((full, "green"), (empty, "bright_black"))]
-    if waiting:
-        lines.append(Text(waiting, style="yellow"))
+    lines += [Text(wait, style="yellow") for wait in waiting]
     return Group(*lines)

@@ -45,6 +45,29 @@ class Reading:
     ] = None
 
 
+MaxCost = Annotated[
+    str | None,
+    Parameter(help="The most that its calls may cost, in US dollars; then it is paused."),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Guards:
+    """What stops a run before it has cost too much."""
+
+    canary: Annotated[
+        int | None,
+        Parameter(
+            help="So many first rows run alone; 0 for none.", validator=validators.Number(gte=0)
+        ),
+    ] = None
+    look_first: Annotated[
+        bool, Parameter(negative="", help="Pause after the first rows, to look at them.")
+    ] = False
+    max_cost: MaxCost = None
+
+
 Input = Annotated[
     str,
     Parameter(
@@ -78,13 +101,14 @@ def run(
     ] = None,
     contact_sheet: Annotated[bool, Parameter(help="Draw contact-sheet.png.")] = True,
     fail_on: Annotated[FailOn, Parameter(help="Which failed rows make the exit code 3.")] = "any",
+    guards: Guards | None = None,
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
     """Turn every row of INPUT into a result, durably, with live progress."""
     from headrace.submission import Terms
 
-    common, reading = common or Common(), reading or Reading()
+    common, reading, guards = common or Common(), reading or Reading(), guards or Guards()
     label = name or (Path(input).stem if input != "-" else "stdin")
     folder = (out / label).absolute()
     terms = Terms(
@@ -92,6 +116,9 @@ def run(
         cache=cache or common.settings().cache.mode,
         unknown=unknown,
         strict=strict,
+        canary=guards.canary,
+        look_first=guards.look_first,
+        cost_cap_microusd=_cap(guards.max_cost),
         idempotency_key=idempotency_key,
         folders=_folders(input, reading.photos),
         source={"input": _whole(input), "out": str(folder), "sheet": contact_sheet},
@@ -106,6 +133,12 @@ def run(
                 return await follow(engine, batch, common, fail_on)
 
     return int(on_loop(work()))
+
+
+def _cap(max_cost: str | None) -> int | None:
+    from headrace.price import read_usd
+
+    return read_usd(max_cost) if max_cost is not None else None
 
 
 def _whole(input: str) -> str:  # noqa: A002
@@ -190,11 +223,18 @@ def _sha256(name: str) -> str:
 def resume(
     batch: Annotated[str | None, Parameter(help="The batch; by default all that are open.")] = None,
     *,
+    max_cost: MaxCost = None,
     fail_on: FailOn = "any",
     common: Common | None = None,
 ) -> int:
     """Go on with a batch that was paused, interrupted or killed; nothing is done twice."""
-    common = common or Common()
+    from headrace.errors import UsageError
+
+    common, cap = common or Common(), _cap(max_cost)
+    if batch is None and cap is not None:
+        raise UsageError(
+            "--max-cost is the cap of one batch", remedy="Name the batch: headrace resume BATCH."
+        )
 
     async def work() -> int:
         async with engine_of(common, work=True) as engine:
@@ -202,7 +242,7 @@ def resume(
             codes = []
             for batch_id in ids:
                 found = engine.batch(batch_id)
-                await found.resume()
+                await found.resume(cap)
                 codes.append(await follow(engine, found, common, fail_on))
                 now = await found.summary()
                 if now.state != "paused" and now.open > now.unknown:
@@ -290,6 +330,7 @@ def estimate(
     ],
     *,
     recipe: Annotated[str, Parameter(name=["--recipe", "-r"])],
+    max_cost: MaxCost = None,
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
@@ -297,6 +338,7 @@ def estimate(
     from headrace.estimate import estimate_rows
 
     common, reading = common or Common(), reading or Reading()
+    cap = _cap(max_cost)
 
     async def work() -> int:
         with _open(input, reading, common) as source:
@@ -306,7 +348,7 @@ def estimate(
         if common.json:
             data(quote.to_json())
         else:
-            for text in quote.lines():
+            for text in quote.lines(cap):
                 line(text)
         return 0
 

@@ -10,7 +10,8 @@ from cyclopts import Parameter, validators
 from headrace.cli.following import tell_failure
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line, table
-from headrace.cli.progress import progress_line
+from headrace.cli.pausing import pause_lines
+from headrace.cli.progress import progress_line, wait_lines
 
 if TYPE_CHECKING:
     from headrace.store.batches import Summary
@@ -73,7 +74,7 @@ def batches(
                 [
                     show_batch_id(s.id),
                     s.name,
-                    s.state,
+                    s.state if s.pause is None else f"{s.state}: {s.pause.code.value}",
                     f"{s.done}/{s.item_count}",
                     str(s.cached),
                     str(s.ended_badly),
@@ -102,6 +103,7 @@ def show(
     common: Common | None = None,
 ) -> int:
     """Show a batch: its counts, and the rows that failed with their reasons."""
+    common = common or Common()
 
     async def work() -> int:
         async with engine_of(common, work=False) as engine:
@@ -110,13 +112,17 @@ def show(
             _check_row(row, summary)
             items = [item async for item in found.items((row or 1) - 2) if _wanted(item, row)]
             attempts = await found.attempts(row - 1) if row is not None else []
-        if common is not None and common.json:
+            notes = await pause_lines(found, summary, common.repeated())
+            notes += wait_lines(await found.waits(), engine.clock.now())
+        if common.json:
             data(
                 _json(summary) | {"rows": [_row_json(item) for item in items], "attempts": attempts}
             )
             return 0
         line(f"{summary.name} · {batch} · recipe {summary.recipe_name} · {summary.state}")
         line(progress_line(summary, None))
+        for text in notes:
+            line(text)
         for item in items:
             tell_failure(item)
         for attempt in attempts:

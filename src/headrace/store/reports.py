@@ -12,15 +12,16 @@ from headrace.store import statements
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why some items of a batch wait, and when the first of them is due."""
+    """Why some items of a batch wait, when the first of them is due, and what helps."""
 
     items: int
     due_at: datetime
     code: str
     reason: str | None
+    remedy: str | None = None
 
 
 async def waits(connection: Any, batch_id: UUID) -> list[Wait]:
-    """Return why items of a batch wait, the commonest reason first."""
+    """Return why items of a batch wait: a key, funds or quota first, then the commonest."""
     rows = await connection.fetch(statements.load("items/waits.sql"), batch_id)
     return [Wait(*row.values()) for row in rows]

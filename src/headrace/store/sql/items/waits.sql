@@ -1,7 +1,15 @@
--- Why items wait, and until when: the commonest reason first.
-SELECT count(*) AS items, min(due_at) AS due_at, coalesce(error ->> 'code', 'retry') AS code,
-    min(error ->> 'reason') AS reason
-FROM item
-WHERE batch_id = $1 AND state = 'waiting'
-GROUP BY coalesce(error ->> 'code', 'retry')
-ORDER BY count(*) DESC
+-- Why items wait, and until when. What nobody can shorten but a person (a key, funds, a quota) comes
+-- first and is told apart by its words; of the rest the commonest reason.
+WITH waiting AS (
+    SELECT due_at, coalesce(error ->> 'code', 'retry') AS code, error ->> 'reason' AS reason,
+        error ->> 'remedy' AS remedy,
+        coalesce(error ->> 'code', '') IN ('auth', 'quota_exhausted') AS is_shut
+    FROM item
+    WHERE batch_id = $1 AND state = 'waiting'
+)
+SELECT count(*) AS items, min(due_at) AS due_at, code, min(reason) AS reason,
+    min(remedy) AS remedy
+FROM waiting
+GROUP BY code, is_shut, CASE WHEN is_shut THEN reason END
+ORDER BY is_shut DESC, count(*) DESC, code
+LIMIT 20
