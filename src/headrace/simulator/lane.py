@@ -106,7 +106,7 @@ class Lane:
             return Turned(ask, "reset", now_s, self.in_flight)
         verdict = self.rules.admit(ask.load, now_s, holds=not ask.job)
         if isinstance(verdict, Refused):
-            limit = self._limit(verdict)
+            limit = standing(self.rules.rules[verdict.number].limiter, now_s)
             return Turned(ask, "refused", now_s, self.in_flight, self._told(verdict), limit)
         places = self._job_places if ask.job else self._places
         placed = places.enter(now_s, work_s(self.settings, number, fault))
@@ -155,11 +155,12 @@ class Lane:
 
     def works(self, since_s: float = 0.0) -> list[Work]:
         """Return the items that were delivered and let in at ``since_s`` or later, in order."""
-        found = sorted(
+        found = [
             entry
             for entry in self.truth.calls
             if entry.delivered and entry.verdict == "admitted" and entry.arrived_s >= since_s
-        )
+        ]
+        found.sort(key=lambda entry: entry.arrived_s)
         return [Work(Load(one.requests, one.tokens, one.images), one.tokens_used) for one in found]
 
     def ideal_s(self, works: list[Work]) -> float:
@@ -186,12 +187,6 @@ class Lane:
         if refused.dimension is Dimension.CONCURRENCY:
             return replace(refused, wait_s=self.settings.busy_wait_s)
         return refused
-
-    def _limit(self, refused: Refused) -> Standing:
-        for rule in self.rules.rules:
-            if rule.dimension is refused.dimension and rule.limiter.kind == refused.kind:
-                return standing(rule.limiter, self.now_s())
-        raise AssertionError("a limit that refuses is one of the lane's")
 
     def _keep_snapshots(self, now_s: float) -> None:
         while self._to_keep_s and now_s >= self._to_keep_s[-1]:

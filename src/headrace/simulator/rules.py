@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.limits import ONE_CALL, Dimension, Load
 from headrace.simulator.limiters import Limiter
@@ -34,11 +34,13 @@ class Refused:
 
     Of several limits that refuse it is the one with the longest wait; ``wait_s`` is
     ``inf`` when only another call's end helps, or nothing (the call is too large).
+    ``number`` is its place among the lane's rules.
     """
 
     dimension: Dimension
     kind: str
     wait_s: float
+    number: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class LaneRules:
         rule = self.rules[by]
         rule.limiter.refused(now_s)
         cost = (load.requests, load.tokens, load.images, 1)[_PLACES[rule.dimension]]
-        return Refused(rule.dimension, rule.limiter.kind, rule.limiter.wait_s(cost, now_s))
+        return Refused(rule.dimension, rule.limiter.kind, rule.limiter.wait_s(cost, now_s), by)
 
     def _turn(self, turn: tuple[float, int, float, Dimension | None]) -> None:
         at_s, _, factor, dimension = turn

@@ -74,6 +74,9 @@ class Simulator:
 
     async def start(self, port: int = 0) -> None:
         """Listen on 127.0.0.1; port 0 takes a free one. Raises ``ConfigError`` when it is taken."""
+        remedy = "Choose another, or 0 for a free one."
+        if not 0 <= port <= 65_535:  # uvloop would take what is left of it beyond 16 bits
+            raise ConfigError(f"port {port} does not exist", place="--port", remedy=remedy)
         cap = self.settings.body_bytes_max
 
         def connect() -> Connection:
@@ -83,12 +86,10 @@ class Simulator:
             self._server = await asyncio.get_running_loop().create_server(
                 connect, HOST, port, backlog=4096
             )
-        except (OSError, OverflowError) as failure:
-            taken = getattr(failure, "errno", None) == errno.EADDRINUSE
+        except OSError as failure:
+            taken = failure.errno == errno.EADDRINUSE
             said = "is in use" if taken else f"cannot be listened on: {failure}"
-            raise ConfigError(
-                f"port {port} {said}", place="--port", remedy="Choose another, or 0 for a free one."
-            ) from failure
+            raise ConfigError(f"port {port} {said}", place="--port", remedy=remedy) from failure
 
     @property
     def port(self) -> int:

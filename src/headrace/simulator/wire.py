@@ -114,7 +114,8 @@ class Connection(asyncio.Protocol):
         try:
             request = self._parse()
         except BadRequestError as error:
-            self._head(Answer(error.status), 0, keep=False)
+            said = b'{"error":{"message":"%b"}}' % _REASONS[error.status]
+            self._head(Answer(error.status), len(said), keep=False, body=said)
             self._end()
             return
         if request is not None:
