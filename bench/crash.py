@@ -32,7 +32,7 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ONCE = ("submit", "finish")
+ONCE = ("submit", "finish", "guard")
 """Points that one run passes once."""
 
 CLASSES = ("A", "B", "C", "D")

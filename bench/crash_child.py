@@ -11,6 +11,7 @@ from headrace.engine import open_engine
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 
+CALL_MICROUSD = 40_000
 RECIPE = {
     "name": "crash",
     "columns": {"required": ["prompt"]},
@@ -26,7 +27,15 @@ async def main(home: Path, items: int, crash_class: str, unknown: str) -> None:
     config = simulated_config(home, crash_class)
     async with open_engine(config) as engine:
         rows = ({"prompt": f"item {number}"} for number in range(items))
-        terms = Terms(name="crash", unknown=unknown, idempotency_key="crash")
+        # Enough to the cent where no purchase is ever made twice, for the others with room.
+        twice = 1 if crash_class in ("A", "B") else 2
+        terms = Terms(
+            name="crash",
+            unknown=unknown,
+            idempotency_key="crash",
+            canary=3,
+            cost_cap_microusd=twice * items * CALL_MICROUSD,
+        )
         batch = await engine.submit(
             rows,
             parse_recipe(RECIPE, "crash"),

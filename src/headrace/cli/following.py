@@ -142,7 +142,8 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: 
     if export is not None:
         line(f"  results: {_near(export.folder)}")
         again = "all" if summary.ended_badly == 0 else "what succeeded comes"
-        line(f"  next: headrace show {batch.id}{place} · run again: {again} from cache")
+        told = f" · run again: {again} from cache" if summary.open == 0 else ""
+        line(f"  next: headrace show {batch.id}{place}{told}")
 
 
 async def _tell_failures(batch: Batch, summary: Summary, place: str) -> None:
