@@ -100,7 +100,7 @@ def read_answer(
     found = value if isinstance(value, dict) else {}
     texts = [(place, words) for place, path in TEXT_PATHS for words in _words(found, path)]
     if page:
-        texts.append(("body", _plain(page)))
+        texts = [("body", _plain(page))]
     return Answer(
         provider=str(provider)[:CODE_CHARS_MAX].strip().lower(),
         status=_status(status),
@@ -109,9 +109,19 @@ def read_answer(
         page=page,
         is_json=isinstance(value, dict),
         is_empty=isinstance(body, bytes | str) and not body,
-        texts=tuple(texts[:LIST_ITEMS_MAX]),
+        texts=_within_cap(texts),
         codes=_codes(found, known),
     )
+
+
+def _within_cap(texts: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """As many texts as may be looked at, counted together, the last one cut."""
+    kept, room = [], TEXT_CHARS_MAX
+    for place, text in texts[:LIST_ITEMS_MAX]:
+        if room > 0:
+            kept.append((place, text[:room]))
+            room -= len(text)
+    return tuple(kept)
 
 
 def _status(status: object) -> int:

@@ -41,7 +41,12 @@ class _Response:
 
 
 def explain(
-    *files: Annotated[Path, Parameter(help="JSON Lines of responses; - or none: standard input.")],
+    *files: Annotated[
+        Path,
+        Parameter(
+            help="JSON Lines of responses; - or none: standard input.", allow_leading_hyphen=True
+        ),
+    ],
     common: Common | None = None,
 ) -> int:
     """Say what headrace makes of responses: class, retry, wait, limits learned."""
@@ -92,6 +97,10 @@ def _opened(files: tuple[Path, ...], stack: ExitStack) -> Iterator[tuple[str, Bi
         try:
             inputs.append((str(path), stack.enter_context(path.open("rb"))))
         except OSError as error:
+            if str(path).startswith("-"):
+                raise UsageError(
+                    f"unknown option {path}", remedy="See 'headrace explain --help'."
+                ) from None
             raise InputError(
                 f"cannot be read: {error.strerror}",
                 place=str(path),
