@@ -98,7 +98,9 @@ async def run_once(
         folder = Path(name)
         url, drop = await fresh_database(server_url)
         try:
-            args = [str(options.items), crash_class, "retry"]
+            # Early kills at a point should meet many items at once, so no canary there.
+            canary = "0" if crash_at and not crash_at.startswith("guard") else "3"
+            args = [str(options.items), crash_class, "retry", canary]
             started_s = time.monotonic()
             victim = Child(folder, url, args, crash_at)
             others = [Child(folder, url, args) for _ in range(options.workers - 1)]

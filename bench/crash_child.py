@@ -22,7 +22,7 @@ RECIPE = {
 }
 
 
-async def main(home: Path, items: int, crash_class: str, unknown: str) -> None:
+async def main(home: Path, items: int, crash_class: str, unknown: str, canary: int) -> None:
     """Work on the one batch of ``home`` until it has ended, under an idempotency key."""
     config = simulated_config(home, crash_class)
     async with open_engine(config) as engine:
@@ -33,7 +33,7 @@ async def main(home: Path, items: int, crash_class: str, unknown: str) -> None:
             name="crash",
             unknown=unknown,
             idempotency_key="crash",
-            canary=3,
+            canary=canary,
             cost_cap_microusd=twice * items * CALL_MICROUSD,
         )
         batch = await engine.submit(
@@ -47,4 +47,5 @@ async def main(home: Path, items: int, crash_class: str, unknown: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    home, items, crash_class, unknown, canary = sys.argv[1:]
+    asyncio.run(main(Path(home), int(items), crash_class, unknown, int(canary)))
