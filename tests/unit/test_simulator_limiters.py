@@ -36,9 +36,11 @@ COSTS = st.lists(st.integers(1, 3), min_size=80, max_size=80)
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 
-def arrivals(limiter: Limiter, gaps: list[float], costs: list[int]) -> list[tuple[float, int]]:
+def arrivals(
+    limiter: Limiter, gaps: list[float], costs: list[int], now_s: float = 0.0
+) -> list[tuple[float, int]]:
     """Send calls that far apart; return those admitted as (time, cost)."""
-    now_s, admitted = 0.0, []
+    admitted = []
     for gap_s, cost in zip(gaps, costs, strict=False):
         now_s += gap_s
         if limiter.wait_s(cost, now_s) == 0.0:
@@ -110,16 +112,16 @@ def test_the_wait_told_is_exact(kind: str, gaps: list[float], costs: list[int]) 
 def test_a_copy_is_independent_and_goes_on_alike(
     kind: str, gaps: list[float], costs: list[int]
 ) -> None:
-    """A copy in the middle of a run admits what the original does, and moves nothing of it."""
+    """Copies in the middle of a run admit what a limiter without copies does, and so it itself."""
+    half, now_s = len(gaps) // 2, 0.0
+    for gap_s in gaps[:half]:
+        now_s += gap_s
     limiter = KINDS[kind]()
-    half = len(gaps) // 2
-    arrivals(limiter, gaps[:half], costs)
-    start_s = sum(gaps[:half])
-    rest = [start_s + gaps[half], *gaps[half + 1 :]]
-    spent = limiter.copy()
-    arrivals(spent, rest, costs)
-    twin = limiter.copy()
-    assert arrivals(twin, rest, costs) == arrivals(limiter, rest, costs)
+    alone = arrivals(KINDS[kind](), gaps, costs[:half] + costs)
+    before = arrivals(limiter, gaps[:half], costs[:half])
+    arrivals(limiter.copy(), [0.3] * 20, [1] * 20, now_s)
+    for one in (limiter.copy(), limiter):
+        assert before + arrivals(one, gaps[half:], costs, now_s) == alone
 
 
 @kinds
@@ -236,6 +238,17 @@ def test_limits_change_at_their_time_and_back() -> None:
         pytest.approx(50, abs=1),
         pytest.approx(100, abs=1),
     ]
+
+
+def test_a_copy_of_a_lane_has_its_own_schedule() -> None:
+    """What has happened in a copy has not happened in the lane."""
+    changes = [Change(10.0, 0.5, 20.0)]
+    other = OtherTenant(rate=2.0, load=Load(1, 10), holds_s=3.0, seed=5)
+    rules, lone = lane(changes=changes, other=other), lane(changes=changes, other=other)
+    rules.copy().advance(100.0)
+    for at_s in range(40):
+        assert rules.admit(Load(1, 50), at_s) == lone.admit(Load(1, 50), at_s)
+    assert rules.other_admitted == lone.other_admitted > 0
 
 
 def test_another_tenant_takes_its_share_and_a_replay_sees_the_same() -> None:
