@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -181,12 +182,15 @@ def test_each_line_is_answered_at_once(environment: dict[str, str], tmp_path: Pa
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        bound = threading.Timer(60, process.kill)
+        bound.start()
         for _ in range(2):
             process.stdin.write(line_of(LIMITED))
             process.stdin.flush()
             assert json.loads(process.stdout.readline())["class"] == "rate_limited"
         process.stdin.close()
         assert process.wait(60) == 0
+        bound.cancel()
 
 
 def test_a_reader_who_leaves_early_is_no_error(environment: dict[str, str], tmp_path: Path) -> None:
@@ -215,7 +219,7 @@ def test_a_reader_who_leaves_early_is_no_error(environment: dict[str, str], tmp_
 def test_a_line_of_100_mb_is_skipped_without_being_held(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """It streams past: the process stays below 100 MB more than it starts with."""
+    """It streams past: the process grows by far less than the line is long."""
     code = (
         "import resource, sys; from headrace.cli.main import build_app;"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
@@ -242,4 +246,4 @@ def test_a_line_of_100_mb_is_skipped_without_being_held(
         said = process.stderr.read().decode()
         assert json.loads(process.stdout.readline())["class"] == "rate_limited"
         assert "line 1: longer than 16 MiB" in said
-        assert int(said.rsplit("\n", 1)[1]) < 100, said
+        assert int(said.rsplit("\n", 1)[1]) < 64, said

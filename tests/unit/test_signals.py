@@ -634,6 +634,8 @@ def test_ramp_and_concurrency_and_rate_are_told_apart() -> None:
     """The same status asks for a lower rate, a free slot, or a wait."""
     ramp = read("openai", 429, error("x", "slow_down", "rate_limit_error"))
     assert (ramp.said.ramp, ramp.said.bucket) == (True, None)
+    empty = {"x_ratelimit_remaining_requests": "0"}
+    assert read("openai", 429, error("x", "slow_down"), **empty).said.bucket is None
     assert read("openai", 503, error("x", "slow_down")).said.ramp
     for words in ("Too many concurrent requests", "maximum concurrent calls", "24 active tasks"):
         assert read(body={"error": words}).said.bucket is Dimension.CONCURRENCY

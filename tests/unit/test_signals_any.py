@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.answer import CODE_PATHS, EACH, TEXT_PATHS
+from headrace.answer import CODE_PATHS, EACH, TEXT_CHARS_MAX, TEXT_PATHS, read_answer
 from headrace.outcome import OutcomeKind
 from headrace.refusals import PROFILES
 from headrace.signals import Signal, read_announced, read_signal
@@ -154,6 +154,13 @@ def test_depth_and_size_are_no_matter() -> None:
     check(read_signal("generic", 429, {}, "[" * 100_000))
     check(read_signal("fal", 422, {}, {"detail": [{"msg": "x" * 10_000}] * 100_000}))
     assert read_signal("generic", 429, {}, {"error": "a " * 10_000_000}).word == "rate_limited"
+
+
+def test_texts_are_bounded_together() -> None:
+    """Twenty long texts are no more work than one."""
+    answer = read_answer("fal", 422, {}, {"detail": [{"msg": "x " * 3000}] * 20, "title": "t"})
+    assert sum(len(text) for _, text in answer.texts) <= TEXT_CHARS_MAX
+    assert len(answer.texts) > 1
 
 
 def test_no_pattern_takes_long_on_a_hostile_text() -> None:
