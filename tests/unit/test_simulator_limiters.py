@@ -251,9 +251,19 @@ def test_a_copy_of_a_lane_has_its_own_schedule() -> None:
     assert rules.other_admitted == lone.other_admitted > 0
 
 
-def test_another_tenant_takes_its_share_and_a_replay_sees_the_same() -> None:
+def test_another_tenant_that_insists_has_its_share_whatever_we_do() -> None:
+    """Of 10/s it wants 4: a client that tries all the time gets the other 6."""
+    other = OtherTenant(rate=4.0, seed=3)
+    rules = LaneRules([Rule(Dimension.REQUESTS, TokenBucket(10.0, 1.0))], other=other)
+    ours = sum(isinstance(rules.admit(Load(), at / 500), Admitted) for at in range(100_000))
+    assert rules.other_admitted == pytest.approx(800, abs=90)
+    assert ours + rules.other_admitted == pytest.approx(2000, abs=40)
+    assert rules.other_refused == 0
+
+
+def test_another_tenant_draws_its_calls_by_seed_and_a_replay_sees_the_same() -> None:
     """Its calls follow from the seed alone, whenever somebody looks."""
-    other = OtherTenant(rate=4.0, seed=11)
+    other = OtherTenant(rate=4.0, seed=11, insists=False)
     rules = LaneRules([Rule(Dimension.REQUESTS, TokenBucket(10.0, 1.0))], other=other)
     twin = rules.copy()
     sent = [isinstance(rules.admit(Load(), at * 0.1), Admitted) for at in range(1, 1000)]

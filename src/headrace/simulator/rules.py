@@ -16,6 +16,8 @@ _PLACES = {
     Dimension.IMAGES: 2,
     Dimension.CONCURRENCY: 3,
 }
+_LOOK_AGAIN_S = 0.05
+"""How soon another tenant tries again when only the end of a call can let it in."""
 _WORD = 0xFFFFFFFFFFFFFFFF
 
 
@@ -70,7 +72,9 @@ class OtherTenant:
     """Somebody else who uses the same key: ``rate`` calls a second at random moments.
 
     Each takes ``load`` (and a place among the calls in flight for ``holds_s``) when
-    that is admissible, and goes away when not. Its moments follow from ``seed`` alone.
+    that is admissible. When it is not, a tenant that ``insists`` gets in the moment it
+    is, before anybody else, so that it has its share; one that does not goes away. Its
+    moments follow from ``seed`` alone.
     """
 
     rate: float
@@ -79,6 +83,7 @@ class OtherTenant:
     seed: int = 0
     from_s: float = 0.0
     until_s: float = math.inf
+    insists: bool = True
 
 
 class LaneRules:
@@ -106,6 +111,7 @@ class LaneRules:
         self._arrivals = 0
         self._arrival_s = math.inf if other is None else self._next_arrival_s(other.from_s)
         self._others: deque[Admitted] = deque()
+        self._insisting, self._insist_s = 0, math.inf
         self.next_event_s = -math.inf
         self._set_next_event()
 
@@ -145,6 +151,8 @@ class LaneRules:
                 self._turn(self._turns.popleft())
             elif self._others and self._freed_s() <= at_s:
                 self._finish(self._others.popleft(), at_s)
+            elif self._insist_s <= at_s:
+                self._insist(at_s)
             else:
                 self._arrive(at_s)
             self._set_next_event()
@@ -205,13 +213,36 @@ class LaneRules:
     def _arrive(self, at_s: float) -> None:
         other = self.other
         assert other is not None
-        answer = self._admit(other.load, at_s)
-        if isinstance(answer, Refused):
+        if other.insists:
+            self._insisting += 1
+            self._insist_s = min(self._insist_s, at_s)
+        elif not self._let_other_in(at_s):
             self.other_refused += 1
-        else:
-            self.other_admitted += 1
-            self._others.append(answer)
         self._arrival_s = self._next_arrival_s(at_s)
+
+    def _insist(self, at_s: float) -> None:
+        """Let a waiting call of the other tenant in, or see when it is worth another look."""
+        other = self.other
+        assert other is not None
+        if self._let_other_in(at_s):
+            self._insisting -= 1
+            self._insist_s = at_s if self._insisting else math.inf
+            return
+        costs = (other.load.requests, other.load.tokens, other.load.images, 1)
+        waits = (one.wait_s(costs[place], at_s) for place, one in self._limits if costs[place])
+        self._insist_s = at_s + min(max(waits), _LOOK_AGAIN_S)
+
+    def _let_other_in(self, at_s: float) -> bool:
+        other = self.other
+        assert other is not None
+        costs = (other.load.requests, other.load.tokens, other.load.images, 1)
+        if any(one.wait_s(costs[place], at_s) for place, one in self._limits if costs[place]):
+            return False
+        answer = self._admit(other.load, at_s)
+        assert isinstance(answer, Admitted)
+        self.other_admitted += 1
+        self._others.append(answer)
+        return True
 
     def _next_arrival_s(self, after_s: float) -> float:
         other = self.other
@@ -227,7 +258,7 @@ class LaneRules:
     def _set_next_event(self) -> None:
         turn_s = self._turns[0][0] if self._turns else math.inf
         freed_s = self._freed_s() if self._others else math.inf
-        self.next_event_s = min(turn_s, freed_s, self._arrival_s)
+        self.next_event_s = min(turn_s, freed_s, self._insist_s, self._arrival_s)
 
 
 def _turns(changes: Iterable[Change]) -> list[tuple[float, int, float, Dimension | None]]:

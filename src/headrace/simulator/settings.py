@@ -111,12 +111,14 @@ class OtherSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Another user of the same key, who would use ``share`` of every rate limit.
 
     It sends ``rate`` calls a second at random moments; without a rate, as many as its
-    share of the requests limit. Each is in flight for ``holds_s``.
+    share of the requests limit. Each is in flight for ``holds_s``. When it ``insists``
+    it has its share whatever others do; else its calls go away when refused.
     """
 
     share: float = 0.4
     rate: float | None = None
     holds_s: float = 0.0
+    insists: bool = True
     from_s: float = 0.0
     until_s: float = FOREVER_S
 

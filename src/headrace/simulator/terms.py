@@ -106,7 +106,13 @@ def _other(settings: Settings) -> OtherTenant | None:
         images=math.ceil(other.share * rates[Dimension.IMAGES] / rate - 1e-9),
     )
     return OtherTenant(
-        rate, load, other.holds_s, settings.seed, other.from_s, forever(other.until_s)
+        rate,
+        load,
+        other.holds_s,
+        settings.seed,
+        other.from_s,
+        forever(other.until_s),
+        other.insists,
     )
 
 
