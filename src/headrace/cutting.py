@@ -22,7 +22,8 @@ EXPRESS_ITEMS_MAX = 10
 ITEMS_MIN = 10
 FIRST_ITEMS = 25
 """The size of the first shards of a batch, of which nobody knows yet how fast it goes."""
-GROWTH_MAX = 4
+GROWTH_MAX = 20
+"""By how much a shard may be larger than the batch's last ones, whose calls may have been lucky."""
 SHARD_S = 30.0
 """How long a shard should keep its worker: short enough to pause, to share, to lose."""
 

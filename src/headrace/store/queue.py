@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.models import Job
+from pgqueuer.domain.types import QueueEntrypoint
 from pgqueuer.errors import RetryRequested
 
 from headrace.store import statements
@@ -50,6 +52,36 @@ async def forget(connection: Any, job_ids: list[int]) -> None:
         await queries.mark_job_as_cancelled(job_ids)  # type: ignore[arg-type]
 
 
+@dataclass
+class _Manager(QueueManager):
+    """PgQueuer's manager, which takes no more shards than it may hold, but express ones still.
+
+    Its own limits are for all workers together, or for all jobs of this one.
+    """
+
+    shards_held: int = 2
+    _held: set[int] = field(init=False, default_factory=set)
+
+    def entrypoints_below_capacity_limits(self) -> set[Any]:
+        """Return the entrypoints of which the next job may be; asked before each one."""
+        names = super().entrypoints_below_capacity_limits()
+        if len(self._held) >= self.shards_held:
+            names.discard(QueueEntrypoint(SHARD))
+        return names
+
+    async def fetch_jobs(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Job, None]:
+        """Yield jobs as they come, and count the shards among them."""
+        async for job in super().fetch_jobs(*args, **kwargs):
+            if job.entrypoint == SHARD:
+                self._held.add(job.id)
+            yield job
+
+    def forget_job(self, job_id: Any, context: Any, task: Any) -> None:
+        """Drop a job that has ended, however."""
+        super().forget_job(job_id, context, task)
+        self._held.discard(job_id)
+
+
 class QueueWorker:
     """Takes jobs from the queue and hands their shards to a handler, a few at a time.
 
@@ -66,19 +98,15 @@ class QueueWorker:
         express_held: int,
         heartbeat_s: float,
     ) -> None:
-        # One session, and one driver, whose lock lets two managers take turns on it.
-        queries = Queries(AsyncpgDriver(connection))
-        self._managers = {
-            name: (QueueManager(queries), max(2, held))
-            for name, held in ((SHARD, shards_held), (EXPRESS, express_held))
-        }
+        self._manager = _Manager(Queries(AsyncpgDriver(connection)), shards_held=shards_held)
         self._handler = handler
+        self._jobs_held = max(2, shards_held + express_held)
         self._heartbeat_s = heartbeat_s
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         connection.add_termination_listener(lambda _: self._lost.set())
-        for name, (manager, _) in self._managers.items():
-            manager.entrypoint(name, accepts_context=False)(self._work)
+        for name in (SHARD, EXPRESS):
+            self._manager.entrypoint(name, accepts_context=False)(self._work)
 
     async def _work(self, job: Job) -> None:
         again_s = await self._handler(int((job.payload or b"0").decode()))
@@ -87,40 +115,37 @@ class QueueWorker:
 
     def start(self) -> None:
         """Start taking jobs."""
-        for name, (manager, held) in self._managers.items():
-            run = manager.run(
+        self._task = asyncio.create_task(
+            self._manager.run(
                 dequeue_timeout=timedelta(seconds=max(0.5, self._heartbeat_s / 4)),
                 batch_size=1,
-                max_concurrent_tasks=held,
+                max_concurrent_tasks=self._jobs_held,
                 heartbeat_timeout=timedelta(seconds=self._heartbeat_s),
                 log_aggregation_interval=timedelta(0),
-            )
-            self._tasks.add(asyncio.create_task(run, name=f"queue {name}"))
+            ),
+            name="queue",
+        )
 
     async def ended(self) -> None:
         """Return when no more jobs are being taken: stopped, or the session was lost."""
-        if not self._tasks:
+        if self._task is None:
             return
         lost = asyncio.create_task(self._lost.wait())
         try:
-            await asyncio.wait({*self._tasks, lost}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({self._task, lost}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             lost.cancel()
 
     async def abandon(self) -> None:
         """Give the session up; handlers in progress are not ours to end."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=ABANDON_S_MAX)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=ABANDON_S_MAX)
 
     async def stop(self) -> None:
         """Take no more jobs and wait until the handlers in progress have returned."""
-        for manager, _ in self._managers.values():
-            manager.shutdown.set()
-        if not self._tasks:
-            return
-        await asyncio.wait(self._tasks)
-        for task in self._tasks:
-            if not task.cancelled() and task.exception() is not None:
-                log().warning("queue_ended", why=str(task.exception()))
+        self._manager.shutdown.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            if not self._task.cancelled() and self._task.exception() is not None:
+                log().warning("queue_ended", why=str(self._task.exception()))
