@@ -43,7 +43,8 @@ def run(
 ) -> list[ItemResult]:
     """Submit rows, wait until the batch has ended, and return all items in row order.
 
-    For scripts and notebooks; in async code use ``open``. Raises what ``submit`` raises.
+    For scripts and notebooks; in async code use ``open``. Raises what ``submit`` raises,
+    and ``PausedError`` when a guard has paused the batch.
     """
 
     async def work() -> list[ItemResult]:

@@ -82,6 +82,13 @@ class InsufficientCreditsError(HeadraceError):
     exit_code = 4
 
 
+class PausedError(HeadraceError):
+    """A guard has paused the batch that was waited for: its canary, or its budget."""
+
+    code = "paused"
+    exit_code = 4
+
+
 class DatabaseError(HeadraceError):
     """The database cannot be started, reached, or trusted."""
 

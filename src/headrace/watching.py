@@ -10,11 +10,12 @@ from uuid import UUID
 from headrace.artifact import Artifact
 from headrace.canary import Seen
 from headrace.clock import Clock
-from headrace.errors import UsageError
+from headrace.errors import PausedError, UsageError
 from headrace.event import Event, EventKind
 from headrace.held import decode_json, read_outputs
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
+from headrace.pause import Pause, PauseCode
 from headrace.store import batches, guards, reports, statements
 from headrace.store.batches import Summary
 from headrace.store.database import Database
@@ -97,8 +98,13 @@ class Batch:
         async with self._database.acquire() as connection:
             return await reports.waits(connection, self.uuid)
 
-    async def events(self, after_seq: int = 0) -> AsyncIterator[Event]:
-        """Yield the batch's events in order, those after ``after_seq``, until it has ended."""
+    async def events(
+        self, after_seq: int = 0, *, until_paused: bool = False
+    ) -> AsyncIterator[Event]:
+        """Yield the batch's events in order, those after ``after_seq``, until it has ended.
+
+        With ``until_paused`` also until a guard has paused it and nothing is under way.
+        """
         seq = after_seq
         while True:
             async with self._database.acquire() as connection:
@@ -118,21 +124,27 @@ class Batch:
             if len(rows) == PAGE:
                 continue
             now = await self.summary()
-            if BatchState(now.state) in BATCH_FINAL and now.event_seq <= seq:
+            over = BatchState(now.state) in BATCH_FINAL
+            over = over or (until_paused and await self._is_stopped(now))
+            if over and now.event_seq <= seq:
                 return
             await self.changed(0.2)
 
     async def results(self) -> AsyncIterator[ItemResult]:
         """Yield each item as it ends, in the order of ending, until the batch has ended.
 
-        An item that is retried later is yielded again.
+        An item that is retried later is yielded again. Raises ``PausedError`` when a guard
+        has paused the batch, after what had ended by then.
         """
         for result in await self._ended_at_submit():
             yield result
-        async for event in self.events():
+        async for event in self.events(until_paused=True):
             if event.item_idx is not None and event.kind in _ENDS:
                 for result in await self._some([event.item_idx]):
                     yield result
+        now = await self.summary()
+        if now.pause is not None:
+            raise self._paused(now.pause)
 
     async def _ended_at_submit(self) -> list[ItemResult]:
         async with self._database.acquire() as connection:
@@ -171,12 +183,31 @@ class Batch:
                 return
 
     async def done(self) -> Summary:
-        """Wait until the batch has ended and return its counts."""
+        """Wait until the batch has ended and return its counts.
+
+        Raises ``PausedError`` when a guard has paused it (its canary, or its budget): it
+        would wait for ever. A pause by a person is waited out.
+        """
         while True:
             now = await self.summary()
             if BatchState(now.state) in BATCH_FINAL:
                 return now
+            if now.pause is not None and await self._is_stopped(now):
+                raise self._paused(now.pause)
             await self.changed(0.2)
+
+    async def _is_stopped(self, now: Summary) -> bool:
+        """Tell whether a guard has paused the batch, and nothing of it is under way."""
+        if now.pause is None or now.pause.code is PauseCode.PERSON:
+            return False
+        return now.running == 0 or await self.is_at_rest()
+
+    def _paused(self, pause: Pause) -> PausedError:
+        return PausedError(
+            pause.reason,
+            place=f"batch {self.id}",
+            remedy=f"{pause.remedy} Then go on with resume().".lstrip(),
+        )
 
     async def pause(self) -> bool:
         """Let nothing more of the batch start; ``False`` when it is not running."""

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headrace.engine import Engine
-from headrace.errors import UsageError
+from headrace.errors import PausedError, UsageError
 from headrace.event import EventKind
 from headrace.lifecycle import ItemState
 from headrace.outcome import OutcomeKind, failed
@@ -272,6 +272,23 @@ async def test_a_canary_whose_guard_died_is_moved_on_by_another(
 
 async def _asleep(self: Any) -> float:
     return 0.02
+
+
+async def test_who_waits_for_a_paused_batch_is_told(database_url: str, tmp_path: Path) -> None:
+    """Waiting for the end, or for results, ends with the reason instead of never."""
+    async with engine_on(database_url, tmp_path, fails(OutcomeKind.INVALID)) as engine:
+        batch = await submit(engine, [{"t": ""}, *rows(9)], canary=3)
+        with pytest.raises(PausedError, match="3 of 3 canary items"):
+            await asyncio.wait_for(batch.done(), 20)
+        seen: list[int] = []
+
+        async def collect() -> None:
+            async for item in batch.results():
+                seen.append(item.row_number)
+
+        with pytest.raises(PausedError):
+            await asyncio.wait_for(collect(), 20)
+        assert sorted(seen) == [1, 2, 3, 4]
 
 
 # -- the cap on true cost ----------------------------------------------------------------------
