@@ -10,7 +10,7 @@ WORKERS ?= 0
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check format bench crash docs lock clean help
+.PHONY: demo test check format bench bench-admission crash docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
@@ -31,6 +31,9 @@ format: $(STAMP) ## rewrite the code in the house style
 bench: $(STAMP) ## the measurements that the documents quote
 	$(BIN)/python -m bench $(ARGS)
 
+bench-admission: $(STAMP) ## run at the quota: ours and two clients by hand, half an hour
+	$(BIN)/python -m bench.admission $(ARGS)
+
 crash: $(STAMP) ## kill the engine at every named crash point and audit what is left
 	$(BIN)/python -m bench.crash $(ARGS)
 
@@ -50,7 +53,7 @@ clean: ## remove the virtual environment, caches and output (not .headrace/: it 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is written last: an install that was interrupted is started again.
 $(STAMP): requirements/dev.txt pyproject.toml

@@ -1,0 +1,121 @@
+"""From the simulator's truth to figures: pure arithmetic, no I/O."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.admission.job import Told
+from headrace.simulator.truth import Entry
+
+OUTAGE_STEP_S = 1.0
+GOODPUT_S = 5.0
+GOOD = 0.95
+
+
+@dataclass
+class Span:
+    """A run, or what of it came after learning. ``ideal_s`` and ``achieved_s`` as measured."""
+
+    ideal_s: float | None = None
+    achieved_s: float | None = None
+    requests: int = 0
+    refused: int = 0
+
+    @property
+    def utilisation(self) -> float | None:
+        """The ideal makespan by the achieved one, 1 at most; ``None`` where there is none."""
+        if not self.ideal_s or not self.achieved_s or self.achieved_s <= 0:
+            return None
+        return min(1.0, self.ideal_s / self.achieved_s)
+
+    @property
+    def refused_share(self) -> float:
+        """How many of all requests were refused."""
+        return self.refused / self.requests if self.requests else 0.0
+
+
+@dataclass
+class Measured:
+    """One client in one scenario."""
+
+    scenario: str
+    client: str
+    situation: str
+    items: int
+    delivered: int = 0
+    paid_twice: int = 0
+    whole: Span = field(default_factory=Span)
+    after: Span = field(default_factory=Span)
+    told: Told = field(default_factory=Told)
+    items_per_s: float | None = None
+    amplification: float | None = None
+    recovery_s: float | None = None
+    in_flight_max: int = 0
+    refused_by: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def success_share(self) -> float:
+        """The share of items whose result reached the client."""
+        return self.delivered / self.items if self.items else 0.0
+
+    @property
+    def cpu_ms(self) -> float | None:
+        """CPU of the client in milliseconds per delivered item (seconds per thousand)."""
+        return self.told.cpu_s / self.delivered * 1000 if self.delivered else None
+
+    @property
+    def cpu_all_ms(self) -> float | None:
+        """The same with the database's processes."""
+        both_s = self.told.cpu_s + self.told.database_cpu_s
+        return both_s / self.delivered * 1000 if self.delivered else None
+
+
+def refused_since(entries: Iterable[Entry], after_s: float) -> tuple[int, int]:
+    """Return how many requests came at ``after_s`` or later, and how many were refused."""
+    late = [one.verdict for one in entries if one.arrived_s >= after_s]
+    return len(late), late.count("refused")
+
+
+def items_delivered(entries: Iterable[Entry]) -> int:
+    """Return how many different calls reached their client with a result."""
+    return len({one.key for one in entries if one.delivered})
+
+
+def pace_per_s(entries: Iterable[Entry], after_s: float) -> float | None:
+    """Return the results a second from ``after_s`` on."""
+    ends = sorted(one.ended_s for one in entries if one.delivered and one.ended_s >= after_s)
+    return len(ends) / (ends[-1] - after_s) if ends and ends[-1] > after_s else None
+
+
+def outage_figures(
+    entries: list[Entry], from_s: float, until_s: float, rate: float
+) -> dict[str, Any]:
+    """Return what an outage did.
+
+    ``amplification``: the most requests in any minute by what the healthy lane takes in
+    one; ``during``: requests while nothing was answered; ``recovery_s``: from its end
+    until the goodput of the next seconds is ``GOOD`` of ``rate`` (``None``: never).
+    """
+    arrivals = sorted(one.arrived_s for one in entries)
+    minute = max(
+        (bisect_left(arrivals, at_s + 60.0) - number for number, at_s in enumerate(arrivals)),
+        default=0,
+    )
+    ends = sorted(one.ended_s for one in entries if one.delivered)
+    at_s, recovery_s = until_s, None
+    while ends and at_s + GOODPUT_S <= ends[-1]:
+        good = bisect_left(ends, at_s + GOODPUT_S) - bisect_left(ends, at_s)
+        if good / GOODPUT_S >= GOOD * rate:
+            recovery_s = at_s - until_s
+            break
+        at_s += OUTAGE_STEP_S
+    return {
+        "amplification": minute / (60.0 * rate),
+        "during": bisect_left(arrivals, until_s) - bisect_left(arrivals, from_s),
+        "recovery_s": recovery_s,
+    }

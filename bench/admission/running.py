@@ -1,0 +1,111 @@
+"""One run: a simulator and a client as processes of their own, and what the truth says of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from bench.admission.job import Job, Told
+from bench.admission.measured import (
+    Measured,
+    Span,
+    items_delivered,
+    outage_figures,
+    pace_per_s,
+    refused_since,
+)
+from bench.admission.scenario import Scenario
+from bench.admission.simulation import Simulation, simulation
+from headrace.simulator.truth import Entry
+
+START_S, LEAVE_S = 60.0, 40.0
+
+
+@contextlib.contextmanager
+def folder() -> Iterator[Path]:
+    """Give a folder that the database's user may pass through, and remove it."""
+    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o711)
+        yield Path(name)
+
+
+async def client_process(module: str, job: Job) -> Told:
+    """Run a client's process to its end; one that does not end is killed and told so."""
+    environment = {key: value for key, value in os.environ.items() if key[:9] != "HEADRACE_"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+    )  # fmt: skip
+    given = json.dumps(asdict(job)).encode()
+    try:
+        async with asyncio.timeout(job.limit_s + START_S + LEAVE_S):
+            out, err = await process.communicate(given)
+    except TimeoutError:
+        return Told(timed_out=True, errors={"killed: it did not end": 1})
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+    try:
+        return Told(**json.loads(out.splitlines()[-1]))
+    except (IndexError, ValueError, TypeError):
+        said = err.decode("utf-8", "replace").strip().splitlines()
+        return Told(errors={f"broke: {' / '.join(said[-3:])}"[:600]: 1})
+
+
+async def measure(case: Scenario, client: str, module: str, given: Job) -> Measured:
+    """Run one client against a simulator of its own and return the figures."""
+    seen = Measured(case.name, client, case.situation, given.items)
+    with folder() as home:
+        async with simulation(case.tree) as simulator:
+            job = _at(given, simulator.url, str(home))
+            seen.told = await client_process(module, job)
+            await _read(simulator, case, seen)
+    return seen
+
+
+def _at(job: Job, url: str, home: str) -> Job:
+    return Job(**(asdict(job) | {"url": url, "home": home}))
+
+
+async def _read(simulator: Simulation, case: Scenario, seen: Measured) -> None:
+    truth = await simulator.ask("truth")
+    entries = await simulator.log()
+    seen.delivered = items_delivered(entries)
+    seen.paid_twice = truth["paid_twice"]
+    seen.in_flight_max = truth["in_flight_max"]
+    seen.refused_by, seen.faults = truth["refused_by"], truth["faults"]
+    late = refused_since(entries, case.learning_s)
+    seen.whole = Span(requests=truth["requests"], refused=truth["refused"])
+    seen.after = Span(requests=late[0], refused=late[1])
+    seen.items_per_s = pace_per_s(entries, case.learning_s)
+    if not seen.delivered:
+        return
+    await _ideals(simulator, case, truth["snapshots_s"], seen)
+    if case.kind == "outage":
+        _outage(case, entries, seen)
+
+
+async def _ideals(simulator: Simulation, case: Scenario, kept: list[float], seen: Measured) -> None:
+    found = await simulator.ask("ideal")
+    seen.whole.ideal_s, seen.whole.achieved_s = found["ideal_s"], found["achieved_s"]
+    if case.learning_s in kept:
+        found = await simulator.ask("ideal", after_s=case.learning_s)
+        if found["items"]:
+            seen.after.ideal_s, seen.after.achieved_s = found["ideal_s"], found["achieved_s"]
+
+
+def _outage(case: Scenario, entries: list[Entry], seen: Measured) -> None:
+    fault = next(one for one in case.built().faults if one.kind == "outage")
+    rate = case.true_rates()["requests"]
+    found = outage_figures(entries, fault.from_s, fault.until_s, rate)
+    seen.amplification, seen.recovery_s = found["amplification"], found["recovery_s"]
+    seen.notes.append(f"{found['during']} requests in the outage")
