@@ -13,7 +13,10 @@ from bench.admission.scenario import Item, Scenario
 
 @dataclass(frozen=True)
 class Job:
-    """A run of one client. ``rates`` and ``concurrency`` are those a client by hand is given."""
+    """A run of one client. ``rates`` and ``concurrency`` are those a client by hand is given.
+
+    ``role`` is ``submit``, or ``join`` for one that helps with what another has submitted.
+    """
 
     url: str
     home: str
@@ -23,8 +26,8 @@ class Job:
     limit_s: float
     rates: dict[str, float] = field(default_factory=dict)
     concurrency: int = 10
-    database_url: str | None = None
-    role: str = "alone"
+    role: str = "submit"
+    gate: str = ""
 
     @property
     def case(self) -> Scenario:

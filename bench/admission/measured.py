@@ -57,6 +57,7 @@ class Measured:
     refused_by: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    skipped: str = ""
 
     @property
     def success_share(self) -> float:

@@ -8,18 +8,20 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 
 from bench.admission.job import Job, Told, cpu_s, read_job, tell
 from bench.throughput import loop_run
 from headrace.config import Config
 from headrace.engine import Engine, open_engine
+from headrace.lifecycle import BATCH_FINAL
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 from headrace.watching import Batch
 
 MODELS = {"chat": "gpt-simulated", "images": "gpt-image-simulated"}
-LEAVE_S = 10.0
+LEAVE_S, LOOK_S = 10.0, 0.5
 
 
 def recipe_of(shape: str) -> dict[str, Any]:
@@ -43,7 +45,13 @@ def config_of(job: Job) -> Config:
     table: dict[str, Any] = {"base_url": f"{job.url}/v1", "api_key": "bench", "crash_class": "A"}
     if case.told:
         table["limits"] = dict(case.told)
-    return Config(home=job.home, database_url=job.database_url, providers={"openai": table})
+    config = Config(home=job.home, providers={"openai": table})
+    return msgspec.structs.replace(config, gate=job.gate) if job.gate else config
+
+
+def knows_gates() -> bool:
+    """Whether this engine can be told which gate to use."""
+    return "gate" in Config.__struct_fields__
 
 
 def _database(home: Path) -> psutil.Process | None:
@@ -91,6 +99,17 @@ async def run(job: Job) -> Told:
     return told
 
 
+async def join(job: Job) -> Told:
+    """Work beside the process that submits, on the same home, until its batch has ended."""
+    told = Told()
+    async with open_engine(config_of(job)) as engine, asyncio.timeout(job.limit_s):
+        before_s = cpu_s()
+        while not any(one.state in BATCH_FINAL for one in await engine.recent(1)):
+            await asyncio.sleep(LOOK_S)
+        told.cpu_s = cpu_s() - before_s
+    return told
+
+
 async def _finish(job: Job, batch: Batch, told: Told) -> None:
     try:
         await asyncio.wait_for(batch.done(), job.limit_s)
@@ -120,4 +139,4 @@ def _lane(engine: Engine) -> dict[str, Any]:
 
 if __name__ == "__main__":
     given = read_job()
-    tell(loop_run(run(given)))
+    tell(loop_run(join(given) if given.role == "join" else run(given)))

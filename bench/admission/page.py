@@ -44,8 +44,8 @@ def _number(value: float | None, form: str) -> str:
 
 def verdict(seen: Measured) -> str:
     """Return ``met`` or what was missed; clients by hand have no target."""
-    if seen.client != "ours":
-        return ""
+    if seen.skipped or seen.client != "ours":
+        return f"skipped: {seen.skipped}" if seen.skipped else ""
     missed = TARGETS[seen.situation].missed(seen)
     return "met" if not missed else "; ".join(missed)
 
@@ -53,6 +53,8 @@ def verdict(seen: Measured) -> str:
 def row(seen: Measured) -> str:
     """Return a line for the terminal."""
     told = seen.told
+    if seen.skipped:
+        return f"{seen.scenario:17} {seen.client:5} skipped: {seen.skipped}"
     broke = f"  {next(iter(told.errors))}" if told.errors and not seen.delivered else ""
     return (
         f"{seen.scenario:17} {seen.client:5} util {_share(seen.whole.utilisation):>6} "
@@ -136,13 +138,14 @@ def page(
     """Return the document."""
     ours = [one for one in results if one.client == "ours"]
     met = sum(1 for one in ours if verdict(one) == "met")
+    skipped = sum(1 for one in ours if one.skipped)
     command = " ".join(["python -m bench.admission", *arguments])
     lines = [
         _INTRO,
         f"`{command}` on {os.cpu_count()} cores, {platform.system()}, Python "
         f"{platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; it took {took_s / 60:.0f} "
         f"minutes. The simulators, the clients and the databases share the cores. "
-        f"{met} of {len(ours)} targets met.",
+        f"{met} of {len(ours) - skipped} targets met, {skipped} scenarios skipped.",
         "",
         "## Scenarios",
         "",

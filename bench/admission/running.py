@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.admission.job import Job, Told
@@ -22,11 +22,14 @@ from bench.admission.measured import (
     pace_per_s,
     refused_since,
 )
+from bench.admission.ours import knows_gates
 from bench.admission.scenario import Scenario
 from bench.admission.simulation import Simulation, simulation
 from headrace.simulator.truth import Entry
 
 START_S, LEAVE_S = 60.0, 40.0
+KILLS_S = (30.0, 45.0)
+"""When helpers are killed, in seconds after their start."""
 
 
 @contextlib.contextmanager
@@ -37,8 +40,11 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-async def client_process(module: str, job: Job) -> Told:
-    """Run a client's process to its end; one that does not end is killed and told so."""
+async def client_process(module: str, job: Job, kill_after_s: float | None = None) -> Told:
+    """Run a client's process to its end; one that does not end is killed and told so.
+
+    With ``kill_after_s`` it is killed then, without a word.
+    """
     environment = {key: value for key, value in os.environ.items() if key[:9] != "HEADRACE_"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module,
@@ -46,9 +52,11 @@ async def client_process(module: str, job: Job) -> Told:
     )  # fmt: skip
     given = json.dumps(asdict(job)).encode()
     try:
-        async with asyncio.timeout(job.limit_s + START_S + LEAVE_S):
+        async with asyncio.timeout(kill_after_s or job.limit_s + START_S + LEAVE_S):
             out, err = await process.communicate(given)
     except TimeoutError:
+        if kill_after_s:
+            return Told()
         return Told(timed_out=True, errors={"killed: it did not end": 1})
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -64,16 +72,35 @@ async def client_process(module: str, job: Job) -> Told:
 async def measure(case: Scenario, client: str, module: str, given: Job) -> Measured:
     """Run one client against a simulator of its own and return the figures."""
     seen = Measured(case.name, client, case.situation, given.items)
+    if case.workers > 1 and not knows_gates():
+        seen.skipped = "this engine has no gate that several processes share"
+        return seen
     with folder() as home:
         async with simulation(case.tree) as simulator:
-            job = _at(given, simulator.url, str(home))
-            seen.told = await client_process(module, job)
+            job = replace(given, url=simulator.url, home=str(home))
+            if case.workers > 1:
+                seen.told = await _together(module, replace(job, gate="postgres"))
+            else:
+                seen.told = await client_process(module, job)
             await _read(simulator, case, seen)
     return seen
 
 
-def _at(job: Job, url: str, home: str) -> Job:
-    return Job(**(asdict(job) | {"url": url, "home": home}))
+async def _together(module: str, job: Job) -> Told:
+    """Run one that submits and others that help; of eight, two are killed on the way."""
+    case = job.case
+    stops_s = KILLS_S if case.workers > 2 else ()
+    helpers = [
+        asyncio.create_task(
+            client_process(module, replace(job, role="join"), dict(enumerate(stops_s)).get(number))
+        )
+        for number in range(case.workers - 1)
+    ]
+    told = await client_process(module, job)
+    for helper in await asyncio.gather(*helpers):
+        told.cpu_s += helper.cpu_s
+        told.errors |= helper.errors
+    return told
 
 
 async def _read(simulator: Simulation, case: Scenario, seen: Measured) -> None:

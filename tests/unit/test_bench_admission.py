@@ -1,0 +1,180 @@
+"""The arithmetic of the admission benchmark: what it counts, what it draws, what it calls met."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+
+import pytest
+
+from bench.admission.byhand import retry_after_s
+from bench.admission.cases import all_cases
+from bench.admission.drawn import draw
+from bench.admission.job import Job, Told
+from bench.admission.measured import (
+    Measured,
+    Span,
+    items_delivered,
+    outage_figures,
+    refused_since,
+)
+from bench.admission.page import random_lines, row, verdict
+from bench.admission.scenario import Scenario, told_rates
+from bench.admission.schedule import Places
+from bench.admission.targets import TARGETS
+from headrace.simulator.makespan import ideal_s
+from headrace.simulator.truth import Entry
+
+
+def entry(
+    arrived_s: float, verdict: str = "admitted", ended_s: float = 0.0, key: str = ""
+) -> Entry:
+    good = verdict == "admitted"
+    return Entry(
+        arrived_s, "openai", "m", 1, 10, 0, verdict, "", "", ended_s or arrived_s + 0.1,
+        200 if good else 429, key or f"k{arrived_s}", good, good, 0, None,
+    )  # fmt: skip
+
+
+def seen(situation: str = "told", **more: object) -> Measured:
+    found = Measured("told-gcra", "ours", situation, items=100, delivered=100)
+    found.after = Span(50.0, 50.2, 100, 0)
+    found.told = Told(succeeded=100)
+    for name, value in more.items():
+        setattr(found, name, value)
+    return found
+
+
+def test_utilisation_is_the_ideal_time_by_the_time_taken_and_never_above_one() -> None:
+    assert Span(90.0, 100.0).utilisation == pytest.approx(0.9)
+    assert Span(100.1, 100.0).utilisation == 1.0
+    assert Span(None, 100.0).utilisation is None
+    assert Span(10.0, 0.0).utilisation is None
+
+
+def test_only_requests_after_learning_count_as_refused_after_it() -> None:
+    calls = [entry(1, "refused"), entry(9), entry(10, "refused"), entry(11), entry(12)]
+    assert refused_since(calls, 10.0) == (3, 1)
+    assert refused_since([], 10.0) == (0, 0)
+
+
+def test_an_item_that_was_delivered_twice_is_one_item() -> None:
+    calls = [entry(1, key="a"), entry(2, key="a"), entry(3, key="b"), entry(4, "refused", key="c")]
+    assert items_delivered(calls) == 2
+
+
+def test_an_outage_is_recovered_from_when_the_goodput_is_back() -> None:
+    rate = 10.0
+    before = [entry(at / rate, ended_s=at / rate) for at in range(200)]
+    during = [entry(20 + at, "outage") for at in range(20)]
+    after = [entry(47 + at / rate, ended_s=47 + at / rate) for at in range(300)]
+    found = outage_figures([*before, *during, *after], 20.0, 40.0, rate)
+    assert found["during"] == 20
+    assert found["recovery_s"] == pytest.approx(7.0)
+    assert found["amplification"] == pytest.approx((200 + 20 + 130) / 600, abs=0.01)
+    never = outage_figures([*before, *during], 20.0, 40.0, rate)
+    assert never["recovery_s"] is None
+
+
+def test_a_target_is_missed_by_what_is_below_it_lost_or_paid_twice() -> None:
+    target = TARGETS["told"]
+    assert target.missed(seen()) == []
+    assert "98.0% < 99.0%" in target.missed(seen(after=Span(49.0, 50.0, 100, 0)))[0]
+    assert "1.00% > 0.20%" in target.missed(seen(after=Span(50.0, 50.0, 100, 1)))[0]
+    assert target.missed(seen(delivered=99)) == ["1 of 100 items not delivered"]
+    assert target.missed(seen(paid_twice=2)) == ["2 paid twice"]
+    assert "unknown" in target.missed(seen(after=Span(None, None, 100, 0)))[0]
+
+
+def test_a_scenario_that_was_skipped_is_shown_as_skipped_and_never_as_met() -> None:
+    skipped = seen(skipped="there is no such gate")
+    assert verdict(skipped) == "skipped: there is no such gate"
+    assert "skipped" in row(skipped)
+
+
+def test_so_many_items_are_asked_for_that_the_ideal_client_needs_the_whole_time() -> None:
+    for case in all_cases()[:12]:
+        count, settings = case.count(1), case.built()
+        loads = [work.load for work in case.works(count, 1)]
+        assert ideal_s(settings, loads) >= case.duration_s > ideal_s(settings, loads[:-1])
+
+
+def test_the_same_seed_gives_the_same_items_and_the_first_ones_do_not_change() -> None:
+    case = all_cases()[0]
+    assert list(case.rows(20, 3))[:10] == list(case.rows(10, 3))
+    assert list(case.rows(10, 3)) != list(case.rows(10, 4))
+    prompts = [item.prompt for item in case.rows(200, 1)]
+    assert len(set(prompts)) == 200
+
+
+def test_scenarios_drawn_by_lot_are_valid_and_follow_from_the_seed_alone() -> None:
+    for number in range(1, 101):
+        case = draw(5, number)
+        assert case == draw(5, number)
+        case.built()
+        assert case.situation in TARGETS
+        rate = next(iter(case.true_rates().values()))
+        assert rate > 1.0
+
+
+def test_every_fixed_scenario_is_valid_has_a_target_and_a_name_of_its_own() -> None:
+    cases = all_cases()
+    assert len({case.name for case in cases}) == len(cases) >= 26
+    for case in cases:
+        case.built()
+        assert case.situation in TARGETS
+        assert bool(case.told) == (case.know == "told")
+
+
+def test_told_limits_become_rates_a_second() -> None:
+    table = {"requests_per_minute": 600, "tokens_per_second": 5, "concurrency": 8}
+    assert told_rates(table) == {"requests": 10.0, "tokens": 5}
+
+
+def test_what_is_told_in_a_limits_table_is_the_truth() -> None:
+    for case in all_cases():
+        for name, rate in told_rates(case.told).items():
+            assert case.true_rates()[name] == pytest.approx(rate)
+
+
+def test_a_client_by_hand_reads_seconds_and_dates() -> None:
+    assert retry_after_s("2.5") == 2.5
+    assert retry_after_s("") == 0.0
+    assert retry_after_s("Wed, 21 Oct 2015 07:28:00 GMT") == 0.0
+
+
+def test_the_worst_and_the_median_of_the_drawn_scenarios_are_reported() -> None:
+    found = []
+    for number, used in enumerate((0.5, 0.9, 0.99), 1):
+        one = seen(after=Span(100 * used, 100.0, 100, number))
+        one.scenario = f"random-{number}"
+        found.append(one)
+    line = random_lines(found)[-1]
+    assert "90.0%" in line
+    assert "50.0% (random-1)" in line
+    assert "3.00%" in line
+    assert random_lines([]) == []
+
+
+async def test_a_run_that_needs_the_whole_machine_has_it_alone() -> None:
+    places, order = Places(4), []
+
+    async def run(name: str, units: int) -> None:
+        async with places.taken(units):
+            order.append(f"{name} begins")
+            for _ in range(5):
+                await asyncio.sleep(0)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(run("a", 2), run("b", 2), run("whole", 99), run("c", 1))
+    assert order[:2] == ["a begins", "b begins"]
+    at = order.index("whole begins")
+    assert order[at + 1] == "whole ends"
+    assert order[at + 2] == "c begins"
+
+
+def test_a_scenario_is_carried_to_the_clients_process_unchanged() -> None:
+    for case in all_cases():
+        job = Job(url="", home="", scenario=asdict(case), items=1, seed=1, limit_s=1.0)
+        assert isinstance(job.case, Scenario)
+        assert job.case.name == case.name
