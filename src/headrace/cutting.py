@@ -32,7 +32,8 @@ SHARD_S = 30.0
 class Line:
     """What one tenant has to be cut in one class.
 
-    ``present``: some of it is at a gate, or on the fast way there. Items from ``cut_idx`` to
+    ``present``: some of it is at a gate, or on the fast way there; ``thin``: that is one
+    express shard and no more, which may end before the next arrives. Items from ``cut_idx`` to
     ``end_idx``, not included, of ``batch_id`` were never cut; ``due`` are rows of batches
     whose wait is over, and go first.
     """
@@ -45,6 +46,7 @@ class Line:
     cut_idx: int = 0
     end_idx: int = 0
     due: list[tuple[UUID, list[int]]] = field(default_factory=list)
+    thin: bool = False
 
     @property
     def next_batch(self) -> UUID | None:
@@ -134,9 +136,13 @@ class Plan:
     def _cut(self, lines: list[Line]) -> None:
         absent = [line for line in lines if not line.present]
         places = self._room.express - self._serve(absent, self._room.express, True, once=True)
-        # Interactive work never stands behind whole shards, but leaves places for others.
+        # What follows leaves places for those who come next.
+        places -= self._room.express // 2
+        thin = [line for line in lines if line.present and line.thin]
+        places -= self._serve(thin, places, True, once=True)
+        # Interactive work never stands behind whole shards.
         urgent = [line for line in lines if line.class_name == "interactive"]
-        self._serve(urgent, places - self._room.express // 2, True)
+        self._serve(urgent, places, True)
         others = [line for line in lines if line.class_name != "interactive"]
         self._serve(others, self._room.shards, False)
 

@@ -62,6 +62,14 @@ def test_whoever_has_nothing_at_a_gate_gets_an_express_shard_without_room() -> N
     assert [(piece.batch_id.int, piece.express) for piece in made.pieces] == [(1, True), (2, True)]
 
 
+def test_a_single_express_shard_is_followed_before_it_ends() -> None:
+    """Who is at a gate with one express shard gets the next, after those who have none."""
+    lines = [line(0, present=True), line(1, present=True), line(2)]
+    lines[0].thin = True
+    made = plan(lines, shards=0, express=64)
+    assert [(piece.batch_id.int, piece.express) for piece in made.pieces] == [(2, True), (0, True)]
+
+
 def test_interactive_work_is_always_express_and_leaves_places() -> None:
     """Not more than half of the places for those who are at the gates already."""
     lines = [line(0, 5000, True, "interactive"), line(1, present=True)]

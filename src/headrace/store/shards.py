@@ -154,13 +154,13 @@ async def _lines(
     if not fresh and not due:
         return [], {}
     rows = await connection.fetch(statements.load("shards/present.sql"))
-    present = {(row["tenant_id"], row["class"]) for row in rows}
+    thin = {(row["tenant_id"], row["class"]): row["thin"] for row in rows}
     lines: dict[tuple[str, str], Line] = {}
     counters: dict[str, int] = {}
     for row in (*fresh, *due):
         key = (row["tenant_id"], row["class"])
         if key not in lines:
-            lines[key] = Line(*key, row["weight"], key in present)
+            lines[key] = Line(*key, row["weight"], key in thin, thin=thin.get(key, False))
             counters[key[0]] = row["served_cost"]
     for row in fresh:
         line = lines[row["tenant_id"], row["class"]]
