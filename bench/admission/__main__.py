@@ -47,13 +47,13 @@ async def run_all(options: argparse.Namespace, cases: list[Scenario]) -> list[Me
     """Run everything that is asked for, the longest first, and print each as it ends."""
     places = Places(options.jobs)
     planned = [one for case in cases for one in plan(case, options)]
-    planned.sort(key=lambda one: (-one.case.units if one.case.units > options.jobs else 0,
-                                  -one.case.duration_s))  # fmt: skip
+    # The longest first; who needs the machine alone goes before everybody.
+    planned.sort(key=lambda one: (one.units < options.jobs, -one.case.duration_s))
     results: list[Measured] = []
 
     async def run(one: Planned) -> None:
-        async with places.taken(one.case.units):
-            seen = await measure(one.case, one.client, one.module, one.job)
+        async with places.taken(one.units):
+            seen = await measure(one.case, one.client, one.module, one.job, options.keep)
         results.append(seen)
         print(row(seen), flush=True)
 
@@ -73,9 +73,15 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a few scenarios")
     parser.add_argument("--random", type=int, default=20, help="so many drawn by lot (20)")
     parser.add_argument("--seed", type=int, default=1, help="of the drawn ones and of the items")
-    parser.add_argument("--jobs", type=int, default=8, help="runs of slow lanes side by side")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=16,
+        help="units side by side: a run of ours on a slow lane takes two, others one",
+    )
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--page", type=Path, help="write the page there, also of a part")
+    parser.add_argument("--keep", type=Path, help="keep the simulators' logs in this folder")
     return parser.parse_args()
 
 
@@ -83,6 +89,8 @@ def main() -> int:
     """Run the benchmark; returns 0 whatever was missed: it measures, it does not judge."""
     options = read_options()
     cases = chosen(options)
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
     results = asyncio.run(run_all(options, cases))
     took_s = time.monotonic() - started_s

@@ -8,7 +8,7 @@ from typing import Any
 from bench.admission.cases import limit
 from bench.admission.scenario import Scenario
 
-DURATION_S, LEARNING_S = 90.0, 40.0
+DURATION_S, LEARNING_S = 80.0, 40.0
 HINTS = ("seconds", "float", "ms", "date", "body", "text", "retryinfo", "none")
 
 

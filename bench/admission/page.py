@@ -27,7 +27,8 @@ are the simulator's: it knows every call and computes the ideal makespan.
 - **refused**: answers 429 by all requests.
 - **A**: asyncio and aiohttp, ten calls in flight, 6 attempts, exponential backoff with jitter,
   honouring Retry-After. **B**: a token bucket (one second's worth at once) at the rate that is
-  told, then as A; where the limit is hidden it guesses: half the true rate, and twice.
+  told, then as A; where the limit is hidden it guesses half of it, as the careful do. Both are
+  stopped when they take much longer than the ideal; what they reached by then is measured.
 - Another user of the same key always gets his share; the ideal uses what that leaves.
 - Ours runs with its defaults everywhere. Where a limit is *told* it stands in the provider's
   `limits`; nothing is set for a scenario. Calls carry an `Idempotency-Key`, those by hand do not.
@@ -55,16 +56,22 @@ def row(seen: Measured) -> str:
     told = seen.told
     if seen.skipped:
         return f"{seen.scenario:17} {seen.client:5} skipped: {seen.skipped}"
-    broke = f"  {next(iter(told.errors))}" if told.errors and not seen.delivered else ""
+    more = [
+        f"given up {told.failed}" if told.failed else "",
+        f"twice {seen.paid_twice}" if seen.paid_twice else "",
+        "(stopped)" if told.timed_out else "",
+        f"cpu {_number(seen.cpu_ms, '.2f')}/{_number(seen.cpu_all_ms, '.2f')} ms",
+        f"{told.peak_mib:.0f} MiB",
+        verdict(seen),
+        next(iter(told.errors)) if told.errors and not seen.delivered else "",
+        *seen.notes,
+    ]
     return (
         f"{seen.scenario:17} {seen.client:5} util {_share(seen.whole.utilisation):>6} "
         f"after {_share(seen.after.utilisation):>6}  refused {seen.whole.refused_share:6.2%} "
-        f"after {seen.after.refused_share:6.2%}  done {seen.delivered}/{seen.items}"
-        f"{' twice ' + str(seen.paid_twice) if seen.paid_twice else ''}"
-        f"{' (stopped)' if told.timed_out else ''}  "
-        f"cpu {_number(seen.cpu_ms, '.2f')}/{_number(seen.cpu_all_ms, '.2f')} ms "
-        f"{told.peak_mib:.0f} MiB  {verdict(seen)}{broke} {' '.join(seen.notes)}"
-    ).rstrip()
+        f"after {seen.after.refused_share:6.2%}  done {seen.delivered}/{seen.items} "
+        + "  ".join(one for one in more if one)
+    )
 
 
 def as_json(results: list[Measured]) -> list[dict[str, Any]]:
@@ -109,20 +116,21 @@ def random_lines(results: list[Measured]) -> list[str]:
 
 _HEAD = [
     "| scenario | client | utilisation | after learning | refused | after learning | delivered "
-    "| paid twice | CPU ms/item (with database) | peak MiB | target |",
-    "|---|---|---|---|---|---|---|---|---|---|---|",
+    "| given up | paid twice | CPU ms/item (with database) | peak MiB | target |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|",
 ]
 
 
 def _line(seen: Measured) -> str:
     cells = [
         seen.scenario if seen.client == "ours" else "",
-        f"**{seen.client}**" if seen.client == "ours" else seen.client.replace("*", "×"),
+        f"**{seen.client}**" if seen.client == "ours" else seen.client,
         _share(seen.whole.utilisation),
         _share(seen.after.utilisation),
         f"{seen.whole.refused_share:.2%}",
         f"{seen.after.refused_share:.2%}",
         f"{seen.delivered:,} of {seen.items:,}" + (" (stopped)" if seen.told.timed_out else ""),
+        str(seen.told.failed),
         str(seen.paid_twice),
         _number(seen.cpu_ms, ".2f")
         + (f" ({_number(seen.cpu_all_ms, '.2f')})" if seen.client == "ours" else ""),

@@ -69,8 +69,13 @@ async def client_process(module: str, job: Job, kill_after_s: float | None = Non
         return Told(errors={f"broke: {' / '.join(said[-3:])}"[:600]: 1})
 
 
-async def measure(case: Scenario, client: str, module: str, given: Job) -> Measured:
-    """Run one client against a simulator of its own and return the figures."""
+async def measure(
+    case: Scenario, client: str, module: str, given: Job, keep: Path | None = None
+) -> Measured:
+    """Run one client against a simulator of its own and return the figures.
+
+    With ``keep``, the simulator's log of the run is kept in that folder.
+    """
     seen = Measured(case.name, client, case.situation, given.items)
     if case.workers > 1 and not knows_gates():
         seen.skipped = "this engine has no gate that several processes share"
@@ -82,7 +87,12 @@ async def measure(case: Scenario, client: str, module: str, given: Job) -> Measu
                 seen.told = await _together(module, replace(job, gate="postgres"))
             else:
                 seen.told = await client_process(module, job)
-            await _read(simulator, case, seen)
+            entries = await simulator.log()
+            if keep is not None:
+                name = f"{case.name}.{client.replace('/', '-')}.jsonl"
+                lines = [json.dumps(one._asdict()) for one in entries]
+                (keep / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+            await _read(simulator, entries, case, seen)
     return seen
 
 
@@ -103,9 +113,10 @@ async def _together(module: str, job: Job) -> Told:
     return told
 
 
-async def _read(simulator: Simulation, case: Scenario, seen: Measured) -> None:
+async def _read(
+    simulator: Simulation, entries: list[Entry], case: Scenario, seen: Measured
+) -> None:
     truth = await simulator.ask("truth")
-    entries = await simulator.log()
     seen.delivered = items_delivered(entries)
     seen.paid_twice = truth["paid_twice"]
     seen.in_flight_max = truth["in_flight_max"]
