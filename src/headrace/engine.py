@@ -91,6 +91,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
         self._held: dict[UUID, HeldBatch] = {}
+        self.gate = LocalGate(clock)
         executor = Executor(self._surroundings(), self._stopping)
         self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
         self.worker = Worker(
@@ -113,7 +114,7 @@ class Engine:
         return Surroundings(
             writer=self.writer,
             cache=self.cache,
-            gate=LocalGate(self.clock),
+            gate=self.gate,
             purchaser=Purchaser(
                 self.blobs, self.clock, self.reading.source, self.config.worker.call_timeout_s
             ),
@@ -174,6 +175,11 @@ class Engine:
             sleep.cancel()
             moved.cancel()
 
+    def _nudge(self) -> None:
+        """A person has moved a batch: look at once, also at lanes that are shut."""
+        self.gate.reopen()
+        self.sharder.wake()
+
     # -- batches -------------------------------------------------------------------------
 
     def recipe(self, name: str | Recipe) -> Recipe:
@@ -212,7 +218,7 @@ class Engine:
     def batch(self, batch_id: UUID | str, is_new: bool = False) -> Batch:
         """Return a handle on a batch by its id; raises ``NotFoundError`` for no id at all."""
         known = read_batch_id(batch_id) if isinstance(batch_id, str) else batch_id
-        return Batch(known, self.database, self.clock, self.sharder.wake, self._changed, is_new)
+        return Batch(known, self.database, self.clock, self._nudge, self._changed, is_new)
 
     async def recent(self, limit: int = 20, tenant_id: str = "default") -> list[batches.Summary]:
         """Return a tenant's batches, the latest first."""

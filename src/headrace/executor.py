@@ -16,7 +16,7 @@ from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.clock import Clock
 from headrace.event import EventKind
 from headrace.flights import Flights
-from headrace.gate import Gate, Permit, PermitEnd
+from headrace.gate import Gate, LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
 from headrace.order import Order, ask, call_key
@@ -29,10 +29,14 @@ from headrace.stage import Stage
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.writer import Writer
 
+IN_HAND_S = 60.0
+"""An item whose lane is shut for longer leaves this worker's hands until then."""
 CRASHES_MAX = 3
 """An item whose worker died this many times during its attempts is dead (a poison item)."""
 
-_DROPPED = (OutcomeKind.RATE_LIMITED, OutcomeKind.OVERLOADED)
+REFUSALS_MAX = 100
+"""A call that is refused for its rate costs no attempt, but not for ever."""
+
 _TEXT = ("text/", "application/json")
 _OVER = (BatchState.FINALIZING, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.FAILED)
 
@@ -128,7 +132,11 @@ class Executor:
         """Make an attempt, or take what another bought meanwhile."""
         item, wait_s = order.item, 0.05
         while True:
-            end, hit = await self._attempt(order, claim)
+            try:
+                end, hit = await self._attempt(order, claim)
+            except LaneShutError as shut:
+                await self._park(item, shut)
+                raise
             if end is StartEnd.GRANTED:
                 return hit
             if end is StartEnd.GONE:
@@ -139,6 +147,16 @@ class Executor:
                 return hit
             await self._around.clock.sleep(wait_s)
             wait_s = min(1.0, wait_s * 1.5)
+
+    async def _park(self, item: HeldItem, shut: LaneShutError) -> None:
+        """Let an item wait until its lane is worth another try; raises ``Released``."""
+        outcome = Outcome(
+            OutcomeKind.QUOTA_EXHAUSTED,
+            f"lane {shut.lane} is shut: {shut.reason}",
+            remedy="'headrace lanes' shows until when.",
+            wait_s=shut.wait_s,
+        )
+        await self._settle(item, self._fallen(item, outcome))
 
     async def _attempt(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None]:
         """Get a permit and write the attempt ahead; where that is granted, call and settle."""
@@ -157,6 +175,7 @@ class Executor:
                 permit.end(PermitEnd.IGNORED)
                 return end, None
             _started(order.item, start)
+            await permit.ready()
             return end, await self._call(order, permit, claim)
         finally:
             around.quiet.leave(alone)
@@ -230,15 +249,11 @@ class Executor:
         how, outcome = PermitEnd.IGNORED, None
         try:
             bought = await self._around.purchaser.buy(order.provider, call, resume)
-            if bought.artifact is not None:
-                how = PermitEnd.SUCCESS
-            elif bought.outcome.kind in _DROPPED:
-                how = PermitEnd.DROPPED
-            outcome = bought.outcome
+            how, outcome = permit_end(bought.outcome), bought.outcome
         finally:
             permit.end(how, outcome)
         if bought.artifact is None:
-            await self._fell(order, bought, attempt, claim)
+            await self._fell(order, bought, attempt, claim, lane_fault=permit.probe)
             return None
         return await self._deliver(order, bought, bought.artifact, claim)
 
@@ -286,18 +301,34 @@ class Executor:
         await self._settle(item, settle)
         return CacheHit(artifact, bought.facts or {}, now)
 
-    async def _fell(self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool) -> None:
-        """Settle a failure: retried later, parked, failed, or held when its answer is unknown."""
+    async def _fell(
+        self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
+    ) -> None:
+        """Settle a failure: retried, parked, failed, or held when its answer is unknown.
+
+        ``lane_fault``: the call was sent to see whether the lane works again, so that its
+        failure is not the item's.
+        """
         item = order.item
         end = settlement.attempt_end(attempt.number, bought.outcome, bought.latency_s)
         if bought.outcome.decision is Decision.ASK:
             way = way_on(order.provider.crash_class, attempt, item.batch.unknown_policy)
             settle = settlement.asked(item, bought.outcome, way, self._fallen)
+        elif self._goes_on(item, bought.outcome):
+            item.refusals += 1
+            settle = settlement.in_line(item)
         else:
+            item.tries -= lane_fault
             settle = self._fallen(item, bought.outcome)
         item.open_attempt = None
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
         await self._settle(item, settle)
+
+    def _goes_on(self, item: HeldItem, outcome: Outcome) -> bool:
+        """Tell whether an item stays in hand: refused for the rate, it goes back in line."""
+        short = outcome.wait_s is None or outcome.wait_s <= IN_HAND_S
+        refused = outcome.kind is OutcomeKind.RATE_LIMITED
+        return refused and short and item.refusals < REFUSALS_MAX
 
     def _fallen(self, item: HeldItem, outcome: Outcome) -> Settle:
         return settlement.fallen(

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from headrace.limits import ONE_CALL, Load, Quota
-from headrace.outcome import Outcome
+from headrace.outcome import Outcome, OutcomeKind
 
 
 class PermitEnd(StrEnum):
@@ -44,6 +44,10 @@ class Permit(Protocol):
 
     probe: bool
 
+    async def ready(self) -> None:
+        """Wait for the moment that the permit is for; call right before the first byte."""
+        ...
+
     def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
         """Give the permit back, with what the call's outcome says about the lane.
 
@@ -65,6 +69,29 @@ class LaneShutError(Exception):
         self.lane = lane
         self.wait_s = wait_s
         self.reason = reason
+
+
+_DROPPED = frozenset(
+    {
+        OutcomeKind.RATE_LIMITED,
+        OutcomeKind.OVERLOADED,
+        OutcomeKind.TRANSIENT,
+        OutcomeKind.TIMEOUT,
+        OutcomeKind.UNKNOWN,
+        OutcomeKind.QUOTA_EXHAUSTED,
+        OutcomeKind.AUTH,
+    }
+)
+
+
+def permit_end(outcome: Outcome) -> PermitEnd:
+    """Return how a call that ended with ``outcome`` ends its permit.
+
+    A refusal of the content, or an answer without its fruit, was served all the same.
+    """
+    if outcome.kind is OutcomeKind.CANCELLED:
+        return PermitEnd.IGNORED
+    return PermitEnd.DROPPED if outcome.kind in _DROPPED else PermitEnd.SUCCESS
 
 
 class Gate(Protocol):

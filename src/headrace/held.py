@@ -57,6 +57,7 @@ class HeldItem:
 
     ``stage_saved`` is the stage that the database knows: an item served from the cache may
     be further on in memory.
+    ``refusals`` counts the calls refused for their rate while this worker holds it.
     """
 
     batch: HeldBatch
@@ -79,6 +80,7 @@ class HeldItem:
     texts: dict[str, str] = field(default_factory=dict)
     open_attempt: OpenAttempt | None = None
     stage_saved: int = 0
+    refusals: int = 0
 
     def given(self) -> StageInput:
         """Return what the next stage may read."""

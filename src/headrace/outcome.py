@@ -43,7 +43,7 @@ DECISIONS: dict[OutcomeKind, Decision] = {
     OutcomeKind.SUCCESS: Decision.SUCCEED,
     OutcomeKind.REFUSED: Decision.REFUSE,
     OutcomeKind.INVALID: Decision.FAIL,
-    OutcomeKind.AUTH: Decision.FAIL,
+    OutcomeKind.AUTH: Decision.PARK,
     OutcomeKind.RATE_LIMITED: Decision.RETRY,
     OutcomeKind.QUOTA_EXHAUSTED: Decision.PARK,
     OutcomeKind.OVERLOADED: Decision.RETRY,

@@ -20,6 +20,9 @@ from headrace.store.writes import AttemptEnd, Settle
 PARK_S = 3600.0
 """How long an item waits for a spent quota whose renewal the provider does not name."""
 
+KEY_S = 60.0
+"""How long an item waits for a key that is rejected to be put right."""
+
 _ENDS: dict[Decision, tuple[ItemState, EventKind]] = {
     Decision.FAIL: (ItemState.FAILED, EventKind.ITEM_FAILED),
     Decision.REFUSE: (ItemState.REFUSED, EventKind.ITEM_REFUSED),
@@ -163,6 +166,11 @@ def ended(item: HeldItem, outcome: Outcome, to_state: ItemState, event: EventKin
     return settle
 
 
+def in_line(item: HeldItem) -> Settle:
+    """Return the settle of an item whose call was refused for the rate: it asks again."""
+    return _settle(item, ItemState.RUNNING)
+
+
 def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
     """Return the settle of an item that waits until ``due_at`` and leaves its shard."""
     settle = _settle(item, ItemState.WAITING)
@@ -205,7 +213,8 @@ def fallen(
             return waiting(item, outcome, now + timedelta(seconds=wait_s))
         decision = Decision.FAIL
     if decision is Decision.PARK:
-        wait_s = PARK_S if outcome.wait_s is None else max(0.0, outcome.wait_s)
+        park_s = KEY_S if outcome.kind is OutcomeKind.AUTH else PARK_S
+        wait_s = park_s if outcome.wait_s is None else max(0.0, outcome.wait_s)
         return waiting(item, outcome, now + timedelta(seconds=min(wait_s, 40 * 86_400)))
     to_state, event = _ENDS[decision]
     return ended(item, outcome, to_state, event)

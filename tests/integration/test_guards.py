@@ -226,7 +226,7 @@ async def test_a_retry_of_a_failed_canary_keeps_it_paused(
 ) -> None:
     """Failed items of a paused batch can be opened again; they run when it is resumed."""
     provider = Scripted(
-        lambda prompt, nth: OutcomeKind.AUTH if nth == 1 and prompt < "row 3" else None
+        lambda prompt, nth: OutcomeKind.INVALID if nth == 1 and prompt < "row 3" else None
     )
     async with engine_on(database_url, tmp_path, provider) as engine:
         batch = await submit(engine, rows(9), canary=3)
@@ -393,7 +393,7 @@ async def test_calls_without_a_known_price_run_until_known_costs_say_stop(
 ) -> None:
     """Nothing is known beforehand, so a call may start while anything of the budget is left."""
     provider = Priced(None, CALL)
-    provider.quota = type(provider.quota)(1)
+    provider.quota = type(provider.quota)(1, learns=False)
     async with engine_on(database_url, tmp_path, provider) as engine:
         batch = await submit(engine, rows(9), cost_cap_microusd=3 * CALL)
         now = await until(batch, "paused")

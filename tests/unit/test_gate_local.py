@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from headrace.gate import PermitEnd
-from headrace.gates.local import LocalGate
+from headrace.gate import LaneShutError, PermitEnd
+from headrace.gates.local import PARK_S, LocalGate
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.testing import ManualClock
 from headrace.testing.conformance.gate_suite import ask
+from headrace.testing.manual_clock import settle
 
 
 def refused(wait_s: float | None) -> Outcome:
@@ -48,7 +49,11 @@ async def test_a_longer_wait_wins() -> None:
     first, second = await gate.acquire(ask("a", 2)), await gate.acquire(ask("a", 2))
     first.end(PermitEnd.DROPPED, refused(10.0))
     second.end(PermitEnd.DROPPED, refused(1.0))
-    assert gate.paused_s("a") == 10.0
+    waiting = asyncio.create_task(gate.acquire(ask("a", 2)))
+    await clock.advance(9.9)
+    assert not waiting.done()
+    await clock.advance(0.2)
+    assert waiting.done()
 
 
 async def test_a_wait_told_while_others_wait_is_kept() -> None:
@@ -71,41 +76,35 @@ async def test_odd_waits_do_not_shut(wait_s: float | None) -> None:
     """No wait, nothing, less than nothing and no number leave the lane open."""
     gate = LocalGate(ManualClock())
     (await gate.acquire(ask("a", 1))).end(PermitEnd.DROPPED, refused(wait_s))
-    assert gate.paused_s("a") == 0.0
     (await gate.acquire(ask("a", 1))).end(PermitEnd.SUCCESS)
 
 
-@pytest.mark.parametrize("wait_s", [1e12, float("inf")])
-async def test_long_waits_are_clamped(wait_s: float) -> None:
-    """A wait of years shuts the lane no longer than the cap."""
-    gate = LocalGate(ManualClock(), pause_s_max=60.0)
-    (await gate.acquire(ask("a", 1))).end(PermitEnd.DROPPED, refused(wait_s))
-    assert gate.paused_s("a") == 60.0
-
-
-@pytest.mark.parametrize("how", [PermitEnd.SUCCESS, PermitEnd.IGNORED])
-async def test_only_a_refusal_shuts(how: PermitEnd) -> None:
-    """A wait beside another end than dropped means nothing."""
+@pytest.mark.parametrize("wait_s", [PARK_S + 1, 1e12, float("inf")])
+async def test_nobody_waits_at_a_lane_that_stays_shut(wait_s: float) -> None:
+    """A wait of hours is told to those in line and to whoever comes: they park their items."""
     gate = LocalGate(ManualClock())
-    (await gate.acquire(ask("a", 1))).end(how, refused(10.0))
-    assert gate.paused_s("a") == 0.0
+    held = await gate.acquire(ask("a", 1))
+    waiting = asyncio.create_task(gate.acquire(ask("a", 1)))
+    await settle()
+    held.end(PermitEnd.DROPPED, refused(wait_s))
+    with pytest.raises(LaneShutError, match="long wait"):
+        await waiting
+    with pytest.raises(LaneShutError):
+        await gate.acquire(ask("a", 1))
 
 
-async def test_a_wider_lane_lets_waiters_in() -> None:
-    """Raising the concurrency admits those who wait; lowering it lets nobody new in."""
+@pytest.mark.parametrize("kind", [OutcomeKind.QUOTA_EXHAUSTED, OutcomeKind.AUTH])
+async def test_funds_and_keys_shut_the_lane(kind: OutcomeKind) -> None:
+    """A spent quota or a bad key shuts the lane with the provider's own words."""
     clock = ManualClock()
     gate = LocalGate(clock)
-    held = [await gate.acquire(ask("a", 1))]
-    waiting = asyncio.create_task(gate.acquire(ask("a", 1)))
-    await clock.advance(0)
-    held.append(await gate.acquire(ask("a", 3)))
-    held.append(await waiting)
-    late = asyncio.create_task(gate.acquire(ask("a", 2)))
-    await clock.advance(0)
-    assert not late.done()
-    for permit in held:
-        permit.end(PermitEnd.SUCCESS)
-    (await late).end(PermitEnd.SUCCESS)
+    spent = Outcome(kind, "the day's quota is used up", wait_s=7200.0)
+    (await gate.acquire(ask("a", 2))).end(PermitEnd.DROPPED, spent)
+    with pytest.raises(LaneShutError, match="day's quota") as shut:
+        await gate.acquire(ask("a", 2))
+    assert shut.value.wait_s == pytest.approx(7200.0)
+    await clock.advance(7200.5)
+    (await gate.acquire(ask("a", 2))).end(PermitEnd.SUCCESS)
 
 
 async def test_close_cancels_the_line() -> None:

@@ -1,38 +1,53 @@
-"""The gate of one process: per lane a cap, a line of waiters, and a pause after a refusal."""
+"""The gate of one process: per lane a pacer, a fair line of waiters, and one timer."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock
-from headrace.gate import Ask, PermitEnd
+from headrace.fairness import FairLine
+from headrace.gate import Ask, LaneShutError, PermitEnd
+from headrace.limits import Load
 from headrace.outcome import Outcome
+from headrace.pacing import Pacer, Ticket
 
-PAUSE_S_MAX = 300.0
-"""A lane is never held shut longer than this: then one call asks the provider again."""
+LEAD_S, LEAD_S_MAX = 0.01, 0.1
+"""How long before its moment a permit is handed out, so that the attempt is written by then."""
+PARK_S = 60.0
+"""Nobody stands in line at a lane that stays shut for longer."""
+
+
+@dataclass(slots=True)
+class _Waiter:
+    load: Load
+    future: asyncio.Future[Ticket]
 
 
 @dataclass(slots=True)
 class _Lane:
-    concurrency: int
-    in_flight: int = 0
-    paused_until_s: float = -math.inf
-    waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
-    opener: asyncio.Task[None] | None = None
+    name: str
+    pacer: Pacer
+    line: FairLine[_Waiter] = field(default_factory=FairLine)
+    timer: asyncio.Task[None] | None = None
+    timer_at_s: float = math.inf
 
 
 class LocalPermit:
     """The right to start one call now, of one lane of a ``LocalGate``."""
 
-    __slots__ = ("_gate", "_lane", "probe")
+    __slots__ = ("_gate", "_lane", "_ticket", "probe")
 
-    def __init__(self, gate: LocalGate, lane: _Lane) -> None:
+    def __init__(self, gate: LocalGate, lane: _Lane, ticket: Ticket) -> None:
         self._gate = gate
         self._lane: _Lane | None = lane
-        self.probe = False
+        self._ticket = ticket
+        self.probe = ticket.probe
+
+    async def ready(self) -> None:
+        """Wait for the moment that the permit is for."""
+        await self._gate._ready(self._ticket)
 
     def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
         """Give the permit back; a second end raises ``RuntimeError``."""
@@ -42,103 +57,137 @@ class LocalPermit:
                 f"this permit was ended twice (now with {how.value!r}): "
                 "end it once, in one finally block"
             )
-        self._gate._ended(lane, how, outcome.wait_s if outcome is not None else None)
+        self._gate._ended(lane, self._ticket, how, outcome)
 
 
 class LocalGate:
-    """Hands out permits in the order of asking, at most ``concurrency`` of a lane at once.
+    """Hands out the permits of lanes in fair order, as their pacers allow.
 
-    A permit ended as dropped with a wait shuts its lane until then; waits that are not
-    finite or negative are ignored and long ones clamped to ``pause_s_max``. It belongs to
-    one event loop.
+    It belongs to one event loop. ``pacers`` are the lanes met so far, by name.
     """
 
-    def __init__(self, clock: Clock, pause_s_max: float = PAUSE_S_MAX) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._pause_s_max = pause_s_max
         self._lanes: dict[str, _Lane] = {}
+        self._lead_s = LEAD_S
+
+    async def _ready(self, ticket: Ticket) -> None:
+        """Wait until a call's own moment; calls come late when writing ahead takes long."""
+        early_s = ticket.sent_s - self._clock.monotonic_s()
+        if ticket.lead_s > 0:
+            took_s = ticket.lead_s - early_s
+            self._lead_s += 0.05 * (min(LEAD_S_MAX, 1.5 * took_s) - self._lead_s)
+            if took_s > self._lead_s:
+                self._lead_s = min(LEAD_S_MAX, 1.2 * took_s)
+        if early_s > 0:
+            await self._clock.sleep(early_s)
 
     async def acquire(self, ask: Ask) -> LocalPermit:
-        """Wait in line for a permit; at once, without a future, when it is free."""
-        lane, concurrency = ask.lane, ask.quota.concurrency
-        if concurrency < 1:
-            raise ValueError(f"concurrency of lane {lane!r} must be 1 or more, not {concurrency}")
-        here = self._lanes.get(lane)
-        if here is None:
-            here = self._lanes[lane] = _Lane(concurrency)
-        elif here.concurrency != concurrency:
-            here.concurrency = concurrency
-            self._admit(here)
-        if here.waiters or here.in_flight >= concurrency or self._shut(here):
-            await self._wait(here)
-        else:
-            here.in_flight += 1
-        return LocalPermit(self, here)
+        """Wait in line for a permit; at once, without a future, when the lane is free.
+
+        Raises ``LaneShutError`` for a lane that stays shut, ``ValueError`` for no width.
+        """
+        lane = self._lane(ask)
+        now_s = self._clock.monotonic_s()
+        if not lane.line:
+            wait_s = lane.pacer.wait_s(ask.load, now_s)
+            if wait_s <= self._lead_s:
+                return LocalPermit(self, lane, lane.pacer.send(ask.load, now_s, wait_s))
+        if (shut_s := lane.pacer.shut_s(now_s)) > PARK_S:
+            raise LaneShutError(lane.name, shut_s, lane.pacer.why_shut())
+        return LocalPermit(self, lane, await self._wait(lane, ask))
+
+    @property
+    def pacers(self) -> dict[str, Pacer]:
+        """Return the pacers by lane."""
+        return {name: lane.pacer for name, lane in self._lanes.items()}
 
     def in_flight(self, lane: str) -> int:
         """Return how many permits of ``lane`` are out."""
-        return self._lanes[lane].in_flight if lane in self._lanes else 0
+        return self._lanes[lane].pacer.in_flight if lane in self._lanes else 0
 
     def waiting(self, lane: str) -> int:
         """Return how many callers stand in line for ``lane``."""
-        return len(self._lanes[lane].waiters) if lane in self._lanes else 0
+        return len(self._lanes[lane].line) if lane in self._lanes else 0
 
-    def paused_s(self, lane: str) -> float:
-        """Return for how many seconds ``lane`` stays shut, zero when it is open."""
-        here = self._lanes.get(lane)
-        return max(0.0, here.paused_until_s - self._clock.monotonic_s()) if here else 0.0
+    def reopen(self) -> None:
+        """Let lanes that are shut for want of funds or of a key be tried at once."""
+        for lane in self._lanes.values():
+            lane.pacer.reopen()
+            self._admit(lane)
 
     async def close(self) -> None:
         """Cancel everybody in line; permits that are out may still be ended."""
         for lane in self._lanes.values():
-            while lane.waiters:
-                lane.waiters.popleft().cancel()
-            if lane.opener is not None:
-                lane.opener.cancel()
+            while (waiter := lane.line.pop()) is not None:
+                waiter.future.cancel()
+            if lane.timer is not None:
+                lane.timer.cancel()
 
-    def _shut(self, lane: _Lane) -> bool:
-        until_s = lane.paused_until_s
-        return until_s != -math.inf and self._clock.monotonic_s() < until_s
+    def _lane(self, ask: Ask) -> _Lane:
+        lane = self._lanes.get(ask.lane)
+        if lane is None:
+            if ask.quota.concurrency < 1:
+                raise ValueError(
+                    f"concurrency of lane {ask.lane!r} must be 1 or more, "
+                    f"not {ask.quota.concurrency}"
+                )
+            pacer = Pacer(ask.quota, self._clock.monotonic_s())
+            lane = self._lanes[ask.lane] = _Lane(ask.lane, pacer)
+        return lane
 
-    async def _wait(self, lane: _Lane) -> None:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        lane.waiters.append(future)
+    async def _wait(self, lane: _Lane, ask: Ask) -> Ticket:
+        future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        place = lane.line.push(
+            _Waiter(ask.load, future), ask.tenant_id, ask.class_name, ask.weight, ask.cost
+        )
         self._admit(lane)
         try:
-            await future
+            return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and future.exception() is None:
                 # The permit was handed over in the same tick: it goes to the next in line.
-                self._ended(lane, PermitEnd.IGNORED, None)
-            elif future in lane.waiters:
-                lane.waiters.remove(future)
+                self._ended(lane, future.result(), PermitEnd.IGNORED, None)
+            elif place.waiting:
+                lane.line.remove(place)
             raise
 
-    def _ended(self, lane: _Lane, how: PermitEnd, wait_s: float | None) -> None:
-        lane.in_flight -= 1
-        if how is PermitEnd.DROPPED and wait_s is not None and wait_s > 0:
-            # `> 0` is false for NaN; infinity is clamped like any long wait.
-            until_s = self._clock.monotonic_s() + min(wait_s, self._pause_s_max)
-            lane.paused_until_s = max(lane.paused_until_s, until_s)
-        if lane.waiters:
+    def _ended(self, lane: _Lane, ticket: Ticket, how: PermitEnd, outcome: Outcome | None) -> None:
+        now_s = self._clock.monotonic_s()
+        lane.pacer.end(ticket, None if how is PermitEnd.IGNORED else outcome, now_s)
+        if lane.line:
             self._admit(lane)
 
     def _admit(self, lane: _Lane) -> None:
-        """Hand permits to the first in line while there are free ones and the lane is open."""
-        if lane.waiters and self._shut(lane):
-            if lane.opener is None:
-                lane.opener = asyncio.get_running_loop().create_task(self._open_later(lane))
-            return
-        while lane.waiters and lane.in_flight < lane.concurrency:
-            future = lane.waiters.popleft()
-            if not future.done():
-                lane.in_flight += 1
-                future.set_result(None)
+        """Hand permits to those whose turn it is, then sleep until the next may go."""
+        now_s = self._clock.monotonic_s()
+        shut_s = lane.pacer.shut_s(now_s)
+        while (first := lane.line.peek()) is not None:
+            waiter, place = first
+            if waiter.future.done():
+                lane.line.remove(place)
+            elif shut_s > PARK_S:
+                lane.line.remove(place)
+                waiter.future.set_exception(LaneShutError(lane.name, shut_s, lane.pacer.why_shut()))
+            elif (wait_s := lane.pacer.wait_s(waiter.load, now_s)) > self._lead_s:
+                self._sleep(lane, now_s, wait_s - self._lead_s)
+                return
+            else:
+                lane.line.take(place)
+                waiter.future.set_result(lane.pacer.send(waiter.load, now_s, wait_s))
 
-    async def _open_later(self, lane: _Lane) -> None:
-        try:
-            while lane.waiters and self._shut(lane):
-                await self._clock.sleep(lane.paused_until_s - self._clock.monotonic_s())
-        finally:
-            lane.opener = None
+    def _sleep(self, lane: _Lane, now_s: float, wait_s: float) -> None:
+        """See to it that the line is looked at again after ``wait_s``."""
+        if lane.timer is not None and lane.timer_at_s <= now_s + wait_s + 0.0005:
+            return
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
+        if math.isfinite(wait_s):
+            lane.timer_at_s = now_s + wait_s
+            lane.timer = asyncio.get_running_loop().create_task(self._later(lane, wait_s))
+
+    async def _later(self, lane: _Lane, wait_s: float) -> None:
+        await self._clock.sleep(wait_s)
+        lane.timer, lane.timer_at_s = None, math.inf
         self._admit(lane)

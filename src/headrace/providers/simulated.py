@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import NotFoundError
-from headrace.limits import ONE_CALL, Load, Quota
+from headrace.limits import ONE_CALL, Dimension, Limit, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import Price
@@ -54,7 +54,8 @@ class SimulatedProvider:
         self.settings = settings = settings or SimulatedSettings()
         self.name = name
         self.crash_class = settings.crash_class
-        self.quota = Quota(settings.concurrency)
+        width = Limit(Dimension.CONCURRENCY, settings.concurrency)
+        self.quota = Quota(settings.concurrency, (width,), pinned=True)
         self.calls_received = self.purchases = 0
         self.in_flight = self.in_flight_max = 0
         self.log = CallLog(settings.log_path)

@@ -280,6 +280,7 @@ async def resume(
     if state is None:
         return False
     await connection.execute(statements.load("progress/short.sql"), [batch_id], [None])
+    await connection.execute(statements.load("items/due_now.sql"), batch_id, now)
     rows = await connection.fetch(statements.load("shards/unpark.sql"), batch_id)
     await queue.enqueue(connection, [row["id"] for row in rows])
     await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"running"}', now)

@@ -1,0 +1,496 @@
+"""One rate of a lane (requests, tokens or images a second): what is known of it, and its pace.
+
+A limit empties; the moment of a refusal is a moment at which it was empty. Between two
+such moments, what was accepted divided by the time is the limit's rate, whatever the
+way it counts: that gives an upper and a lower bound. Trials between the bounds narrow
+them until they meet; from then on the lane holds just below, and a trial above must be
+paid for from the lane's credit of refusals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from headrace.bucket import Bucket
+from headrace.limits import DAY_S
+
+STEP_S = 0.5
+"""The pace is doubled at most so often while nothing is known."""
+NARROW = 1.03
+"""Bounds nearer than this have met."""
+LATE_S, LATE_S_MIN = 0.02, 0.002
+"""So much lateness of our own is made up for, until a limit shows that it does not bear it."""
+PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
+WAIT_S_MAX = 40 * DAY_S
+STRIKES_MAX = 3
+EMPTIES_MAX = 8
+VERIFY_MAX = 3
+ECHOES_MAX = 8
+
+
+class Mode(StrEnum):
+    """What a pace is at: nothing held back, growing, between bounds, holding, looking up."""
+
+    OPEN = "open"
+    GROW = "grow"
+    TRIAL = "trial"
+    HOLD = "hold"
+    PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment with what had happened by then: at the start of a phase, or when empty.
+
+    ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
+    ``told_s`` is when the provider said that it would go on.
+    """
+
+    at_s: float
+    sent: float
+    refused: float
+    idle_s: float
+    told_s: float | None = None
+
+    def since(self, past: Moment) -> tuple[float, float]:
+        """Return the units accepted and the seconds not paused since an earlier moment."""
+        accepted = self.sent - past.sent - (self.refused - past.refused)
+        return accepted, max(1e-3, self.at_s - past.at_s - (self.idle_s - past.idle_s))
+
+
+@dataclass(slots=True)
+class RatePace:
+    """The pace of one rate; all amounts are units of its dimension, times are seconds."""
+
+    bucket: Bucket
+    mode: Mode = Mode.OPEN
+    told: float | None = None
+    told_amount: float = math.inf
+    pinned: bool = False
+    margin: float = 0.003
+    late_s: float = LATE_S
+    lo: float = 0.0
+    hi: float = math.inf
+    proven: float | None = None
+    sent: float = 0.0
+    mean: float = 1.0
+    first_s: float | None = None
+    first_sent: float = 0.0
+    empties: deque[Moment] = field(default_factory=lambda: deque(maxlen=EMPTIES_MAX))
+    moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=32))
+    refused_units: float = 0.0
+    idle_s: float = 0.0
+    reacted_s: float = -math.inf
+    reacted_sent: float = 0.0
+    reacted_refused: float = 0.0
+    streak: int = 0
+    strikes: int = 0
+    phase_s: float = 0.0
+    phase_sent: float = 0.0
+    phase_calls: int = 0
+    phase_bound: int = 0
+    due_s: float | None = None
+    climb: float = 0.05
+    climb_from: Moment | None = None
+    virtual: Bucket = field(default_factory=lambda: Bucket(0.0, 4.0, 4.0, 0.0))
+    paused_until_s: float = -math.inf
+    unproven: bool = True
+    windowed: bool = False
+    window_s: float = 0.0
+    react_s: float = 1.0
+    was: float = math.inf
+    echo_until_s: float = -math.inf
+    echoes: int = 0
+    probe_after_s: float = -math.inf
+    episode_s: float | None = None
+    recovered_s: float | None = None
+    verified: int = 0
+    held_at: float = 0.0
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def wait_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
+        held_s = self.paused_until_s - now_s
+        if self.episode_s is not None and self.recovered_s is not None:
+            # After a refusal one call goes ahead, and the others see what becomes of it.
+            seen_s = self.recovered_s + self.react_s - now_s
+            if seen_s > 0:
+                return max(held_s, seen_s)
+            self._recovered(cost, now_s)
+        if self.mode is Mode.OPEN:
+            return max(0.0, held_s)
+        return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
+
+    def take(self, cost: float, now_s: float, bound: bool) -> float:
+        """Count a call that is sent; ``bound``: this rate had held it back. Returns its mark."""
+        if self.first_s is None:
+            self.first_s, self.first_sent = now_s, self.sent
+            self.phase_s = now_s
+        if self.episode_s is not None and self.recovered_s is None:
+            self.recovered_s = now_s
+        self.mean += 0.05 * (cost - self.mean)
+        self.sent += cost
+        self.phase_sent += cost
+        self.phase_calls += 1
+        self.phase_bound += bound
+        if self.mode is not Mode.OPEN:
+            self.bucket.take(cost, now_s)
+            self.virtual.take(cost, now_s)
+        return self.sent
+
+    @property
+    def pace(self) -> float:
+        """Return the pace that holds now, in units a second; ``inf`` when nothing holds back."""
+        return math.inf if self.mode is Mode.OPEN else self.bucket.rate
+
+    def set_pace(self, pace: float, mode: Mode, now_s: float) -> None:
+        """Begin a phase at ``pace``."""
+        if self.pinned and self.told is not None:
+            pace = min(pace, self.told)
+        self.mode = mode
+        self.bucket.refill(now_s)
+        self.bucket.rate = pace
+        self.bucket.burst = self._burst(mode, pace)
+        self.bucket.level = min(self.bucket.level, self.bucket.burst)
+        self.phase_s, self.phase_sent = now_s, 0.0
+        self.phase_calls = self.phase_bound = 0
+        self.due_s = None
+        self.moments.append(Moment(now_s, self.sent, self.refused_units, self.idle_s))
+
+    def _burst(self, mode: Mode, pace: float) -> float:
+        least = self.mean + pace * self.late_s
+        if mode is Mode.HOLD and self.proven is not None:
+            return max(least, self.proven)
+        return least
+
+    # -- what accepted calls show ------------------------------------------------------------
+
+    def look(self, now_s: float, credit: float) -> bool:
+        """Move on where a phase has shown enough; tells whether a probe was begun.
+
+        ``credit``: refusals that the lane may still afford.
+        """
+        if self.mode is Mode.OPEN or self.paused_until_s > now_s:
+            return False
+        if self.episode_s is not None:
+            return False
+        if self.mode is Mode.HOLD:
+            return self._look_up(now_s, credit)
+        if self.due_s is None:
+            if self._shown(now_s):
+                self.due_s = now_s + self.react_s
+            return False
+        if now_s >= self.due_s:
+            self._passed(now_s)
+        return False
+
+    def _shown(self, now_s: float) -> bool:
+        if self.phase_bound * 2 < self.phase_calls:
+            # Something else held the calls back, so that this pace was never tried.
+            if self.phase_calls > 50:
+                self.set_pace(self.bucket.rate, self.mode, now_s)
+            return False
+        if now_s - self.phase_s < self.window_s and self.mode is not Mode.GROW:
+            return False
+        if self.mode is Mode.GROW:
+            return self.phase_calls >= 3 and now_s - self.phase_s >= STEP_S
+        if self.mode is Mode.TRIAL:
+            width = 1.0 if self.lo <= 0 or math.isinf(self.hi) else self.hi / self.lo - 1.0
+            return self.phase_calls >= min(60.0, max(4.0, 2.0 / width))
+        if math.isinf(self.hi):
+            return self.phase_calls >= 8 and now_s - self.phase_s >= 0.3
+        self.virtual.refill(now_s)
+        return self.virtual.level < -2.0 * self.mean
+
+    def _passed(self, now_s: float) -> None:
+        if self.mode is Mode.GROW:
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s)
+        elif self.mode is Mode.TRIAL:
+            self.lo = max(self.lo, self.bucket.rate * 0.995)
+            self._between(now_s)
+        else:
+            self.lo = max(self.lo, self.bucket.rate * 0.98)
+            if math.isfinite(self.hi):
+                self.was, self.hi = self.hi, math.inf
+            self.climb = min(0.5, self.climb * 2.0)
+            self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s)
+
+    def _look_up(self, now_s: float, credit: float) -> bool:
+        if self.pinned or now_s < self.probe_after_s:
+            return False
+        if self.phase_calls < 30 or self.phase_bound * 2 < self.phase_calls:
+            return False
+        early = self.told is None and self.verified < VERIFY_MAX
+        if early and self.phase_calls >= 30 * 3**self.verified:
+            # Bounds found in passing may be those of a moment: look up early, ever later.
+            self.verified += 1
+        elif credit < 1.0:
+            return False
+        base = self.hi if self.told is None or not math.isinf(self.hi) else self.told
+        self.climb = 0.05
+        if math.isinf(base):
+            base = self.bucket.rate
+        self.virtual.rate = self.hi = self.was = base
+        self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
+        self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s)
+        return True
+
+    # -- what refusals show ------------------------------------------------------------------
+
+    def refused(
+        self, cost: float, mark: float, sent_s: float, now_s: float, wait_s: float | None
+    ) -> bool:
+        """Hear that a call was refused by this rate; tells whether it was news.
+
+        ``mark`` is what ``take`` gave for it. Only the first refusal of an episode teaches:
+        others were sent before anybody could know.
+        """
+        if self.empties and mark <= self.empties[-1].sent:
+            return False
+        self.refused_units += cost
+        if sent_s < self.reacted_s:
+            if mark > self.reacted_sent:
+                self.reacted_refused += cost
+            self._pause(now_s, wait_s, cost)
+            return False
+        served = mark - cost - self.reacted_sent - self.reacted_refused
+        # Refusals are quick: what was sent before this call, and is not back, was accepted.
+        self.streak = 1 if served > 0 else self.streak + 1
+        self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
+        if self.streak > 1:
+            # Nothing was accepted since: still the same emptiness, and nothing learned.
+            self.recovered_s = None
+            self._pause(now_s, wait_s, cost)
+            return True
+        if self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX:
+            # Where a window slides, what was sent in a rush comes free in the same rush.
+            self.echoes += 1
+            self._pause(now_s, wait_s, cost)
+            return True
+        told_s = None if wait_s is None else now_s + wait_s
+        if self.mode is Mode.PROBE and math.isinf(self.hi):
+            self._end_climb(cost, mark, sent_s)
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, told_s)
+        if self.told is None and self._is_windowed(cost, wait_s):
+            self._bound_window(cost, here)
+        else:
+            self._bound(cost, here)
+        self.empties.append(here)
+        self.late_s = max(LATE_S_MIN, self.late_s / 2.0)
+        self.episode_s, self.recovered_s = now_s, None
+        self._react(now_s)
+        self._pause(now_s, wait_s, cost)
+        self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
+        return True
+
+    def _is_windowed(self, cost: float, wait_s: float | None) -> bool:
+        """Tell whether the limit counts by windows: it stays shut much longer than one slot."""
+        if wait_s is not None and math.isfinite(self.pace):
+            if wait_s > max(1.0, 10.0 * cost / self.pace):
+                self.windowed = True
+        return self.windowed
+
+    def _bound_window(self, cost: float, here: Moment) -> None:
+        """Set the bounds of a limit that counts by windows: from opening to opening."""
+        past = self.empties[-1] if self.empties else None
+        if past is None:
+            assert self.first_s is not None  # nothing is refused that was not sent
+            accepted, from_s = here.sent - cost - self.first_sent, self.first_s
+        else:
+            accepted = here.since(past)[0]
+            both = past.told_s is not None and here.told_s is not None
+            from_s = past.told_s if both and past.told_s is not None else past.at_s
+        until_s = here.at_s
+        if here.told_s is not None and (past is None or past.told_s is not None):
+            until_s = here.told_s
+        took_s = max(1e-3, until_s - from_s)
+        self.proven = self.mean
+        self.echo_until_s, self.echoes = until_s + took_s, 0
+        self.window_s = took_s if past is None else min(took_s, self.window_s or took_s)
+        self._around(max(accepted, 0.5 * cost), took_s)
+
+    def _around(self, accepted: float, took_s: float) -> None:
+        off = 0.01 * accepted + 0.5 * self.mean
+        self.lo = max(0.0, accepted - off) / took_s
+        self.hi = (accepted + off) / took_s
+        self.unproven = False
+
+    def _recovered(self, cost: float, now_s: float) -> None:
+        """Hear that calls are accepted again after a pause that had to be found out."""
+        assert self.episode_s is not None and self.recovered_s is not None
+        away_s = self.recovered_s - self.episode_s
+        self.probe_after_s = now_s + 100.0 * away_s
+        self.episode_s = None
+        windowed = away_s > max(1.0, 10.0 * cost / max(self.pace, 1e-9))
+        if not windowed or self.told is not None or self.windowed:
+            self.set_pace(self.bucket.rate, self.mode, now_s)
+            return
+        self.windowed = True
+        first_s = self.first_s if self.first_s is not None else now_s
+        from_s = first_s if len(self.empties) < 2 else self.empties[-2].at_s
+        since = self.first_sent if len(self.empties) < 2 else self.empties[-2].sent
+        accepted = max(cost, self.empties[-1].sent - since if self.empties else cost)
+        took_s = max(1e-3, self.recovered_s - from_s)
+        # The pause was found by doubling, and who knows how full the windows before were.
+        self.lo, self.hi = 0.8 * accepted / took_s, 2.0 * accepted / took_s
+        self.proven, self.unproven = self.mean, False
+        self.window_s = 1.5 * away_s
+        self.echo_until_s, self.echoes = now_s + took_s, 0
+        self._between(now_s)
+
+    def _bound(self, cost: float, here: Moment) -> None:
+        """Set the bounds from what was accepted since the last moments of emptiness.
+
+        What a limit had to spare may have run over while the lane was paused, so the
+        upper bound counts running time only, and is never above the pace that failed.
+        """
+        if not self.empties:
+            assert self.first_s is not None  # nothing is refused that was not sent
+            self.proven = here.sent - cost - self.first_sent
+            self.lo, self.hi = min(self.lo, self.pace * 0.95), min(self.hi, self.pace)
+            if math.isinf(self.hi):
+                # Nothing was held back: what was accepted so far is the best guess.
+                self.hi = (self.proven + cost) / max(1e-3, here.at_s - self.first_s)
+            return
+        low, high = 0.0, self.pace
+        for past in reversed(self.empties):
+            accepted, running_s = here.since(past)
+            if accepted <= 0 or here.at_s <= past.at_s:
+                continue
+            took_s = here.at_s - past.at_s
+            least, most = (accepted - cost) / took_s, (accepted + cost) / took_s
+            if self._ran_over(past, here, most, cost):
+                most = (accepted + cost) / running_s
+                if self._ran_over(past, here, most, cost, idle=False):
+                    most = self.pace
+            if least >= high or most <= low:
+                break  # the limit was another one then
+            low, high = max(low, least), min(high, most)
+        self.lo = self.lo if low < self.lo < high else low
+        self.hi = high
+
+    def _end_climb(self, cost: float, mark: float, sent_s: float) -> None:
+        """Tell a limit that has risen from a burst that it had to spare all along."""
+        assert self.climb_from is not None  # a climb has begun somewhere
+        here = Moment(sent_s, mark - cost, self.refused_units - cost, self.idle_s)
+        accepted, running_s = here.since(self.climb_from)
+        holds = max(self._holds(self.was), 3.0 * cost)
+        if accepted - self.was * running_s <= 1.1 * holds + cost:
+            self.lo = self.hi = self.was
+            self.lo *= 0.98
+            return
+        self.empties.clear()
+        self.moments.clear()
+        self.first_s, self.first_sent = self.climb_from.at_s, self.climb_from.sent
+        self.lo = max(self.was, (accepted - holds) / running_s)
+        self.unproven = True
+
+    def _holds(self, rate: float) -> float:
+        """Return the largest burst on top of ``rate`` that was ever accepted."""
+        holds = content = 0.0
+        last: Moment | None = None
+        for moment in self.moments:
+            if self.climb_from is not None and moment.at_s > self.climb_from.at_s:
+                break
+            if last is not None:
+                accepted, running_s = moment.since(last)
+                content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
+                content = max(0.0, content + accepted - rate * running_s)
+                holds = max(holds, content)
+            last = moment
+        return max(holds, self._first_burst(rate))
+
+    def _ran_over(
+        self, past: Moment, here: Moment, rate: float, cost: float, idle: bool = True
+    ) -> bool:
+        """Tell whether a limit of ``rate`` may have had more to spare than it can hold.
+
+        It holds at least the largest burst that was accepted on top of that rate. ``idle``
+        counts the time spent paused.
+        """
+        holds = max(cost, self._holds(rate))
+        spare = 0.0
+        last = past
+        for moment in (*self.moments, here):
+            if moment.at_s > past.at_s:
+                accepted, running_s = moment.since(last)
+                if idle:
+                    # The pause comes first: at its end there is the most to spare.
+                    spare += rate * (moment.idle_s - last.idle_s)
+                    if spare > holds * 1.02 + 0.02 * cost:
+                        return True
+                spare = max(0.0, spare + rate * running_s - accepted)
+                if spare > holds * 1.02 + 0.02 * cost:
+                    return True
+                last = moment
+        return False
+
+    def _first_burst(self, rate: float) -> float:
+        if self.proven is None or self.first_s is None or not self.empties:
+            return 0.0
+        return self.proven - rate * (self.empties[0].at_s - self.first_s)
+
+    def _react(self, now_s: float) -> None:
+        if self.told is not None:
+            few = self.phase_calls < 25 and self.mode is Mode.HOLD
+            self.strikes = self.strikes + 1 if few else 0
+            if self.strikes < STRIKES_MAX:
+                self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
+                return
+            self.told = None if not self.pinned else self.told
+            self.strikes = 0
+        self._between(now_s)
+
+    def _hold_told(self, now_s: float, shrink: bool) -> None:
+        assert self.told is not None  # the caller looked
+        if shrink and self.late_s <= LATE_S_MIN:
+            self.margin = min(0.03, self.margin + 0.002)
+        self.proven = self.mean
+        self.hi = math.inf
+        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
+
+    def _between(self, now_s: float) -> None:
+        """Choose the next pace from the bounds: a trial between them, or hold."""
+        if math.isinf(self.hi):
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s)
+        elif self.lo > 0 and self.hi / self.lo < NARROW:
+            self._settle_burst()
+            hold = min(self.lo + 0.35 * (self.hi - self.lo), self.hi * 0.993)
+            if not 0.85 * self.held_at < hold < 1.15 * self.held_at:
+                self.verified = 0
+            self.held_at = hold
+            self.set_pace(hold, Mode.HOLD, now_s)
+        else:
+            middle = math.sqrt(max(self.lo, self.hi / 16.0) * self.hi)
+            self.set_pace(middle, Mode.TRIAL, now_s)
+        self.bucket.spill(now_s)
+
+    def _settle_burst(self) -> None:
+        if self.unproven and self.proven is not None and self.first_s is not None:
+            over_s = max(0.0, self.empties[0].at_s - self.first_s) if self.empties else 0.0
+            self.proven = max(self.mean, 0.5 * (self.proven - self.hi * over_s))
+            self.unproven = False
+
+    def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
+        slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
+        guess_s = min(PAUSE_S_MAX, slot_s * 2.0 ** min(20, max(0, self.streak - 1)))
+        pause_s = guess_s if wait_s is None else min(wait_s, WAIT_S_MAX)
+        if wait_s is not None and self.streak > 1:
+            # The wait was kept, and still nothing: do not believe it alone.
+            pause_s = max(pause_s, min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak)))
+        until_s = max(self.paused_until_s, now_s + pause_s)
+        self.idle_s += until_s - max(now_s, self.paused_until_s)
+        self.paused_until_s = until_s
+
+    def forget(self, pace: float, now_s: float) -> None:
+        """Take back what refusals taught: they were not of this rate."""
+        self.lo, self.hi, self.streak = 0.0, math.inf, 0
+        self.empties.clear()
+        self.proven, self.unproven, self.paused_until_s = None, True, -math.inf
+        self.set_pace(pace, Mode.GROW if math.isfinite(pace) else Mode.OPEN, now_s)
+        self.first_s = None

@@ -1,0 +1,46 @@
+"""A bucket of our own: how much may be sent now, at a rate, with a burst."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Bucket:
+    """Fills with ``rate`` units a second up to ``burst``; what is sent is taken out.
+
+    A call larger than the burst waits until the bucket, for its sake, holds that much.
+    """
+
+    rate: float
+    burst: float
+    level: float
+    at_s: float
+
+    def refill(self, now_s: float, room: float = 0.0) -> None:
+        """Let in what has come since the last time, up to the burst, or to ``room`` if larger."""
+        passed_s = now_s - self.at_s
+        if passed_s > 0:
+            self.at_s = now_s
+            room = max(self.burst, room)
+            if self.level < room:
+                self.level = min(room, self.level + self.rate * passed_s)
+
+    def wait_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until ``cost`` may be taken; 0.0 when it may be now."""
+        self.refill(now_s, cost)
+        missing = cost - self.level
+        if missing <= 1e-9:
+            return 0.0
+        return missing / self.rate if self.rate > 0 else math.inf
+
+    def take(self, cost: float, now_s: float) -> None:
+        """Take ``cost`` out, also when it is not there: the bucket then owes it."""
+        self.refill(now_s, cost)
+        self.level -= cost
+
+    def spill(self, now_s: float, left: float = 0.0) -> None:
+        """Empty the bucket down to ``left``; what it owes, it goes on owing."""
+        self.refill(now_s)
+        self.level = min(self.level, left)

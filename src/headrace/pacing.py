@@ -1,0 +1,303 @@
+"""The controller of a lane: a pure state machine that hands out its quota, and learns it.
+
+``wait_s`` says when the next call may be sent, ``send`` counts it, ``end`` hears how it
+ended. Nothing here has a clock, chance or I/O: the same events at the same times give
+the same decisions. Requests, tokens and images a second, calls in flight, shut lanes
+and the circuit are held together: a call takes of all of them, or waits.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from headrace.bounds import Mode, RatePace
+from headrace.bucket import Bucket
+from headrace.circuit import Circuit
+from headrace.knee import Width
+from headrace.limits import DAY_S, RATES, Dimension, Limit, Load, Quota, Said
+from headrace.outcome import Outcome, OutcomeKind
+
+CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
+CREDIT_EACH = 0.003
+"""What an accepted call adds to the lane's credit of refusals: the bound of their share."""
+CREDIT_EACH_TOLD = 0.001
+REACT_S = 1.0
+"""Until a refusal has been seen, how long one may take to arrive."""
+SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
+"""How long a lane is shut for want of funds or of a good key, where nobody says; then one
+call looks again."""
+WAIT_S_MAX = 40 * DAY_S
+MOMENT_S = 1e-6
+"""Waits shorter than this are none: no timer could keep them."""
+
+_OVERLOAD = (
+    OutcomeKind.OVERLOADED,
+    OutcomeKind.TRANSIENT,
+    OutcomeKind.TIMEOUT,
+    OutcomeKind.UNKNOWN,
+)
+
+
+@dataclass(slots=True)
+class Ticket:
+    """A call under way, as the lane remembers it."""
+
+    sent_s: float
+    load: Load
+    in_flight: int
+    marks: tuple[tuple[Dimension, float], ...]
+    probe: bool = False
+    capped: bool = False
+    lead_s: float = 0.0
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a lane has done so far."""
+
+    sent: int = 0
+    accepted: int = 0
+    refused: int = 0
+    failed: int = 0
+    bound: dict[str, int] = field(default_factory=dict)
+
+
+def _amount(load: Load, dimension: Dimension) -> float:
+    if dimension is Dimension.REQUESTS:
+        return float(load.requests)
+    return float(load.tokens if dimension is Dimension.TOKENS else load.images)
+
+
+class Pacer:
+    """One lane. Times are seconds of any steady clock, never going back."""
+
+    def __init__(self, quota: Quota, now_s: float) -> None:
+        self.quota = quota
+        self.rates: dict[Dimension, RatePace] = {}
+        self.width = Width(float(quota.concurrency))
+        self.circuit = Circuit()
+        self.in_flight = 0
+        self.credit = CREDIT_START
+        self.react_s = REACT_S
+        self.shut_until_s = -math.inf
+        self.shut_reason = ""
+        self.paused_until_s = -math.inf
+        self.tally = Tally()
+        self._held_by: str | None = None
+        self._suspect: int | None = None
+        self._suspicions = 0
+        self._suspected_s = -math.inf
+        self._pace_before = math.inf
+        self._start(quota, now_s)
+
+    def _start(self, quota: Quota, now_s: float) -> None:
+        if not quota.learns:
+            self.width.pin(float(quota.concurrency))
+            return
+        for limit in quota.limits:
+            self._tell(limit, now_s, quota.pinned)
+        if quota.rate_start is not None and Dimension.REQUESTS not in self.rates:
+            self._rate(Dimension.REQUESTS, now_s, quota.rate_start)
+
+    def _rate(self, dimension: Dimension, now_s: float, start: float | None) -> RatePace:
+        found = self.rates.get(dimension)
+        if found is None:
+            found = self.rates[dimension] = RatePace(Bucket(math.inf, 1.0, 1.0, now_s))
+            if start is not None:
+                found.set_pace(start, Mode.GROW, now_s)
+        return found
+
+    def _tell(self, limit: Limit, now_s: float, pinned: bool) -> None:
+        """Take a limit that was told before the first call."""
+        if limit.amount is None or limit.amount <= 0:
+            return
+        if limit.dimension is Dimension.CONCURRENCY:
+            self.width.pin(max(1.0, limit.amount))
+            return
+        told = limit.amount / (limit.window_s or 60.0)
+        rate = self._rate(limit.dimension, now_s, None)
+        if rate.told is None or told < rate.told:
+            rate.told, rate.told_amount, rate.pinned = told, limit.amount, pinned
+            start = max(told, self.quota.rate_start or 2.0 * told)
+            rate.set_pace(start if not pinned else told, Mode.GROW, now_s)
+
+    # -- sending ---------------------------------------------------------------------------
+
+    def wait_s(self, load: Load, now_s: float) -> float:
+        """Return the seconds until a call may be sent: 0.0 now, ``inf`` until one has ended."""
+        held_s, by = max(self.shut_until_s, self.paused_until_s) - now_s, "shut"
+        circuit_s = self.circuit.wait_s(now_s)
+        if circuit_s > held_s:
+            held_s, by = circuit_s, "circuit"
+        if self.in_flight >= self.circuit.width(self.width.cap):
+            held_s, by = math.inf, Dimension.CONCURRENCY.value
+        for dimension, rate in self.rates.items():
+            cost = _amount(load, dimension)
+            if cost > 0:
+                rate_s = rate.wait_s(cost, now_s)
+                if rate_s > held_s:
+                    held_s, by = rate_s, dimension.value
+        if held_s < MOMENT_S:
+            return 0.0
+        self._held_by = by
+        return held_s
+
+    def shut_s(self, now_s: float) -> float:
+        """Return for how many seconds the lane takes nothing at all: funds, key, a long wait."""
+        held_s = max(self.shut_until_s, self.paused_until_s) - now_s
+        for rate in self.rates.values():
+            held_s = max(held_s, rate.paused_until_s - now_s)
+        return max(0.0, held_s)
+
+    def why_shut(self) -> str:
+        """Return what people are told about a lane that stays shut."""
+        return self.shut_reason or "the provider asked for a long wait"
+
+    def send(self, load: Load, now_s: float, lead_s: float = 0.0) -> Ticket:
+        """Count a call that is sent now, or in ``lead_s``; ask ``wait_s`` first."""
+        now_s += lead_s
+        by, self._held_by = self._held_by, None
+        marks = []
+        for dimension in RATES:
+            rate = self.rates.get(dimension)
+            cost = _amount(load, dimension)
+            if rate is not None and cost > 0:
+                marks.append((dimension, rate.take(cost, now_s, by == dimension.value)))
+                began = rate.look(now_s, self.credit)
+                if began:
+                    self.credit -= 0.5
+        self.in_flight += 1
+        self.tally.sent += 1
+        if by is not None:
+            self.tally.bound[by] = self.tally.bound.get(by, 0) + 1
+        capped = by == Dimension.CONCURRENCY.value
+        if capped and self.width.known and not self.width.probing and self.credit >= 1.0:
+            self._probe_width(now_s)
+        return Ticket(
+            now_s, load, self.in_flight, tuple(marks), self.circuit.sent(), capped, lead_s
+        )
+
+    def _probe_width(self, now_s: float) -> None:
+        if self.width.cap < self.width.top and self.tally.accepted % 100 == 99:
+            self.credit -= 0.5
+            self.width.probe(now_s)
+
+    def reopen(self) -> None:
+        """Forget that the lane is shut: a person has looked at what shut it."""
+        self.shut_until_s = self.circuit.open_until_s = -math.inf
+        self.shut_reason = ""
+
+    # -- hearing ---------------------------------------------------------------------------
+
+    def end(self, ticket: Ticket, outcome: Outcome | None, now_s: float) -> None:
+        """Hear how a call ended; ``None``: it was never sent, or says nothing."""
+        self.in_flight -= 1
+        if outcome is None:
+            self.circuit.ignored(ticket.probe)
+            return
+        if outcome.said is not None and self.quota.learns:
+            self._announced(ticket, outcome.said, now_s)
+        if outcome.kind is OutcomeKind.RATE_LIMITED:
+            self.tally.refused += 1
+            self.circuit.ignored(ticket.probe)
+            if self.quota.learns:
+                self._refused(ticket, outcome, now_s)
+            elif outcome.wait_s is not None and outcome.wait_s > 0:
+                self.paused_until_s = max(
+                    self.paused_until_s, now_s + min(outcome.wait_s, WAIT_S_MAX)
+                )
+        elif outcome.kind in SHUTS_S:
+            self.circuit.ignored(ticket.probe)
+            wait_s = SHUTS_S[outcome.kind] if outcome.wait_s is None else outcome.wait_s
+            self.circuit.shut(now_s + min(wait_s, WAIT_S_MAX))
+            self.shut_until_s = max(self.shut_until_s, now_s + min(wait_s, WAIT_S_MAX))
+            self.shut_reason = outcome.reason or outcome.kind.value
+        elif outcome.kind in _OVERLOAD:
+            self.tally.failed += 1
+            self.circuit.failed(ticket.probe, now_s, self.in_flight, outcome.wait_s)
+        else:
+            self._accepted(ticket, now_s)
+
+    def _accepted(self, ticket: Ticket, now_s: float) -> None:
+        self.tally.accepted += 1
+        told = any(rate.told is not None for rate in self.rates.values())
+        self.credit = min(CREDIT_MAX, self.credit + (CREDIT_EACH_TOLD if told else CREDIT_EACH))
+        self.circuit.succeeded(ticket.probe)
+        self.width.accepted(ticket.in_flight)
+        self.width.ended(ticket.sent_s, now_s, ticket.capped)
+        if self._suspect is not None and ticket.in_flight >= self._suspect:
+            # As many in flight as when one was refused, and accepted: it was the rate.
+            self._suspect = None
+        for rate in self.rates.values():
+            rate.look(now_s, 0.0)
+
+    def _refused(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
+        said = outcome.said
+        bucket = said.bucket if said is not None else None
+        self.react_s = min(5.0, max(2.0 * (now_s - ticket.sent_s), 0.05, self.react_s * 0.7))
+        for known in self.rates.values():
+            known.react_s = self.react_s
+        if bucket is Dimension.CONCURRENCY:
+            self.width.refused(max(1, ticket.in_flight - 1), now_s)
+            self.credit -= 1.0
+            return
+        if bucket is None and self._is_width(ticket, now_s):
+            self.credit -= 1.0
+            return
+        rate = self._blamed(bucket, ticket, now_s)
+        mark = dict(ticket.marks).get(bucket or Dimension.REQUESTS, rate.sent)
+        cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
+        learning = rate.mode in (Mode.GROW, Mode.TRIAL)
+        rate.refused(cost, mark, ticket.sent_s, now_s, outcome.wait_s)
+        self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
+
+    def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:
+        """Return the rate that a refusal is about, begun now if nothing was known of it."""
+        dimension = bucket or Dimension.REQUESTS
+        rate = self._rate(dimension, now_s, None)
+        if rate.first_s is None:
+            rate.take(_amount(ticket.load, dimension), ticket.sent_s, False)
+        return rate
+
+    def _is_width(self, ticket: Ticket, now_s: float) -> bool:
+        """Tell whether an unexplained refusal is one of too many in flight.
+
+        It may be where more were in flight than ever before. The first such refusal is
+        told apart from one of the rate by what comes next: refused again, after a pause
+        and as wide as that, it is the width; accepted as wide as that, it was the rate.
+        """
+        if self.width.known:
+            if self.width.probing and ticket.in_flight >= self.width.cap:
+                self.width.refused(ticket.in_flight - 1, now_s)
+                return True
+            self.width.doubt(ticket.in_flight, now_s)
+            return ticket.in_flight > self.width.cap
+        if ticket.in_flight <= max(1, self.width.accepted_at):
+            self._suspect = None
+            return False
+        rate = self.rates.get(Dimension.REQUESTS)
+        if self._suspect is None or ticket.in_flight < self._suspect:
+            self._suspect, self._suspicions = ticket.in_flight, 0
+            self._pace_before = math.inf if rate is None else rate.pace
+            return False
+        if ticket.sent_s < self._suspected_s:
+            return False
+        self._suspicions += 1
+        self._suspected_s = now_s
+        if self._suspicions < 3:
+            return False
+        self.width.refused(max(1, self._suspect - 1), now_s)
+        self._suspect = None
+        if rate is not None:
+            rate.forget(self._pace_before * 2.0, now_s)
+        return True
+
+    def _announced(self, ticket: Ticket, said: Said, now_s: float) -> None:
+        for limit in said.limits:
+            if limit.dimension is Dimension.CONCURRENCY:
+                continue
+            if limit.amount is not None and limit.window_s is not None:
+                rate = self.rates.get(limit.dimension)
+                if rate is None or rate.told is None:
+                    self._tell(limit, now_s, pinned=False)
