@@ -289,9 +289,9 @@ class RatePace:
 
     def _is_windowed(self, cost: float, wait_s: float | None) -> bool:
         """Tell whether the limit counts by windows: it stays shut much longer than one slot."""
-        if wait_s is not None and math.isfinite(self.pace):
-            if wait_s > max(1.0, 10.0 * cost / self.pace):
-                self.windowed = True
+        slots_s = 10.0 * cost / self.pace
+        if wait_s is not None and slots_s > 0 and wait_s > max(1.0, slots_s):
+            self.windowed = True
         return self.windowed
 
     def _bound_window(self, cost: float, here: Moment) -> None:
@@ -321,7 +321,8 @@ class RatePace:
 
     def _recovered(self, cost: float, now_s: float) -> None:
         """Hear that calls are accepted again after a pause that had to be found out."""
-        assert self.episode_s is not None and self.recovered_s is not None
+        assert self.episode_s is not None
+        assert self.recovered_s is not None
         away_s = self.recovered_s - self.episode_s
         self.probe_after_s = now_s + 100.0 * away_s
         self.episode_s = None
