@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.admission.job import Told
+from headrace.simulator.limiters import FixedWindow, SlidingLog
+from headrace.simulator.settings import Settings
+from headrace.simulator.terms import lane_rules
 from headrace.simulator.truth import Entry
 
 OUTAGE_STEP_S = 1.0
@@ -17,16 +21,22 @@ GOOD = 0.95
 
 @dataclass
 class Span:
-    """A run, or what of it came after learning. ``ideal_s`` and ``achieved_s`` as measured."""
+    """A run, or what of it came after learning. ``ideal_s`` and ``achieved_s`` as measured.
+
+    ``filled`` is set where windows are counted instead: how full they were.
+    """
 
     ideal_s: float | None = None
     achieved_s: float | None = None
     requests: int = 0
     refused: int = 0
+    filled: float | None = None
 
     @property
     def utilisation(self) -> float | None:
         """The ideal makespan by the achieved one, 1 at most; ``None`` where there is none."""
+        if self.filled is not None:
+            return min(1.0, self.filled)
         if not self.ideal_s or not self.achieved_s or self.achieved_s <= 0:
             return None
         return min(1.0, self.ideal_s / self.achieved_s)
@@ -80,6 +90,36 @@ def refused_since(entries: Iterable[Entry], after_s: float) -> tuple[int, int]:
     """Return how many requests came at ``after_s`` or later, and how many were refused."""
     late = [one.verdict for one in entries if one.arrived_s >= after_s]
     return len(late), late.count("refused")
+
+
+def windows_filled(entries: Iterable[Entry], settings: Settings, after_s: float) -> float | None:
+    """Return how full the whole windows from ``after_s`` on were, for a limit that counts so.
+
+    A client that knew all would empty the last window at its beginning, which makes the
+    ratio of two makespans a matter of where in a window the work happens to end; so whole
+    windows are compared. ``None`` where the lane is not one such limit alone.
+    """
+    rules = lane_rules(settings).rules
+    if len(rules) != 1 or settings.changes or settings.other is not None:
+        return None
+    rule = rules[0]
+    limiter = rule.limiter
+    if not isinstance(limiter, FixedWindow | SlidingLog):
+        return None
+    offset_s = limiter.offset_s if isinstance(limiter, FixedWindow) else after_s
+    window_s = limiter.window_s
+    let_in = sorted(
+        (one.arrived_s, getattr(one, rule.dimension.value))
+        for one in entries
+        if one.verdict == "admitted"
+    )
+    from_s = offset_s + math.ceil((after_s - offset_s) / window_s - 1e-9) * window_s
+    count = math.floor((let_in[-1][0] - from_s) / window_s) if let_in else 0
+    if count < 1:
+        return None
+    until_s = from_s + count * window_s
+    taken = sum(cost for at_s, cost in let_in if from_s <= at_s < until_s)
+    return float(taken / (count * limiter.amount))
 
 
 def items_delivered(entries: Iterable[Entry]) -> int:

@@ -24,6 +24,8 @@ are the simulator's: it knows every call and computes the ideal makespan.
 - **utilisation**: the time of a client that knows the limiter and has no overhead, by the time
   taken, from the first request to the last result. *After learning* counts from a moment that
   stands fixed for each scenario (10 s where limits are told, 40 s or two real minutes where not).
+  Where a limit counts by windows, the whole windows after learning are compared instead: what was
+  let in by what they hold; the makespan would depend on where in a window the last item falls.
 - **refused**: answers 429 by all requests.
 - **A**: asyncio and aiohttp, ten calls in flight, 6 attempts, exponential backoff with jitter,
   honouring Retry-After. **B**: a token bucket (one second's worth at once) at the rate that is

@@ -21,6 +21,7 @@ from bench.admission.measured import (
     outage_figures,
     pace_per_s,
     refused_since,
+    windows_filled,
 )
 from bench.admission.ours import knows_gates
 from bench.admission.scenario import Scenario
@@ -128,6 +129,7 @@ async def _read(
     if not seen.delivered:
         return
     await _ideals(simulator, case, truth["snapshots_s"], seen)
+    seen.after.filled = windows_filled(entries, case.built(), case.learning_s)
     if case.kind == "outage":
         _outage(case, entries, seen)
 

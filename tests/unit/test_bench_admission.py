@@ -17,12 +17,15 @@ from bench.admission.measured import (
     items_delivered,
     outage_figures,
     refused_since,
+    windows_filled,
 )
 from bench.admission.page import random_lines, row, verdict
 from bench.admission.scenario import Scenario, told_rates
 from bench.admission.schedule import Places
 from bench.admission.targets import TARGETS
 from headrace.simulator.makespan import ideal_s
+from headrace.simulator.scenario import build_settings
+from headrace.simulator.settings import Settings
 from headrace.simulator.truth import Entry
 
 
@@ -56,6 +59,23 @@ def test_only_requests_after_learning_count_as_refused_after_it() -> None:
     calls = [entry(1, "refused"), entry(9), entry(10, "refused"), entry(11), entry(12)]
     assert refused_since(calls, 10.0) == (3, 1)
     assert refused_since([], 10.0) == (0, 0)
+
+
+def windows(kind: str, amount: int, window_s: float) -> Settings:
+    one = {"kind": kind, "amount": amount, "window_s": window_s}
+    return build_settings({"limits": [one]})
+
+
+def test_limits_that_count_by_windows_are_compared_by_whole_windows() -> None:
+    # Ten windows of ten a second: nine in each, and two more refused, which fill nothing.
+    calls = [entry(at + part / 10) for at in range(10) for part in range(9)]
+    calls += [entry(5.05, "refused"), entry(6.05, "refused")]
+    assert windows_filled(calls, windows("fixed", 10, 1.0), 2.5) == pytest.approx(0.9)
+    assert windows_filled(calls, windows("sliding", 10, 1.0), 2.0) == pytest.approx(0.9)
+    assert windows_filled(calls, windows("bucket", 10, 1.0), 2.0) is None
+    assert windows_filled(calls, windows("fixed", 10, 1.0), 9.5) is None
+    assert windows_filled([], windows("fixed", 10, 1.0), 0.0) is None
+    assert Span(1.0, 2.0, filled=0.9).utilisation == 0.9
 
 
 def test_an_item_that_was_delivered_twice_is_one_item() -> None:
