@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from headrace.bucket import Bucket
+from headrace.fitting import Moment, burst, fit
 from headrace.limits import DAY_S
 
 STEP_S = 0.5
@@ -26,7 +27,13 @@ LATE_S, LATE_S_MIN = 0.02, 0.002
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
 WAIT_S_MAX = 40 * DAY_S
 STRIKES_MAX = 3
-EMPTIES_MAX = 8
+MARGIN_MAX = 0.024
+TRIED = 0.8
+SAFE_CALLS = 150
+NOISY, NOISE_MAX, CALM_CALLS = 3, 5, 400
+BACK, DRIFT_CALLS = 0.02, 200.0
+"""A refusal lowers the pace of a shared lane by this part; as many calls raise it again."""
+EMPTIES_MAX, MOMENTS_MAX = 8, 48
 VERIFY_MAX = 3
 ECHOES_MAX = 8
 
@@ -39,26 +46,6 @@ class Mode(StrEnum):
     TRIAL = "trial"
     HOLD = "hold"
     PROBE = "probe"
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """A moment with what had happened by then: at the start of a phase, or when empty.
-
-    ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
-    ``told_s`` is when the provider said that it would go on.
-    """
-
-    at_s: float
-    sent: float
-    refused: float
-    idle_s: float
-    told_s: float | None = None
-
-    def since(self, past: Moment) -> tuple[float, float]:
-        """Return the units accepted and the seconds not paused since an earlier moment."""
-        accepted = self.sent - past.sent - (self.refused - past.refused)
-        return accepted, max(1e-3, self.at_s - past.at_s - (self.idle_s - past.idle_s))
 
 
 @dataclass(slots=True)
@@ -80,7 +67,7 @@ class RatePace:
     first_s: float | None = None
     first_sent: float = 0.0
     empties: deque[Moment] = field(default_factory=lambda: deque(maxlen=EMPTIES_MAX))
-    moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=32))
+    moments: deque[Moment] = field(default_factory=lambda: deque(maxlen=MOMENTS_MAX))
     refused_units: float = 0.0
     idle_s: float = 0.0
     reacted_s: float = -math.inf
@@ -97,10 +84,13 @@ class RatePace:
     climb_from: Moment | None = None
     virtual: Bucket = field(default_factory=lambda: Bucket(0.0, 4.0, 4.0, 0.0))
     paused_until_s: float = -math.inf
-    unproven: bool = True
     windowed: bool = False
     window_s: float = 0.0
+    noise: int = 0
+    safe: float = 0.0
+    back: float = 0.02
     react_s: float = 1.0
+    allowance: float = 0.0
     was: float = math.inf
     echo_until_s: float = -math.inf
     echoes: int = 0
@@ -147,8 +137,8 @@ class RatePace:
         """Return the pace that holds now, in units a second; ``inf`` when nothing holds back."""
         return math.inf if self.mode is Mode.OPEN else self.bucket.rate
 
-    def set_pace(self, pace: float, mode: Mode, now_s: float) -> None:
-        """Begin a phase at ``pace``."""
+    def set_pace(self, pace: float, mode: Mode, now_s: float, at_send: bool = False) -> None:
+        """Begin a phase at ``pace``; ``at_send``: a call was sent just now."""
         if self.pinned and self.told is not None:
             pace = min(pace, self.told)
         self.mode = mode
@@ -159,7 +149,8 @@ class RatePace:
         self.phase_s, self.phase_sent = now_s, 0.0
         self.phase_calls = self.phase_bound = 0
         self.due_s = None
-        self.moments.append(Moment(now_s, self.sent, self.refused_units, self.idle_s))
+        here = Moment(now_s, self.sent, self.refused_units, self.idle_s, at_send=at_send)
+        self.moments.append(here)
 
     def _burst(self, mode: Mode, pace: float) -> float:
         least = self.mean + pace * self.late_s
@@ -169,17 +160,22 @@ class RatePace:
 
     # -- what accepted calls show ------------------------------------------------------------
 
-    def look(self, now_s: float, credit: float) -> bool:
-        """Move on where a phase has shown enough; tells whether a probe was begun.
-
-        ``credit``: refusals that the lane may still afford.
-        """
+    def look(self, now_s: float) -> bool:
+        """Move on where a phase has shown enough; tells whether a probe was begun."""
         if self.mode is Mode.OPEN or self.paused_until_s > now_s:
             return False
         if self.episode_s is not None:
             return False
+        if self.mode is Mode.HOLD and self.phase_calls >= SAFE_CALLS and not self.is_noisy:
+            self.safe = max(self.safe, self.bucket.rate)
+        if self.mode is Mode.HOLD and self.phase_calls % CALM_CALLS == 0:
+            self.noise = max(0, self.noise - 1)
+        if self.mode is Mode.HOLD and self.is_noisy:
+            if self.phase_bound * 4 >= self.phase_calls:
+                self._drift()
+            return False
         if self.mode is Mode.HOLD:
-            return self._look_up(now_s, credit)
+            return self._look_up(now_s)
         if self.due_s is None:
             if self._shown(now_s):
                 self.due_s = now_s + self.react_s
@@ -189,10 +185,10 @@ class RatePace:
         return False
 
     def _shown(self, now_s: float) -> bool:
-        if self.phase_bound * 2 < self.phase_calls:
+        if self.phase_sent < TRIED * self.bucket.rate * (now_s - self.phase_s) - self.mean:
             # Something else held the calls back, so that this pace was never tried.
             if self.phase_calls > 50:
-                self.set_pace(self.bucket.rate, self.mode, now_s)
+                self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
             return False
         if now_s - self.phase_s < self.window_s and self.mode is not Mode.GROW:
             return False
@@ -208,27 +204,27 @@ class RatePace:
 
     def _passed(self, now_s: float) -> None:
         if self.mode is Mode.GROW:
-            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s)
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send=True)
         elif self.mode is Mode.TRIAL:
             self.lo = max(self.lo, self.bucket.rate * 0.995)
-            self._between(now_s)
+            self._between(now_s, at_send=True)
         else:
             self.lo = max(self.lo, self.bucket.rate * 0.98)
             if math.isfinite(self.hi):
                 self.was, self.hi = self.hi, math.inf
             self.climb = min(0.5, self.climb * 2.0)
-            self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s)
+            self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
-    def _look_up(self, now_s: float, credit: float) -> bool:
+    def _look_up(self, now_s: float) -> bool:
         if self.pinned or now_s < self.probe_after_s:
             return False
-        if self.phase_calls < 30 or self.phase_bound * 2 < self.phase_calls:
+        if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
         early = self.told is None and self.verified < VERIFY_MAX
         if early and self.phase_calls >= 30 * 3**self.verified:
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
-        elif credit < 1.0:
+        elif self.allowance < 1.0:
             return False
         base = self.hi if self.told is None or not math.isinf(self.hi) else self.told
         self.climb = 0.05
@@ -236,7 +232,7 @@ class RatePace:
             base = self.bucket.rate
         self.virtual.rate = self.hi = self.was = base
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
-        self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s)
+        self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
         return True
 
     # -- what refusals show ------------------------------------------------------------------
@@ -260,6 +256,11 @@ class RatePace:
         served = mark - cost - self.reacted_sent - self.reacted_refused
         # Refusals are quick: what was sent before this call, and is not back, was accepted.
         self.streak = 1 if served > 0 else self.streak + 1
+        if self.streak == 1 and self.mode is Mode.HOLD:
+            # Refused at a pace that was known to be borne: somebody else was served.
+            self.noise = min(NOISE_MAX, self.noise + 1)
+            if self.pace <= self.safe * 1.01:
+                self.safe = 0.0
         self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
         if self.streak > 1:
             # Nothing was accepted since: still the same emptiness, and nothing learned.
@@ -272,16 +273,18 @@ class RatePace:
             self._pause(now_s, wait_s, cost)
             return True
         told_s = None if wait_s is None else now_s + wait_s
-        if self.mode is Mode.PROBE and math.isinf(self.hi):
-            self._end_climb(cost, mark, sent_s)
-        here = Moment(sent_s, mark, self.refused_units, self.idle_s, told_s)
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, told_s=told_s)
         if self.told is None and self._is_windowed(cost, wait_s):
             self._bound_window(cost, here)
         else:
             self._bound(cost, here)
         self.empties.append(here)
-        self.late_s = max(LATE_S_MIN, self.late_s / 2.0)
+        self.moments.append(here)
+        self.late_s = LATE_S_MIN if self.pace > 50.0 else 0.0
         self.episode_s, self.recovered_s = now_s, None
+        if self.safe > self.lo and self.told is None:
+            self.lo = self.safe
+            self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
         self._react(now_s)
         self._pause(now_s, wait_s, cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
@@ -290,13 +293,17 @@ class RatePace:
     def _is_windowed(self, cost: float, wait_s: float | None) -> bool:
         """Tell whether the limit counts by windows: it stays shut much longer than one slot."""
         slots_s = 10.0 * cost / self.pace
-        if wait_s is not None and slots_s > 0 and wait_s > max(1.0, slots_s):
+        if wait_s is not None and slots_s > 0 and wait_s > max(_shut_s(wait_s), slots_s):
             self.windowed = True
         return self.windowed
 
     def _bound_window(self, cost: float, here: Moment) -> None:
         """Set the bounds of a limit that counts by windows: from opening to opening."""
         past = self.empties[-1] if self.empties else None
+        if self.mode is Mode.PROBE:
+            self.hi = self.pace
+            self.lo = min(self.lo, 0.95 * self.hi)
+            return
         if past is None:
             assert self.first_s is not None  # nothing is refused that was not sent
             accepted, from_s = here.sent - cost - self.first_sent, self.first_s
@@ -317,16 +324,20 @@ class RatePace:
         off = 0.01 * accepted + 0.5 * self.mean
         self.lo = max(0.0, accepted - off) / took_s
         self.hi = (accepted + off) / took_s
-        self.unproven = False
 
     def _recovered(self, cost: float, now_s: float) -> None:
         """Hear that calls are accepted again after a pause that had to be found out."""
         assert self.episode_s is not None
         assert self.recovered_s is not None
         away_s = self.recovered_s - self.episode_s
-        self.probe_after_s = now_s + 100.0 * away_s
+        peace = 20.0 if self.verified < VERIFY_MAX else 100.0
+        self.probe_after_s = now_s + peace * away_s
+        told_s = self.empties[-1].told_s if self.empties else None
+        least_s = _shut_s(None if told_s is None else told_s - self.episode_s)
+        windowed = away_s > max(least_s, 10.0 * cost / max(self.pace, 1e-9))
         self.episode_s = None
-        windowed = away_s > max(1.0, 10.0 * cost / max(self.pace, 1e-9))
+        # What came in while the lane was paused is not there: the limit was empty.
+        self.bucket.spill(now_s)
         if not windowed or self.told is not None or self.windowed:
             self.set_pace(self.bucket.rate, self.mode, now_s)
             return
@@ -338,144 +349,114 @@ class RatePace:
         took_s = max(1e-3, self.recovered_s - from_s)
         # The pause was found by doubling, and who knows how full the windows before were.
         self.lo, self.hi = 0.8 * accepted / took_s, 2.0 * accepted / took_s
-        self.proven, self.unproven = self.mean, False
+        self.proven = self.mean
         self.window_s = 1.5 * away_s
         self.echo_until_s, self.echoes = now_s + took_s, 0
         self._between(now_s)
 
     def _bound(self, cost: float, here: Moment) -> None:
-        """Set the bounds from what was accepted since the last moments of emptiness.
-
-        What a limit had to spare may have run over while the lane was paused, so the
-        upper bound counts running time only, and is never above the pace that failed.
-        """
-        if not self.empties:
-            assert self.first_s is not None  # nothing is refused that was not sent
-            self.proven = here.sent - cost - self.first_sent
-            self.lo, self.hi = min(self.lo, self.pace * 0.95), min(self.hi, self.pace)
-            if math.isinf(self.hi):
-                # Nothing was held back: what was accepted so far is the best guess.
-                self.hi = (self.proven + cost) / max(1e-3, here.at_s - self.first_s)
+        """Set the bounds: the rates that fit all that is remembered, or the latest part of it."""
+        if self.first_s is not None and math.isinf(self.pace):
+            # Nothing was held back: what was accepted so far is the best guess.
+            took_s = max(1e-3, here.at_s - self.first_s)
+            self.lo, self.hi = 0.0, (here.sent - self.first_sent) / took_s
             return
+        fitting = fit([*self.moments, here], self.pace, cost)
+        while fitting is None and self._forget_some():
+            fitting = fit([*self.moments, here], self.pace, cost)
+        if fitting is None:
+            self._bound_latest(cost, here)
+            return
+        self.lo, self.hi = fitting
+        self.proven = max(self.mean, 0.8 * burst(self.moments, self.lo))
+
+    def _forget_some(self) -> bool:
+        """Drop the older part of what is remembered: the limit was another one then."""
+        start = self.climb_from
+        if start is not None and self.moments and self.moments[0].at_s < start.at_s:
+            while self.moments and self.moments[0].at_s < start.at_s:
+                self.moments.popleft()
+            self.moments.appendleft(start)
+            return True
+        if sum(moment.empty for moment in self.moments) < 3:
+            return False
+        while not self.moments[0].empty:
+            self.moments.popleft()
+        self.moments.popleft()
+        return True
+
+    def _bound_latest(self, cost: float, here: Moment) -> None:
+        """Set the bounds from the latest refusals alone: what was accepted between them."""
         low, high = 0.0, self.pace
         for past in reversed(self.empties):
             accepted, running_s = here.since(past)
-            if accepted <= 0 or here.at_s <= past.at_s:
-                continue
             took_s = here.at_s - past.at_s
-            least, most = (accepted - cost) / took_s, (accepted + cost) / took_s
-            if self._ran_over(past, here, most, cost):
-                most = (accepted + cost) / running_s
-                if self._ran_over(past, here, most, cost, idle=False):
-                    most = self.pace
+            if accepted <= 0 or took_s <= 0:
+                continue
+            least, most = (accepted - cost) / took_s, (accepted + cost) / max(1e-3, running_s)
             if least >= high or most <= low:
                 break  # the limit was another one then
             low, high = max(low, least), min(high, most)
         self.lo = self.lo if low < self.lo < high else low
         self.hi = high
 
-    def _end_climb(self, cost: float, mark: float, sent_s: float) -> None:
-        """Tell a limit that has risen from a burst that it had to spare all along."""
-        assert self.climb_from is not None  # a climb has begun somewhere
-        here = Moment(sent_s, mark - cost, self.refused_units - cost, self.idle_s)
-        accepted, running_s = here.since(self.climb_from)
-        holds = max(self._holds(self.was), 3.0 * cost)
-        if accepted - self.was * running_s <= 1.1 * holds + cost:
-            self.lo = self.hi = self.was
-            self.lo *= 0.98
-            return
-        self.empties.clear()
-        self.moments.clear()
-        self.first_s, self.first_sent = self.climb_from.at_s, self.climb_from.sent
-        self.lo = max(self.was, (accepted - holds) / running_s)
-        self.unproven = True
-
-    def _holds(self, rate: float) -> float:
-        """Return the largest burst on top of ``rate`` that was ever accepted."""
-        holds = content = 0.0
-        last: Moment | None = None
-        for moment in self.moments:
-            if self.climb_from is not None and moment.at_s > self.climb_from.at_s:
-                break
-            if last is not None:
-                accepted, running_s = moment.since(last)
-                content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
-                content = max(0.0, content + accepted - rate * running_s)
-                holds = max(holds, content)
-            last = moment
-        return max(holds, self._first_burst(rate))
-
-    def _ran_over(
-        self, past: Moment, here: Moment, rate: float, cost: float, idle: bool = True
-    ) -> bool:
-        """Tell whether a limit of ``rate`` may have had more to spare than it can hold.
-
-        It holds at least the largest burst that was accepted on top of that rate. ``idle``
-        counts the time spent paused.
-        """
-        holds = max(cost, self._holds(rate))
-        spare = 0.0
-        last = past
-        for moment in (*self.moments, here):
-            if moment.at_s > past.at_s:
-                accepted, running_s = moment.since(last)
-                if idle:
-                    # The pause comes first: at its end there is the most to spare.
-                    spare += rate * (moment.idle_s - last.idle_s)
-                    if spare > holds * 1.02 + 0.02 * cost:
-                        return True
-                spare = max(0.0, spare + rate * running_s - accepted)
-                if spare > holds * 1.02 + 0.02 * cost:
-                    return True
-                last = moment
-        return False
-
-    def _first_burst(self, rate: float) -> float:
-        if self.proven is None or self.first_s is None or not self.empties:
-            return 0.0
-        return self.proven - rate * (self.empties[0].at_s - self.first_s)
-
     def _react(self, now_s: float) -> None:
         if self.told is not None:
-            few = self.phase_calls < 25 and self.mode is Mode.HOLD
+            few = self.phase_calls < 25 and self.mode is Mode.HOLD and self.margin >= MARGIN_MAX
             self.strikes = self.strikes + 1 if few else 0
             if self.strikes < STRIKES_MAX:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
             self.told = None if not self.pinned else self.told
             self.strikes = 0
-        self._between(now_s)
+        if self.is_noisy:
+            self._step_back(now_s)
+        else:
+            self._between(now_s)
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether others use the limit too, so that no one rate explains what happens."""
+        return self.noise >= NOISY
+
+    def _step_back(self, now_s: float) -> None:
+        """Lower the pace a little, or more when refusals come fast: others take their share."""
+        self.back = min(0.3, self.back * 2.0) if self.phase_calls < 20 else BACK
+        pace = self.bucket.rate if self.mode is Mode.HOLD else min(self.bucket.rate, self.hi)
+        self.set_pace(pace * (1.0 - self.back), Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
+
+    def _drift(self) -> None:
+        """Raise the pace with every call that is sent, so that refusals keep to their share."""
+        calm = max(1.0, self.phase_calls / DRIFT_CALLS)
+        self.bucket.rate *= 1.0 + BACK * min(8.0, calm) / DRIFT_CALLS
 
     def _hold_told(self, now_s: float, shrink: bool) -> None:
         assert self.told is not None  # the caller looked
-        if shrink and self.late_s <= LATE_S_MIN:
-            self.margin = min(0.03, self.margin + 0.002)
+        if shrink:
+            self.margin = min(MARGIN_MAX, self.margin * 2.0)
         self.proven = self.mean
         self.hi = math.inf
         self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
         self.bucket.spill(now_s)
 
-    def _between(self, now_s: float) -> None:
+    def _between(self, now_s: float, at_send: bool = False) -> None:
         """Choose the next pace from the bounds: a trial between them, or hold."""
         if math.isinf(self.hi):
-            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s)
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send)
+        elif self.allowance < 0 and self.lo > 0:
+            # Too much was refused of late: stay at what is known to be safe.
+            self.set_pace(max(self.lo, 0.7 * self.hi) * 0.99, Mode.HOLD, now_s, at_send)
         elif self.lo > 0 and self.hi / self.lo < NARROW:
-            self._settle_burst()
             hold = min(self.lo + 0.35 * (self.hi - self.lo), self.hi * 0.993)
             if not 0.85 * self.held_at < hold < 1.15 * self.held_at:
                 self.verified = 0
             self.held_at = hold
-            self.set_pace(hold, Mode.HOLD, now_s)
+            self.set_pace(hold, Mode.HOLD, now_s, at_send)
         else:
             middle = math.sqrt(max(self.lo, self.hi / 16.0) * self.hi)
-            self.set_pace(middle, Mode.TRIAL, now_s)
+            self.set_pace(middle, Mode.TRIAL, now_s, at_send)
         self.bucket.spill(now_s)
-
-    def _settle_burst(self) -> None:
-        if self.unproven and self.proven is not None and self.first_s is not None:
-            over_s = max(0.0, self.empties[0].at_s - self.first_s) if self.empties else 0.0
-            self.proven = max(self.mean, 0.5 * (self.proven - self.hi * over_s))
-            self.unproven = False
 
     def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
@@ -492,6 +473,12 @@ class RatePace:
         """Take back what refusals taught: they were not of this rate."""
         self.lo, self.hi, self.streak = 0.0, math.inf, 0
         self.empties.clear()
-        self.proven, self.unproven, self.paused_until_s = None, True, -math.inf
+        self.proven, self.paused_until_s = None, -math.inf
+        self.moments.clear()
         self.set_pace(pace, Mode.GROW if math.isfinite(pace) else Mode.OPEN, now_s)
         self.first_s = None
+
+
+def _shut_s(wait_s: float | None) -> float:
+    """Return what is longer than a bucket takes for one call: whole seconds were rounded up."""
+    return 1.0 if wait_s is None or abs(wait_s - round(wait_s)) > 1e-6 else 2.5

@@ -19,7 +19,7 @@ from headrace.limits import DAY_S, RATES, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
-CREDIT_EACH = 0.003
+CREDIT_EACH = 0.004
 """What an accepted call adds to the lane's credit of refusals: the bound of their share."""
 CREDIT_EACH_TOLD = 0.001
 REACT_S = 1.0
@@ -48,7 +48,7 @@ class Ticket:
     in_flight: int
     marks: tuple[tuple[Dimension, float], ...]
     probe: bool = False
-    capped: bool = False
+    place: tuple[int, int] = (0, 0)
     lead_s: float = 0.0
 
 
@@ -164,8 +164,8 @@ class Pacer:
             cost = _amount(load, dimension)
             if rate is not None and cost > 0:
                 marks.append((dimension, rate.take(cost, now_s, by == dimension.value)))
-                began = rate.look(now_s, self.credit)
-                if began:
+                rate.allowance = self.credit
+                if rate.look(now_s):
                     self.credit -= 0.5
         self.in_flight += 1
         self.tally.sent += 1
@@ -173,15 +173,21 @@ class Pacer:
             self.tally.bound[by] = self.tally.bound.get(by, 0) + 1
         capped = by == Dimension.CONCURRENCY.value
         if capped and self.width.known and not self.width.probing and self.credit >= 1.0:
-            self._probe_width(now_s)
+            self._probe_width()
         return Ticket(
-            now_s, load, self.in_flight, tuple(marks), self.circuit.sent(), capped, lead_s
+            now_s,
+            load,
+            self.in_flight,
+            tuple(marks),
+            self.circuit.sent(),
+            self.width.send(self.in_flight),
+            lead_s,
         )
 
-    def _probe_width(self, now_s: float) -> None:
+    def _probe_width(self) -> None:
         if self.width.cap < self.width.top and self.tally.accepted % 100 == 99:
             self.credit -= 0.5
-            self.width.probe(now_s)
+            self.width.probe()
 
     def reopen(self) -> None:
         """Forget that the lane is shut: a person has looked at what shut it."""
@@ -225,12 +231,10 @@ class Pacer:
         self.credit = min(CREDIT_MAX, self.credit + (CREDIT_EACH_TOLD if told else CREDIT_EACH))
         self.circuit.succeeded(ticket.probe)
         self.width.accepted(ticket.in_flight)
-        self.width.ended(ticket.sent_s, now_s, ticket.capped)
+        self.width.ended(ticket.place, now_s - ticket.sent_s)
         if self._suspect is not None and ticket.in_flight >= self._suspect:
             # As many in flight as when one was refused, and accepted: it was the rate.
             self._suspect = None
-        for rate in self.rates.values():
-            rate.look(now_s, 0.0)
 
     def _refused(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
         said = outcome.said
@@ -239,7 +243,7 @@ class Pacer:
         for known in self.rates.values():
             known.react_s = self.react_s
         if bucket is Dimension.CONCURRENCY:
-            self.width.refused(max(1, ticket.in_flight - 1), now_s)
+            self.width.refused(max(1, ticket.in_flight - 1))
             self.credit -= 1.0
             return
         if bucket is None and self._is_width(ticket, now_s):
@@ -249,6 +253,7 @@ class Pacer:
         mark = dict(ticket.marks).get(bucket or Dimension.REQUESTS, rate.sent)
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
         learning = rate.mode in (Mode.GROW, Mode.TRIAL)
+        rate.allowance = self.credit - 0.5
         rate.refused(cost, mark, ticket.sent_s, now_s, outcome.wait_s)
         self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
 
@@ -269,9 +274,9 @@ class Pacer:
         """
         if self.width.known:
             if self.width.probing and ticket.in_flight >= self.width.cap:
-                self.width.refused(ticket.in_flight - 1, now_s)
+                self.width.refused(ticket.in_flight - 1)
                 return True
-            self.width.doubt(ticket.in_flight, now_s)
+            self.width.doubt(ticket.in_flight)
             return ticket.in_flight > self.width.cap
         if ticket.in_flight <= max(1, self.width.accepted_at):
             self._suspect = None
@@ -287,7 +292,7 @@ class Pacer:
         self._suspected_s = now_s
         if self._suspicions < 3:
             return False
-        self.width.refused(max(1, self._suspect - 1), now_s)
+        self.width.refused(max(1, self._suspect - 1))
         self._suspect = None
         if rate is not None:
             rate.forget(self._pace_before * 2.0, now_s)
