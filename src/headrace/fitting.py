@@ -1,0 +1,124 @@
+"""Which limits explain what happened: the rates of a bucket that fit a lane's history.
+
+A bucket of rate ``r`` that holds ``B`` is, turned over, a leaky one: its content grows by
+what is accepted and drains at ``r``. All that was accepted fitted in, so ``B`` is at
+least the highest content; what was refused did not, so ``B`` is less than the content
+then and the refused call together. A rate for which both cannot hold is ruled out: too
+low a rate lets the content pile up without end, too high a one has it empty at a
+refusal. Strict pacing is the case of a bucket that holds one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+SPAN = 64.0
+"""Rates below the pace that failed, divided by this, are not looked at."""
+STEPS, EDGE_STEPS = 14, 8
+SLACK = 0.1
+"""Contents nearer than this part of a call are the same."""
+JITTER_S = 0.004
+"""Calls arrive that much nearer to each other than they were sent, or farther apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A moment with what had happened by then: at the start of a phase, or when empty.
+
+    ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
+    ``at_send``: a call was sent at this very moment; ``told_s`` is when the provider said that it would go on, where the limit was
+    ``empty``: a call was refused.
+    """
+
+    at_s: float
+    sent: float
+    refused: float
+    idle_s: float
+    empty: bool = False
+    at_send: bool = False
+    told_s: float | None = None
+
+    def since(self, past: Moment) -> tuple[float, float]:
+        """Return the units accepted and the seconds not paused since an earlier moment."""
+        accepted = self.sent - past.sent - (self.refused - past.refused)
+        return accepted, max(0.0, self.at_s - past.at_s - (self.idle_s - past.idle_s))
+
+
+def side(history: Sequence[Moment], rate: float, cost: float) -> int:
+    """Let a history happen to a bucket of ``rate`` that is full at its beginning.
+
+    Returns 0 when a bucket of that rate can have done it, -1 when the rate is too low
+    for that, 1 when it is too high: what fitted in at one time and what did not at
+    another then contradict each other, and which of them came first tells the side.
+    """
+    slack = JITTER_S * rate + SLACK * cost
+    content, held, room = 0.0, cost, math.inf
+    held_at = room_at = 0
+    last: Moment | None = None
+    for at, moment in enumerate(history):
+        if last is not None:
+            accepted, running_s = moment.since(last)
+            content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
+            content = max(0.0, content + accepted - rate * running_s)
+            if accepted > 0:
+                # Whatever drained before, the latest call has only had its own while to do so.
+                while_s = 0.0 if moment.at_send else running_s * cost / accepted
+                content = max(content, cost - rate * max(0.0, while_s - JITTER_S))
+            if content > held:
+                held, held_at = content, at
+        if moment.empty:
+            if content <= 0.0:
+                return 1
+            if content + cost < room:
+                room, room_at = content + cost, at
+        last = moment
+    if held <= room + slack:
+        return 0
+    return -1 if room_at < held_at else 1
+
+
+def burst(history: Sequence[Moment], rate: float) -> float:
+    """Return the largest burst on top of ``rate`` that was accepted, in units."""
+    content = held = 0.0
+    last: Moment | None = None
+    for moment in history:
+        if last is not None:
+            accepted, running_s = moment.since(last)
+            content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
+            content = max(0.0, content + accepted - rate * running_s)
+            held = max(held, content)
+        last = moment
+    return held
+
+
+def fit(history: Sequence[Moment], pace: float, cost: float) -> tuple[float, float] | None:
+    """Return the lowest and the highest rate that fit, or ``None`` when none does.
+
+    No rate above ``pace`` fits, because it failed.
+    """
+    low, high = math.log(pace / SPAN), math.log(pace)
+    found = None
+    for _ in range(STEPS):
+        middle = 0.5 * (low + high)
+        where = side(history, math.exp(middle), cost)
+        if where == 0:
+            found = middle
+            break
+        low, high = (middle, high) if where < 0 else (low, middle)
+    if found is None:
+        return None
+    lowest, highest = found, found
+    for _ in range(EDGE_STEPS):
+        middle = 0.5 * (low + lowest)
+        if side(history, math.exp(middle), cost) == 0:
+            lowest = middle
+        else:
+            low = middle
+        middle = 0.5 * (highest + high)
+        if side(history, math.exp(middle), cost) == 0:
+            highest = middle
+        else:
+            high = middle
+    return math.exp(lowest), math.exp(highest)
