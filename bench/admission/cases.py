@@ -157,7 +157,7 @@ def _wide() -> list[Scenario]:
             "high-rate", "5,000 a second, 50 ms", "high rate",
             {"limits": [limit("requests", "bucket", 5000, 1)], "latency": {"median_s": 0.05}}
             | _QUIET,
-            "told", {"requests_per_second": 5000}, items=60_000, learning_s=15.0, units=99,
+            "told", {"requests_per_second": 5000}, items=60_000, learning_s=5.0, units=99,
         ),
     ]  # fmt: skip
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.admission.job import Told
+from headrace.limits import Dimension
 from headrace.simulator.limiters import FixedWindow, SlidingLog
+from headrace.simulator.rules import LaneRules
 from headrace.simulator.settings import Settings
 from headrace.simulator.terms import lane_rules
 from headrace.simulator.truth import Entry
@@ -97,12 +99,13 @@ def windows_filled(entries: Iterable[Entry], settings: Settings, after_s: float)
 
     A client that knew all would empty the last window at its beginning, which makes the
     ratio of two makespans a matter of where in a window the work happens to end; so whole
-    windows are compared. ``None`` where the lane is not one such limit alone.
+    windows are compared, less what another user of the key took. ``None`` where the lane
+    is not one such limit alone, or where it changes.
     """
-    rules = lane_rules(settings).rules
-    if len(rules) != 1 or settings.changes or settings.other is not None:
+    lane = lane_rules(settings)
+    if len(lane.rules) != 1 or settings.changes:
         return None
-    rule = rules[0]
+    rule = lane.rules[0]
     limiter = rule.limiter
     if not isinstance(limiter, FixedWindow | SlidingLog):
         return None
@@ -119,7 +122,18 @@ def windows_filled(entries: Iterable[Entry], settings: Settings, after_s: float)
         return None
     until_s = from_s + count * window_s
     taken = sum(cost for at_s, cost in let_in if from_s <= at_s < until_s)
-    return float(taken / (count * limiter.amount))
+    others = _taken_by_other(lane, from_s, until_s, rule.dimension)
+    return float(taken / (count * limiter.amount - others))
+
+
+def _taken_by_other(lane: LaneRules, from_s: float, until_s: float, dimension: Dimension) -> float:
+    """Return what another user, who always gets his share, took between two moments."""
+    if lane.other is None:
+        return 0.0
+    lane.advance(from_s)
+    before = lane.other_admitted
+    lane.advance(until_s)
+    return float((lane.other_admitted - before) * getattr(lane.other.load, dimension.value))
 
 
 def items_delivered(entries: Iterable[Entry]) -> int:

@@ -78,6 +78,14 @@ def test_limits_that_count_by_windows_are_compared_by_whole_windows() -> None:
     assert Span(1.0, 2.0, filled=0.9).utilisation == 0.9
 
 
+def test_what_another_user_of_the_key_took_is_not_asked_of_us() -> None:
+    one = {"kind": "fixed", "amount": 100, "window_s": 10.0}
+    shared = build_settings({"limits": [one], "other": {"share": 0.4}})
+    calls = [entry(at / 6) for at in range(6 * 100)]
+    assert windows_filled(calls, shared, 0.0) == pytest.approx(1.0, abs=0.06)
+    assert windows_filled(calls, windows("fixed", 100, 10.0), 0.0) == pytest.approx(0.6)
+
+
 def test_an_item_that_was_delivered_twice_is_one_item() -> None:
     calls = [entry(1, key="a"), entry(2, key="a"), entry(3, key="b"), entry(4, "refused", key="c")]
     assert items_delivered(calls) == 2
