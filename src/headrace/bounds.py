@@ -35,7 +35,7 @@ BACK, DRIFT_CALLS = 0.02, 200.0
 """A refusal lowers the pace of a shared lane by this part; as many calls raise it again."""
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 VERIFY_MAX = 3
-ECHOES_MAX = 8
+ECHOES_MAX, ECHO_S = 6, 0.1
 
 
 class Mode(StrEnum):
@@ -256,7 +256,8 @@ class RatePace:
         served = mark - cost - self.reacted_sent - self.reacted_refused
         # Refusals are quick: what was sent before this call, and is not back, was accepted.
         self.streak = 1 if served > 0 else self.streak + 1
-        if self.streak == 1 and self.mode is Mode.HOLD:
+        echo = self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX
+        if self.streak == 1 and self.mode is Mode.HOLD and not echo:
             # Refused at a pace that was known to be borne: somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
             if self.pace <= self.safe * 1.01:
@@ -267,10 +268,10 @@ class RatePace:
             self.recovered_s = None
             self._pause(now_s, wait_s, cost)
             return True
-        if self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX:
+        if echo:
             # Where a window slides, what was sent in a rush comes free in the same rush.
             self.echoes += 1
-            self._pause(now_s, wait_s, cost)
+            self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
             return True
         told_s = None if wait_s is None else now_s + wait_s
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, told_s=told_s)
@@ -417,7 +418,7 @@ class RatePace:
     @property
     def is_noisy(self) -> bool:
         """Whether others use the limit too, so that no one rate explains what happens."""
-        return self.noise >= NOISY
+        return self.noise >= NOISY and not self.windowed
 
     def _step_back(self, now_s: float) -> None:
         """Lower the pace a little, or more when refusals come fast: others take their share."""

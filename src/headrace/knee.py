@@ -35,6 +35,7 @@ class Width:
     epoch: int = 0
     sent: int = 0
     ended_calls: int = 0
+    gone_calls: int = 0
     latency_sum_s: float = 0.0
     latency_before_s: float = 0.0
     reached: bool = False
@@ -99,11 +100,16 @@ class Width:
             return
         self.ended_calls += 1
         self.latency_sum_s += latency_s
-        if self.ended_calls < ENDED_SHARE * self.sample:
+        if self.ended_calls + self.gone_calls < ENDED_SHARE * self.sample:
             return
         if self.reached:
             self._judge(max(1e-6, self.latency_sum_s / self.ended_calls))
         self._next_epoch()
+
+    def gone(self, place: tuple[int, int]) -> None:
+        """Hear that a call did not end well: its latency says nothing."""
+        if place[0] == self.epoch and place[1] <= self.sample:
+            self.gone_calls += 1
 
     def _judge(self, latency_s: float) -> None:
         gained = 2.0 * self.latency_before_s / latency_s if self.latency_before_s else math.inf
@@ -122,5 +128,5 @@ class Width:
 
     def _next_epoch(self) -> None:
         self.epoch += 1
-        self.sent = self.ended_calls = 0
+        self.sent = self.ended_calls = self.gone_calls = 0
         self.latency_sum_s, self.reached = 0.0, False

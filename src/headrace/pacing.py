@@ -37,6 +37,7 @@ _OVERLOAD = (
     OutcomeKind.TIMEOUT,
     OutcomeKind.UNKNOWN,
 )
+_REFUSED = (OutcomeKind.RATE_LIMITED, *SHUTS_S)
 
 
 @dataclass(slots=True)
@@ -199,6 +200,8 @@ class Pacer:
     def end(self, ticket: Ticket, outcome: Outcome | None, now_s: float) -> None:
         """Hear how a call ended; ``None``: it was never sent, or says nothing."""
         self.in_flight -= 1
+        if outcome is None or outcome.kind in _OVERLOAD or outcome.kind in _REFUSED:
+            self.width.gone(ticket.place)
         if outcome is None:
             self.circuit.ignored(ticket.probe)
             return
