@@ -15,6 +15,7 @@ from headrace.engine import Engine
 from headrace.errors import PausedError, UsageError
 from headrace.event import EventKind
 from headrace.lifecycle import ItemState
+from headrace.limits import Quota
 from headrace.outcome import OutcomeKind, failed
 from headrace.pause import PauseCode
 from headrace.price import Price
@@ -37,6 +38,7 @@ class Priced(Scripted):
     def __init__(self, price: int | None, bill: int | None, **more: Any) -> None:
         super().__init__(**more)
         self.most, self.bill = price, bill
+        self.quota = Quota(16, learns=False)
         self.in_flight = self.in_flight_max = 0
 
     def price(self, request: Request) -> Price:
@@ -456,7 +458,7 @@ async def test_fifty_starts_race_for_the_last_of_a_budget(
 ) -> None:
     """Three processes' worth of workers with fifty calls at a time never pass the cap."""
     provider = Priced(CALL, CALL)
-    provider.quota = type(provider.quota)(50)
+    provider.quota = Quota(50, learns=False)
     async with (
         engine_on(database_url, tmp_path, provider) as first,
         engine_on(database_url, tmp_path, provider),
