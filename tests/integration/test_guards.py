@@ -397,10 +397,10 @@ async def test_calls_without_a_known_price_run_until_known_costs_say_stop(
     provider = Priced(None, CALL)
     provider.quota = type(provider.quota)(1, learns=False)
     async with engine_on(database_url, tmp_path, provider) as engine:
-        batch = await submit(engine, rows(9), cost_cap_microusd=3 * CALL)
+        batch = await submit(engine, rows(200), cost_cap_microusd=3 * CALL, canary=0)
         now = await until(batch, "paused")
-    # The fourth may start before the third has told its cost: there is one at a time.
-    assert now.succeeded in (3, 4)
+    # Some start before the third has told its cost, but nobody after.
+    assert 3 <= now.succeeded < 30
     assert now.cost_microusd == now.succeeded * CALL
     assert now.pause is not None
     assert "not known beforehand" in now.pause.reason
