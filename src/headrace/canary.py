@@ -20,7 +20,7 @@ class Seen:
     provider's key, funds or quota, the rest of ``items`` is under way. ``calls`` and
     ``refusals`` (for rate or load) count attempts, ``latency_p50_ms`` is that of the
     successful ones; ``calls_untold`` did not say what they cost. ``error`` is the
-    first one in row order, a fatal one first.
+    first one in row order, a rejected key before all, then a fatal one.
     """
 
     items: int

@@ -99,28 +99,29 @@ async def test_look_first_shows_the_first_rows_and_waits(shell: Shell) -> None:
 
 
 async def test_a_rejected_key_stops_after_the_canary_with_code_5(shell: Shell) -> None:
-    """The remedy is said; with the key set right, retry and resume deliver everything."""
+    """The remedy is said; with the key set right, resume delivers everything."""
     failing(shell, "auth = 1.0")
     told = await shell(*RUN, "--canary", "2")
     assert told.code == 5, told.out
     assert "rejects the key: 2 of 2 canary items" in told.out
     assert "Lower failures.auth" in told.out
     (batch,) = (await shell("batches", "--json")).json
-    assert batch["items"]["open"] == 10
+    assert batch["items"]["total"] == 12
     failing(shell)
-    assert (await shell("retry", batch["batch"], "--failed")).code == 5
     after = await shell("resume", batch["batch"], "--json")
     assert (after.code, after.json["items"]["succeeded"]) == (0, 12)
 
 
 async def test_spent_funds_stop_after_the_canary_with_code_4(shell: Shell) -> None:
-    """Money is missing, nothing has failed; the items wait and say why."""
+    """Money is missing, nothing has failed; the items wait, say why, and are tried by resume."""
     failing(shell, "quota_exhausted = 1.0")
     told = await shell(*RUN, "--canary", "1")
     assert told.code == 4, told.out
     assert "no funds or quota left" in told.out
     (batch,) = (await shell("batches", "--json")).json
     assert "1 waiting: quota exhausted" in (await shell("show", batch["batch"])).out
+    failing(shell)
+    assert (await shell("resume", batch["batch"])).code == 0
 
 
 async def test_a_canary_that_fails_for_its_content_ends_with_code_3(shell: Shell) -> None:

@@ -71,7 +71,7 @@ async def engine(database_url: str, tmp_path: Path, provider: Scripted) -> Async
 
 async def until(batch: Batch, *states: str) -> Summary:
     """Wait until the batch is in one of ``states`` and none of its items is under way."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             now = await batch.summary()
             if now.state in states and now.running == 0:
@@ -188,13 +188,20 @@ async def test_one_failure_of_three_is_no_reason_to_stop(database_url: str, tmp_
 async def test_a_rejected_key_or_spent_funds_stop_after_the_canary(
     kind: OutcomeKind, database_url: str, tmp_path: Path
 ) -> None:
-    """One canary item that meets what all would meet is enough to pause."""
-    async with engine_on(database_url, tmp_path, fails(kind, "row 1")) as engine:
+    """One canary item that meets what all would meet is enough; resumed, it is tried at once."""
+    provider = fails(kind, "row 1")
+    async with engine_on(database_url, tmp_path, provider) as engine:
         batch = await submit(engine, rows(60))
         now = await until(batch, "paused")
         assert now.pause is not None
         assert now.pause.code.value == kind.value
         assert now.pending == 57
+        assert now.waiting >= 1
+        called = len(provider.prompts)
+        await batch.resume()
+        async with asyncio.timeout(20):
+            while len(provider.prompts) == called:
+                await batch.changed(0.02)
         assert await batch.cancel() is not None
         assert (await batch.done()).state == "cancelled"
         assert await audited(engine) == []
@@ -477,7 +484,7 @@ async def test_fifty_starts_race_for_the_last_of_a_budget(
 @given(
     price=st.integers(1, 9 * CENT),
     share=st.integers(0, 100),
-    calls=st.integers(0, 30),
+    calls=st.integers(0, 15),
     odd=st.integers(0, CENT),
     kind=st.sampled_from([None, OutcomeKind.RATE_LIMITED, OutcomeKind.NO_OUTPUT]),
 )
@@ -498,7 +505,7 @@ async def test_known_costs_never_pass_the_cap(
         script=lambda prompt, nth: kind if nth == 1 and int(prompt.split()[-1]) % 3 == 0 else None,
     )
     async with engine_on(database_url, tmp_path, provider) as engine:
-        batch = await submit(engine, rows(25), cost_cap_microusd=cap, cache="off")
+        batch = await submit(engine, rows(12), cost_cap_microusd=cap, cache="off")
         now = await until(batch, "paused", "completed")
         assert now.cost_microusd + now.untold_microusd <= cap
         assert now.in_flight_microusd == 0

@@ -272,8 +272,10 @@ async def resume(
 ) -> bool:
     """Let a paused batch go on; ``False`` when it is not paused.
 
-    ``cost_cap_microusd`` is its cap from now on, in whatever state it is.
+    In whatever state it is, ``cost_cap_microusd`` is its cap from now on, and items that
+    wait for a key, funds or a quota are tried now.
     """
+    await connection.execute(statements.load("items/hasten.sql"), batch_id, now)
     if cost_cap_microusd is not None:
         await connection.execute(statements.load("batches/cap.sql"), batch_id, cost_cap_microusd)
     state = await connection.fetchval(statements.load("batches/resume.sql"), batch_id)

@@ -1,4 +1,5 @@
--- What was seen of a batch's canary; rows that could not be read do not count.
+-- What was seen of a batch's canary; rows that could not be read do not count. A rejected key is
+-- told before a lane that is shut for it.
 WITH first AS (
     SELECT item.idx, item.state, item.cached, item.cost_microusd, item.error,
         coalesce(item.error ->> 'code', '') IN ('auth', 'quota_exhausted')
@@ -25,5 +26,5 @@ SELECT count(*) AS items,
     (SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms))::integer
         FROM calls WHERE state = 'succeeded') AS latency_p50_ms,
     (SELECT error FROM first WHERE error IS NOT NULL AND state <> 'succeeded'
-        ORDER BY is_fatal DESC, idx LIMIT 1) AS error
+        ORDER BY is_fatal DESC, error ->> 'code' <> 'auth', idx LIMIT 1) AS error
 FROM first
