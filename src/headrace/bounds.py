@@ -30,11 +30,12 @@ STRIKES_MAX = 3
 MARGIN_MAX = 0.024
 TRIED = 0.8
 SAFE_CALLS = 150
+LATE_CALLS, CLUSTER_CALLS, RECOVER_CALLS = 60, 8, 8
 NOISY, NOISE_MAX, CALM_CALLS = 3, 5, 400
-BACK, DRIFT_CALLS = 0.02, 200.0
+BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
 """A refusal lowers the pace of a shared lane by this part; as many calls raise it again."""
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
-VERIFY_MAX = 3
+VERIFY_MAX = 5
 ECHOES_MAX, ECHO_S = 6, 0.1
 
 
@@ -56,6 +57,7 @@ class RatePace:
     mode: Mode = Mode.OPEN
     told: float | None = None
     told_amount: float = math.inf
+    told_before: float | None = None
     pinned: bool = False
     margin: float = 0.003
     late_s: float = LATE_S
@@ -63,6 +65,7 @@ class RatePace:
     hi: float = math.inf
     proven: float | None = None
     sent: float = 0.0
+    latest_s: float = -math.inf
     mean: float = 1.0
     first_s: float | None = None
     first_sent: float = 0.0
@@ -109,14 +112,18 @@ class RatePace:
             # After a refusal one call goes ahead, and the others see what becomes of it.
             seen_s = self.recovered_s + self.react_s - now_s
             if seen_s > 0:
-                return max(held_s, seen_s)
+                return max(held_s, seen_s, self.bucket.wait_s(cost, now_s))
             self._recovered(cost, now_s)
         if self.mode is Mode.OPEN:
             return max(0.0, held_s)
         return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
 
-    def take(self, cost: float, now_s: float, bound: bool) -> float:
-        """Count a call that is sent; ``bound``: this rate had held it back. Returns its mark."""
+    def take(self, cost: float, now_s: float, bound: bool) -> tuple[float, float]:
+        """Count a call that is sent; ``bound``: this rate had held it back.
+
+        Returns its mark, and how long ago the call before was sent.
+        """
+        gap_s, self.latest_s = now_s - self.latest_s, now_s
         if self.first_s is None:
             self.first_s, self.first_sent = now_s, self.sent
             self.phase_s = now_s
@@ -130,7 +137,7 @@ class RatePace:
         if self.mode is not Mode.OPEN:
             self.bucket.take(cost, now_s)
             self.virtual.take(cost, now_s)
-        return self.sent
+        return self.sent, gap_s
 
     @property
     def pace(self) -> float:
@@ -149,7 +156,8 @@ class RatePace:
         self.phase_s, self.phase_sent = now_s, 0.0
         self.phase_calls = self.phase_bound = 0
         self.due_s = None
-        here = Moment(now_s, self.sent, self.refused_units, self.idle_s, at_send=at_send)
+        gap_s = 0.0 if at_send else None
+        here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
         self.moments.append(here)
 
     def _burst(self, mode: Mode, pace: float) -> float:
@@ -209,9 +217,14 @@ class RatePace:
             self.lo = max(self.lo, self.bucket.rate * 0.995)
             self._between(now_s, at_send=True)
         else:
-            self.lo = max(self.lo, self.bucket.rate * 0.98)
             if math.isfinite(self.hi):
-                self.was, self.hi = self.hi, math.inf
+                # The steps that follow are too short to show more than that.
+                self.lo, self.was, self.hi = max(self.lo, 0.98 * self.hi), self.hi, math.inf
+                if self.told_before is not None and self.told_before > self.bucket.rate:
+                    # It fell below what was told, and is back.
+                    self.told, self.told_before = self.told_before, None
+                    self._hold_told(now_s, shrink=False)
+                    return
             self.climb = min(0.5, self.climb * 2.0)
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
@@ -221,7 +234,7 @@ class RatePace:
         if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
         early = self.told is None and self.verified < VERIFY_MAX
-        if early and self.phase_calls >= 30 * 3**self.verified:
+        if early and self.phase_calls >= 30 * 2**self.verified:
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
         elif self.allowance < 1.0:
@@ -238,13 +251,19 @@ class RatePace:
     # -- what refusals show ------------------------------------------------------------------
 
     def refused(
-        self, cost: float, mark: float, sent_s: float, now_s: float, wait_s: float | None
+        self,
+        cost: float,
+        taken: tuple[float, float],
+        sent_s: float,
+        now_s: float,
+        wait_s: float | None,
     ) -> bool:
         """Hear that a call was refused by this rate; tells whether it was news.
 
-        ``mark`` is what ``take`` gave for it. Only the first refusal of an episode teaches:
+        ``taken`` is what ``take`` gave for it. Only the first refusal of an episode teaches:
         others were sent before anybody could know.
         """
+        mark, gap_s = taken
         if self.empties and mark <= self.empties[-1].sent:
             return False
         self.refused_units += cost
@@ -258,8 +277,7 @@ class RatePace:
         self.streak = 1 if served > 0 else self.streak + 1
         echo = self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX
         if self.streak == 1 and self.mode is Mode.HOLD and not echo:
-            # Refused at a pace that was known to be borne: somebody else was served.
-            self.noise = min(NOISE_MAX, self.noise + 1)
+            # Refused at a pace that was known to be borne.
             if self.pace <= self.safe * 1.01:
                 self.safe = 0.0
         self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
@@ -273,21 +291,31 @@ class RatePace:
             self.echoes += 1
             self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
             return True
+        if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
+            # Whoever else there is comes in clusters: let the limit recover.
+            self._pause(now_s, wait_s, RECOVER_CALLS * cost)
+            return True
         told_s = None if wait_s is None else now_s + wait_s
-        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, told_s=told_s)
-        if self.told is None and self._is_windowed(cost, wait_s):
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
+        windowed = self._is_windowed(cost, wait_s)
+        if windowed and self.told is not None and wait_s is not None:
+            self.window_s = self.told_amount / self.told
+            self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
+        if windowed and self.told is None:
             self._bound_window(cost, here)
         else:
             self._bound(cost, here)
         self.empties.append(here)
         self.moments.append(here)
+        if self.proven is not None and self.mode is Mode.HOLD:
+            self.proven = max(self.mean, self.proven / 2.0)
         self.late_s = LATE_S_MIN if self.pace > 50.0 else 0.0
         self.episode_s, self.recovered_s = now_s, None
         if self.safe > self.lo and self.told is None:
             self.lo = self.safe
             self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
         self._react(now_s)
-        self._pause(now_s, wait_s, cost)
+        self._pause(now_s, wait_s, RECOVER_CALLS * cost if self.is_noisy else cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
         return True
 
@@ -363,13 +391,20 @@ class RatePace:
             self.lo, self.hi = 0.0, (here.sent - self.first_sent) / took_s
             return
         fitting = fit([*self.moments, here], self.pace, cost)
+        if fitting is None and len(self.empties) >= 2:
+            # No limit alone explains it: somebody else was served.
+            self.noise = min(NOISE_MAX, self.noise + 1)
+        elif fitting is not None and self.noise:
+            self.noise -= 1
         while fitting is None and self._forget_some():
             fitting = fit([*self.moments, here], self.pace, cost)
         if fitting is None:
             self._bound_latest(cost, here)
             return
-        self.lo, self.hi = fitting
-        self.proven = max(self.mean, 0.8 * burst(self.moments, self.lo))
+        low, self.hi = fitting
+        self.lo = max(low, self.lo) if self.lo < self.hi else low
+        borne = burst(self.moments, self.lo)
+        self.proven = max(self.mean, min(0.8 * borne, 2.0 * (self.proven or borne)))
 
     def _forget_some(self) -> bool:
         """Drop the older part of what is remembered: the limit was another one then."""
@@ -405,9 +440,10 @@ class RatePace:
         if self.told is not None:
             few = self.phase_calls < 25 and self.mode is Mode.HOLD and self.margin >= MARGIN_MAX
             self.strikes = self.strikes + 1 if few else 0
-            if self.strikes < STRIKES_MAX:
+            if self.strikes < STRIKES_MAX and self.noise < NOISE_MAX:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
+            self.told_before = self.told
             self.told = None if not self.pinned else self.told
             self.strikes = 0
         if self.is_noisy:
@@ -422,20 +458,35 @@ class RatePace:
 
     def _step_back(self, now_s: float) -> None:
         """Lower the pace a little, or more when refusals come fast: others take their share."""
-        self.back = min(0.3, self.back * 2.0) if self.phase_calls < 20 else BACK
-        pace = self.bucket.rate if self.mode is Mode.HOLD else min(self.bucket.rate, self.hi)
-        self.set_pace(pace * (1.0 - self.back), Mode.HOLD, now_s)
+        self.back = min(BACK_MAX, self.back * 2.0) if self.phase_calls < 20 else BACK
+        pace, back = self.bucket.rate, min(self.bucket.rate, self.hi) * (1.0 - self.back)
+        # What was accepted of late, refusals and pauses included, was there to be had.
+        had = self._had_of_late()
+        pace = max(back, min(pace, 0.95 * had))
+        if pace < 0.85 * self.held_at:
+            self.verified = 0
+        self.held_at = pace
+        self.set_pace(pace, Mode.HOLD, now_s)
         self.bucket.spill(now_s)
+
+    def _had_of_late(self) -> float:
+        here = self.empties[-1]
+        for past in reversed(self.empties):
+            accepted = here.since(past)[0]
+            if accepted >= LATE_CALLS * self.mean:
+                return accepted / max(1e-3, here.at_s - past.at_s)
+        return 0.0
 
     def _drift(self) -> None:
         """Raise the pace with every call that is sent, so that refusals keep to their share."""
         calm = max(1.0, self.phase_calls / DRIFT_CALLS)
         self.bucket.rate *= 1.0 + BACK * min(8.0, calm) / DRIFT_CALLS
+        self.hi = max(self.hi, self.bucket.rate)
 
     def _hold_told(self, now_s: float, shrink: bool) -> None:
         assert self.told is not None  # the caller looked
         if shrink:
-            self.margin = min(MARGIN_MAX, self.margin * 2.0)
+            self.margin = min(MARGIN_MAX, self.margin * 1.6)
         self.proven = self.mean
         self.hi = math.inf
         self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
@@ -463,6 +514,8 @@ class RatePace:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
         guess_s = min(PAUSE_S_MAX, slot_s * 2.0 ** min(20, max(0, self.streak - 1)))
         pause_s = guess_s if wait_s is None else min(wait_s, WAIT_S_MAX)
+        if self.is_noisy:
+            pause_s = max(pause_s, slot_s)
         if wait_s is not None and self.streak > 1:
             # The wait was kept, and still nothing: do not believe it alone.
             pause_s = max(pause_s, min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak)))

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 SPAN = 64.0
 """Rates below the pace that failed, divided by this, are not looked at."""
-STEPS, EDGE_STEPS = 14, 8
+STEPS, EDGE_STEPS = 14, 6
+STEPS_ABOVE, STEP_ABOVE = 15, 0.01
 SLACK = 0.1
 """Contents nearer than this part of a call are the same."""
 JITTER_S = 0.004
@@ -28,7 +29,7 @@ class Moment:
     """A moment with what had happened by then: at the start of a phase, or when empty.
 
     ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
-    ``at_send``: a call was sent at this very moment; ``told_s`` is when the provider said that it would go on, where the limit was
+    ``gap_s`` is how long ago the call before was sent; ``told_s`` is when the provider said that it would go on, where the limit was
     ``empty``: a call was refused.
     """
 
@@ -37,7 +38,7 @@ class Moment:
     refused: float
     idle_s: float
     empty: bool = False
-    at_send: bool = False
+    gap_s: float | None = None
     told_s: float | None = None
 
     def since(self, past: Moment) -> tuple[float, float]:
@@ -64,8 +65,8 @@ def side(history: Sequence[Moment], rate: float, cost: float) -> int:
             content = max(0.0, content + accepted - rate * running_s)
             if accepted > 0:
                 # Whatever drained before, the latest call has only had its own while to do so.
-                while_s = 0.0 if moment.at_send else running_s * cost / accepted
-                content = max(content, cost - rate * max(0.0, while_s - JITTER_S))
+                gap_s = running_s * cost / accepted if moment.gap_s is None else moment.gap_s
+                content = max(content, cost - rate * max(0.0, gap_s - JITTER_S))
             if content > held:
                 held, held_at = content, at
         if moment.empty:
@@ -98,18 +99,10 @@ def fit(history: Sequence[Moment], pace: float, cost: float) -> tuple[float, flo
 
     No rate above ``pace`` fits, because it failed.
     """
-    low, high = math.log(pace / SPAN), math.log(pace)
-    found = None
-    for _ in range(STEPS):
-        middle = 0.5 * (low + high)
-        where = side(history, math.exp(middle), cost)
-        if where == 0:
-            found = middle
-            break
-        low, high = (middle, high) if where < 0 else (low, middle)
-    if found is None:
+    within = _from_above(history, pace, cost) or _by_halving(history, pace, cost)
+    if within is None:
         return None
-    lowest, highest = found, found
+    low, lowest, highest, high = within
     for _ in range(EDGE_STEPS):
         middle = 0.5 * (low + lowest)
         if side(history, math.exp(middle), cost) == 0:
@@ -122,3 +115,32 @@ def fit(history: Sequence[Moment], pace: float, cost: float) -> tuple[float, flo
         else:
             high = middle
     return math.exp(lowest), math.exp(highest)
+
+
+Within = tuple[float, float, float, float]
+"""Logarithms of rates: too low, the lowest and the highest found to fit, too high."""
+
+
+def _from_above(history: Sequence[Moment], pace: float, cost: float) -> Within | None:
+    """Look just below the pace that failed, step by step: strict limits fit nowhere else."""
+    top = math.log(pace)
+    for step in range(1, STEPS_ABOVE + 1):
+        here = top - step * STEP_ABOVE
+        if side(history, math.exp(here), cost) == 0:
+            lowest = here
+            while side(history, math.exp(lowest - STEP_ABOVE), cost) == 0 and lowest > top - 4.0:
+                lowest -= STEP_ABOVE
+            return lowest - STEP_ABOVE, lowest, here, here + STEP_ABOVE
+    return None
+
+
+def _by_halving(history: Sequence[Moment], pace: float, cost: float) -> Within | None:
+    """Look everywhere below the pace that failed, led by the side that is wrong."""
+    low, high = math.log(pace / SPAN), math.log(pace)
+    for _ in range(STEPS):
+        middle = 0.5 * (low + high)
+        where = side(history, math.exp(middle), cost)
+        if where == 0:
+            return low, middle, middle, high
+        low, high = (middle, high) if where < 0 else (low, middle)
+    return None

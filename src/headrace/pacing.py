@@ -47,7 +47,7 @@ class Ticket:
     sent_s: float
     load: Load
     in_flight: int
-    marks: tuple[tuple[Dimension, float], ...]
+    marks: tuple[tuple[Dimension, tuple[float, float]], ...]
     probe: bool = False
     place: tuple[int, int] = (0, 0)
     lead_s: float = 0.0
@@ -253,11 +253,11 @@ class Pacer:
             self.credit -= 1.0
             return
         rate = self._blamed(bucket, ticket, now_s)
-        mark = dict(ticket.marks).get(bucket or Dimension.REQUESTS, rate.sent)
+        taken = dict(ticket.marks).get(bucket or Dimension.REQUESTS, (rate.sent, math.inf))
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
         learning = rate.mode in (Mode.GROW, Mode.TRIAL)
         rate.allowance = self.credit - 0.5
-        rate.refused(cost, mark, ticket.sent_s, now_s, outcome.wait_s)
+        rate.refused(cost, taken, ticket.sent_s, now_s, outcome.wait_s)
         self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:

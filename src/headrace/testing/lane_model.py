@@ -44,7 +44,8 @@ class LaneModel:
     """Sends ``items`` through a pacer to a limiter; retries what is refused.
 
     ``hint`` makes the wait that a refusal names (``None`` for none); ``late_s`` is how
-    late our own timers and the network are, at most.
+    late our own timers and the network are, at most; ``lead_s`` how long before its
+    moment a permit is handed out.
     """
 
     rules: LaneRules
@@ -54,6 +55,7 @@ class LaneModel:
     load: Load = ONE_CALL
     refusal_s: float = 0.03
     late_s: float = 0.001
+    lead_s: float = 0.01
     hint: Callable[[Refused, float], float | None] = lambda refused, now_s: refused.wait_s
     seed: int = 0
     until_s: float = 36_000.0
@@ -69,8 +71,8 @@ class LaneModel:
         while told.done < self.items and now_s < self.until_s:
             wait_s = pacer.wait_s(self.load, now_s) if left else math.inf
             next_s = events[0][0] if events else math.inf
-            if wait_s > 0:
-                wake_s = now_s + wait_s + random.uniform(0, self.late_s)
+            if wait_s > self.lead_s:
+                wake_s = now_s + wait_s - self.lead_s + random.uniform(0, self.late_s)
                 if math.isinf(min(wake_s, next_s)):
                     raise AssertionError("the lane waits for nothing")
                 if next_s <= wake_s:
@@ -80,10 +82,10 @@ class LaneModel:
                 else:
                     now_s = wake_s
                 continue
-            ticket = pacer.send(self.load, now_s)
+            ticket = pacer.send(self.load, now_s, wait_s)
             left, number, told.sent = left - 1, number + 1, told.sent + 1
             told.in_flight_max = max(told.in_flight_max, pacer.in_flight)
-            arrive_s = now_s + 0.0005 + random.uniform(0, self.late_s)
+            arrive_s = now_s + wait_s + 0.0005 + random.uniform(0, self.late_s)
             result = self.rules.admit(self.load, max(arrive_s, self._last_s))
             self._last_s = max(arrive_s, self._last_s)
             took_s = self.refusal_s if isinstance(result, Refused) else self.latency(random)
@@ -91,7 +93,7 @@ class LaneModel:
                 told.refusals_s.append(now_s)
             else:
                 told.accepts_s.append(now_s)
-            heapq.heappush(events, (now_s + took_s, number, ticket, result))
+            heapq.heappush(events, (now_s + wait_s + took_s, number, ticket, result))
         told.end_s = now_s
         return told
 
