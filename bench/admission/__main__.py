@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -43,6 +44,17 @@ def chosen(options: argparse.Namespace) -> list[Scenario]:
     return list(known.values())
 
 
+async def until_stopped(options: argparse.Namespace, cases: list[Scenario]) -> list[Measured]:
+    """Run everything; SIGTERM and Ctrl-C end the clients and their databases first."""
+    task = asyncio.ensure_future(run_all(options, cases))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None
+
+
 async def run_all(options: argparse.Namespace, cases: list[Scenario]) -> list[Measured]:
     """Run everything that is asked for, the longest first, and print each as it ends."""
     places = Places(options.jobs)
@@ -57,7 +69,9 @@ async def run_all(options: argparse.Namespace, cases: list[Scenario]) -> list[Me
         results.append(seen)
         print(row(seen), flush=True)
 
-    await asyncio.gather(*(run(one) for one in planned))
+    async with asyncio.TaskGroup() as group:
+        for one in planned:
+            group.create_task(run(one))
     order = {case.name: number for number, case in enumerate(cases)}
     clients = list(CLIENTS)
     results.sort(key=lambda one: (order[one.scenario], clients.index(one.client)))
@@ -92,7 +106,7 @@ def main() -> int:
     if options.keep:
         options.keep.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
-    results = asyncio.run(run_all(options, cases))
+    results = asyncio.run(until_stopped(options, cases))
     took_s = time.monotonic() - started_s
     print()
     print("\n".join(random_lines(results)))

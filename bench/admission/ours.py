@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,12 @@ def _lane(engine: Engine) -> dict[str, Any]:
     return {}
 
 
+async def work(job: Job) -> Told:
+    """Do what the job says; on SIGTERM the engine is left in good order."""
+    task = asyncio.ensure_future(join(job) if job.role == "join" else run(job))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await task
+
+
 if __name__ == "__main__":
-    given = read_job()
-    tell(loop_run(join(given) if given.role == "join" else run(given)))
+    tell(loop_run(work(read_job())))

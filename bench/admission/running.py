@@ -28,7 +28,7 @@ from bench.admission.scenario import Scenario
 from bench.admission.simulation import Simulation, simulation
 from headrace.simulator.truth import Entry
 
-START_S, LEAVE_S = 60.0, 40.0
+START_S, LEAVE_S, END_S = 60.0, 40.0, 15.0
 KILLS_S = (30.0, 45.0)
 """When helpers are killed, in seconds after their start."""
 
@@ -60,9 +60,7 @@ async def client_process(module: str, job: Job, kill_after_s: float | None = Non
             return Told()
         return Told(timed_out=True, errors={"killed: it did not end": 1})
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await _end(process, killed=kill_after_s is not None)
     try:
         return Told(**json.loads(out.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
@@ -93,7 +91,11 @@ async def measure(
                 name = f"{case.name}.{client.replace('/', '-')}.jsonl"
                 lines = [json.dumps(one._asdict()) for one in entries]
                 (keep / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-            await _read(simulator, entries, case, seen)
+            try:
+                await _read(simulator, entries, case, seen)
+            except RuntimeError as error:
+                # Something was let in that the limits as they began would never let in.
+                seen.notes.append(str(error))
     return seen
 
 
@@ -132,6 +134,18 @@ async def _read(
     seen.after.filled = windows_filled(entries, case.built(), case.learning_s)
     if case.kind == "outage":
         _outage(case, entries, seen)
+
+
+async def _end(process: asyncio.subprocess.Process, *, killed: bool) -> None:
+    """End a client, with time to stop its database unless it is to be killed."""
+    with contextlib.suppress(ProcessLookupError):
+        if not killed and process.returncode is None:
+            process.terminate()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), END_S)
+        if process.returncode is None:
+            process.kill()
+    await process.wait()
 
 
 async def _ideals(simulator: Simulation, case: Scenario, kept: list[float], seen: Measured) -> None:
