@@ -59,6 +59,7 @@ class RatePace:
     told_amount: float = math.inf
     told_before: float | None = None
     pinned: bool = False
+    cap: Bucket | None = None
     margin: float = 0.003
     late_s: float = LATE_S
     lo: float = 0.0
@@ -116,6 +117,11 @@ class RatePace:
             self._recovered(cost, now_s)
         if self.mode is Mode.OPEN:
             return max(0.0, held_s)
+        if self.cap is not None and (self.pinned or self.mode is Mode.GROW):
+            cap_s = self.cap.wait_s(cost, now_s)
+            if cap_s > 0 and self.mode is Mode.GROW:
+                self._spent(now_s)
+            held_s = max(held_s, cap_s)
         return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
 
     def take(self, cost: float, now_s: float, bound: bool) -> tuple[float, float]:
@@ -137,7 +143,26 @@ class RatePace:
         if self.mode is not Mode.OPEN:
             self.bucket.take(cost, now_s)
             self.virtual.take(cost, now_s)
+        if self.cap is not None:
+            self.cap.take(cost, now_s)
         return self.sent, gap_s
+
+    def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
+        """Take a limit that was told: what it holds may go out in a rush, then its rate."""
+        self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
+        self.cap = Bucket(self.told, amount, amount, now_s)
+
+    def left(self, remaining: float, now_s: float) -> None:
+        """Hear how much the provider says is left of a told limit: never more than that."""
+        if self.cap is not None:
+            self.cap.spill(now_s, max(0.0, remaining))
+
+    def _spent(self, now_s: float) -> None:
+        """Go on at the told rate: what was told to be there is used up, without a refusal."""
+        assert self.told is not None  # only a told limit has a cap
+        self.proven = 0.8 * self.told_amount
+        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
 
     @property
     def pace(self) -> float:
@@ -146,7 +171,7 @@ class RatePace:
 
     def set_pace(self, pace: float, mode: Mode, now_s: float, at_send: bool = False) -> None:
         """Begin a phase at ``pace``; ``at_send``: a call was sent just now."""
-        if self.pinned and self.told is not None:
+        if self.pinned and self.told is not None and mode is not Mode.GROW:
             pace = min(pace, self.told)
         self.mode = mode
         self.bucket.refill(now_s)
@@ -229,7 +254,7 @@ class RatePace:
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
     def _look_up(self, now_s: float) -> bool:
-        if self.pinned or now_s < self.probe_after_s:
+        if self.told is not None or now_s < self.probe_after_s:
             return False
         if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
@@ -535,4 +560,4 @@ class RatePace:
 
 def _shut_s(wait_s: float | None) -> float:
     """Return what is longer than a bucket takes for one call: whole seconds were rounded up."""
-    return 1.0 if wait_s is None or abs(wait_s - round(wait_s)) > 1e-6 else 2.5
+    return 1.0 if wait_s is None or abs(wait_s - round(wait_s)) > 1e-6 else 1.5

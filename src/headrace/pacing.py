@@ -28,6 +28,7 @@ SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
 """How long a lane is shut for want of funds or of a good key, where nobody says; then one
 call looks again."""
 WAIT_S_MAX = 40 * DAY_S
+MINUTE_S = 60.0
 MOMENT_S = 1e-6
 """Waits shorter than this are none: no timer could keep them."""
 
@@ -116,12 +117,12 @@ class Pacer:
         if limit.dimension is Dimension.CONCURRENCY:
             self.width.pin(max(1.0, limit.amount))
             return
-        told = limit.amount / (limit.window_s or 60.0)
+        window_s = limit.window_s or MINUTE_S
+        told = limit.amount / window_s
         rate = self._rate(limit.dimension, now_s, None)
         if rate.told is None or told < rate.told:
-            rate.told, rate.told_amount, rate.pinned = told, limit.amount, pinned
-            start = max(told, self.quota.rate_start or 2.0 * told)
-            rate.set_pace(start if not pinned else told, Mode.GROW, now_s)
+            rate.tell(limit.amount, window_s, now_s, pinned)
+            rate.set_pace(max(told, self.quota.rate_start or 2.0 * told), Mode.GROW, now_s)
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -206,7 +207,7 @@ class Pacer:
             self.circuit.ignored(ticket.probe)
             return
         if outcome.said is not None and self.quota.learns:
-            self._announced(ticket, outcome.said, now_s)
+            self._announced(outcome.said, now_s)
         if outcome.kind is OutcomeKind.RATE_LIMITED:
             self.tally.refused += 1
             self.circuit.ignored(ticket.probe)
@@ -249,7 +250,9 @@ class Pacer:
             self.width.refused(max(1, ticket.in_flight - 1))
             self.credit -= 1.0
             return
-        if bucket is None and self._is_width(ticket, now_s):
+        # Whoever counts calls in flight cannot know when the next will end.
+        unexplained = bucket is None and outcome.wait_s is None
+        if unexplained and self._is_width(ticket, now_s):
             self.credit -= 1.0
             return
         rate = self._blamed(bucket, ticket, now_s)
@@ -301,11 +304,14 @@ class Pacer:
             rate.forget(self._pace_before * 2.0, now_s)
         return True
 
-    def _announced(self, ticket: Ticket, said: Said, now_s: float) -> None:
+    def _announced(self, said: Said, now_s: float) -> None:
+        """Take limits that an answer announces: they seed, and lower, but never raise."""
         for limit in said.limits:
             if limit.dimension is Dimension.CONCURRENCY:
                 continue
+            rate = self.rates.get(limit.dimension)
             if limit.amount is not None and limit.window_s is not None:
-                rate = self.rates.get(limit.dimension)
-                if rate is None or rate.told is None:
+                if rate is None or (rate.told is None and rate.told_before is None):
                     self._tell(limit, now_s, pinned=False)
+            if rate is not None and limit.remaining is not None:
+                rate.left(limit.remaining, now_s)
