@@ -29,8 +29,8 @@ class Moment:
     """A moment with what had happened by then: at the start of a phase, or when empty.
 
     ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
-    ``gap_s`` is how long ago the call before was sent; ``told_s`` is when the provider said that it would go on, where the limit was
-    ``empty``: a call was refused.
+    ``gap_s`` is how long ago the call before was sent. Where the limit was ``empty`` a
+    call was refused, and ``told_s`` is when the provider said that it would go on.
     """
 
     at_s: float
@@ -57,27 +57,33 @@ def side(history: Sequence[Moment], rate: float, cost: float) -> int:
     slack = JITTER_S * rate + SLACK * cost
     content, held, room = 0.0, cost, math.inf
     held_at = room_at = 0
-    last: Moment | None = None
+    last = history[0]
     for at, moment in enumerate(history):
-        if last is not None:
-            accepted, running_s = moment.since(last)
-            content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
-            content = max(0.0, content + accepted - rate * running_s)
-            if accepted > 0:
-                # Whatever drained before, the latest call has only had its own while to do so.
-                gap_s = running_s * cost / accepted if moment.gap_s is None else moment.gap_s
-                content = max(content, cost - rate * max(0.0, gap_s - JITTER_S))
-            if content > held:
-                held, held_at = content, at
-        if moment.empty:
-            if content <= 0.0:
-                return 1
-            if content + cost < room:
-                room, room_at = content + cost, at
+        content = _content(content, last, moment, rate, cost)
         last = moment
+        if content > held:
+            held, held_at = content, at
+        if not moment.empty:
+            continue
+        if content <= 0.0:
+            return 1
+        if content + cost < room:
+            room, room_at = content + cost, at
     if held <= room + slack:
         return 0
     return -1 if room_at < held_at else 1
+
+
+def _content(content: float, last: Moment, moment: Moment, rate: float, cost: float) -> float:
+    """Return what a bucket of ``rate`` holds at ``moment``, given what it held at ``last``."""
+    accepted, running_s = moment.since(last)
+    content = max(0.0, content - rate * (moment.idle_s - last.idle_s))
+    content = max(0.0, content + accepted - rate * running_s)
+    if accepted > 0:
+        # Whatever drained before, the latest call has only had its own while to do so.
+        gap_s = running_s * cost / accepted if moment.gap_s is None else moment.gap_s
+        content = max(content, cost - rate * max(0.0, gap_s - JITTER_S))
+    return content
 
 
 def burst(history: Sequence[Moment], rate: float) -> float:

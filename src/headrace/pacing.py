@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from headrace.bounds import Mode, RatePace
 from headrace.bucket import Bucket
 from headrace.circuit import Circuit
 from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
+from headrace.pace import RatePace
+from headrace.phases import Mode
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
 CREDIT_EACH = 0.004
@@ -105,7 +106,7 @@ class Pacer:
     def _rate(self, dimension: Dimension, now_s: float, start: float | None) -> RatePace:
         found = self.rates.get(dimension)
         if found is None:
-            found = self.rates[dimension] = RatePace(Bucket(math.inf, 1.0, 1.0, now_s))
+            found = self.rates[dimension] = RatePace(bucket=Bucket(math.inf, 1.0, 1.0, now_s))
             if start is not None:
                 found.set_pace(start, Mode.GROW, now_s)
         return found
@@ -208,26 +209,32 @@ class Pacer:
             return
         if outcome.said is not None and self.quota.learns:
             self._announced(outcome.said, now_s)
-        if outcome.kind is OutcomeKind.RATE_LIMITED:
-            self.tally.refused += 1
+        if outcome.kind in _REFUSED:
             self.circuit.ignored(ticket.probe)
-            if self.quota.learns:
-                self._refused(ticket, outcome, now_s)
-            elif outcome.wait_s is not None and outcome.wait_s > 0:
-                self.paused_until_s = max(
-                    self.paused_until_s, now_s + min(outcome.wait_s, WAIT_S_MAX)
-                )
-        elif outcome.kind in SHUTS_S:
-            self.circuit.ignored(ticket.probe)
-            wait_s = SHUTS_S[outcome.kind] if outcome.wait_s is None else outcome.wait_s
-            self.circuit.shut(now_s + min(wait_s, WAIT_S_MAX))
-            self.shut_until_s = max(self.shut_until_s, now_s + min(wait_s, WAIT_S_MAX))
-            self.shut_reason = outcome.reason or outcome.kind.value
+            if outcome.kind is OutcomeKind.RATE_LIMITED:
+                self._rate_limited(ticket, outcome, now_s)
+            else:
+                self._shut(outcome, now_s)
         elif outcome.kind in _OVERLOAD:
             self.tally.failed += 1
             self.circuit.failed(ticket.probe, now_s, self.in_flight, outcome.wait_s)
         else:
             self._accepted(ticket, now_s)
+
+    def _rate_limited(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
+        self.tally.refused += 1
+        if self.quota.learns:
+            self._refused(ticket, outcome, now_s)
+        elif outcome.wait_s is not None and outcome.wait_s > 0:
+            until_s = now_s + min(outcome.wait_s, WAIT_S_MAX)
+            self.paused_until_s = max(self.paused_until_s, until_s)
+
+    def _shut(self, outcome: Outcome, now_s: float) -> None:
+        wait_s = SHUTS_S[outcome.kind] if outcome.wait_s is None else outcome.wait_s
+        until_s = now_s + min(wait_s, WAIT_S_MAX)
+        self.circuit.shut(until_s)
+        self.shut_until_s = max(self.shut_until_s, until_s)
+        self.shut_reason = outcome.reason or outcome.kind.value
 
     def _accepted(self, ticket: Ticket, now_s: float) -> None:
         self.tally.accepted += 1
@@ -310,8 +317,8 @@ class Pacer:
             if limit.dimension is Dimension.CONCURRENCY:
                 continue
             rate = self.rates.get(limit.dimension)
-            if limit.amount is not None and limit.window_s is not None:
-                if rate is None or (rate.told is None and rate.told_before is None):
-                    self._tell(limit, now_s, pinned=False)
+            news = rate is None or (rate.told is None and rate.told_before is None)
+            if news and limit.amount is not None and limit.window_s is not None:
+                self._tell(limit, now_s, pinned=False)
             if rate is not None and limit.remaining is not None:
                 rate.left(limit.remaining, now_s)

@@ -1,0 +1,191 @@
+"""One rate of a lane: when its next call may go, and what its refusals mean."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headrace.bounds import shut_s
+from headrace.bucket import Bucket
+from headrace.fitting import Moment
+from headrace.limits import DAY_S
+from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode, Phases
+
+PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
+WAIT_S_MAX = 40 * DAY_S
+ECHOES_MAX, ECHO_S = 6, 0.1
+CLUSTER_CALLS, RECOVER_CALLS = 8, 8
+
+
+@dataclass(slots=True)
+class RatePace(Phases):
+    """The pace of one rate; all amounts are units of its dimension, times are seconds.
+
+    ``streak`` counts refusals without a call accepted between them; an episode begins
+    with a refusal and ends when a call that went ahead alone was not refused.
+    """
+
+    latest_s: float = -math.inf
+    reacted_s: float = -math.inf
+    reacted_sent: float = 0.0
+    reacted_refused: float = 0.0
+    streak: int = 0
+    recovered_s: float | None = None
+
+    def wait_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
+        held_s = self.paused_until_s - now_s
+        if self.episode_s is not None and self.recovered_s is not None:
+            # After a refusal one call goes ahead, and the others see what becomes of it.
+            seen_s = self.recovered_s + self.react_s - now_s
+            if seen_s > 0:
+                return max(held_s, seen_s, self.bucket.wait_s(cost, now_s))
+            self._recovered(cost, now_s)
+        if self.mode is Mode.OPEN:
+            return max(0.0, held_s)
+        if self.cap is not None and (self.pinned or self.mode is Mode.GROW):
+            cap_s = self.cap.wait_s(cost, now_s)
+            if cap_s > 0 and self.mode is Mode.GROW:
+                self._spent(now_s)
+            held_s = max(held_s, cap_s)
+        return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
+
+    def take(self, cost: float, now_s: float, bound: bool) -> tuple[float, float]:
+        """Count a call that is sent; ``bound``: this rate had held it back.
+
+        Returns its mark, and how long ago the call before was sent.
+        """
+        gap_s, self.latest_s = now_s - self.latest_s, now_s
+        if self.first_s is None:
+            self.first_s, self.first_sent = now_s, self.sent
+            self.phase_s = now_s
+        if self.episode_s is not None and self.recovered_s is None:
+            self.recovered_s = now_s
+        self.mean += 0.05 * (cost - self.mean)
+        self.sent += cost
+        self.phase_sent += cost
+        self.phase_calls += 1
+        self.phase_bound += bound
+        if self.mode is not Mode.OPEN:
+            self.bucket.take(cost, now_s)
+            self.virtual.take(cost, now_s)
+        if self.cap is not None:
+            self.cap.take(cost, now_s)
+        return self.sent, gap_s
+
+    def refused(
+        self,
+        cost: float,
+        taken: tuple[float, float],
+        sent_s: float,
+        now_s: float,
+        wait_s: float | None,
+    ) -> bool:
+        """Hear that a call was refused by this rate; tells whether it was news.
+
+        ``taken`` is what ``take`` gave for it. Only the first refusal of an episode teaches:
+        others were sent before anybody could know.
+        """
+        mark, gap_s = taken
+        if self._is_old_news(cost, mark, sent_s):
+            self._pause(now_s, wait_s, cost)
+            return False
+        served = mark - cost - self.reacted_sent - self.reacted_refused
+        # Refusals are quick: what was sent before this call, and is not back, was accepted.
+        self.streak = 1 if served > 0 else self.streak + 1
+        echo = self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX
+        held = self.streak == 1 and self.mode is Mode.HOLD and not echo
+        if held and self.pace <= self.safe * 1.01:
+            # Refused at a pace that was known to be borne.
+            self.safe = 0.0
+        self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
+        if self.streak > 1:
+            # Nothing was accepted since: still the same emptiness, and nothing learned.
+            self.recovered_s = None
+            self._pause(now_s, wait_s, cost)
+            return True
+        if echo:
+            # Where a window slides, what was sent in a rush comes free in the same rush.
+            self.echoes += 1
+            self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
+            return True
+        if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
+            # Whoever else there is comes in clusters: let the limit recover.
+            self._pause(now_s, wait_s, RECOVER_CALLS * cost)
+            return True
+        told_s = None if wait_s is None else now_s + wait_s
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
+        self._learn(cost, here, now_s, wait_s)
+        return True
+
+    def _is_old_news(self, cost: float, mark: float, sent_s: float) -> bool:
+        """Count a refused call; tell whether it was sent before an earlier one was heard of."""
+        if self.empties and mark <= self.empties[-1].sent:
+            return True
+        self.refused_units += cost
+        if sent_s >= self.reacted_s:
+            return False
+        if mark > self.reacted_sent:
+            self.reacted_refused += cost
+        return True
+
+    def _learn(self, cost: float, here: Moment, now_s: float, wait_s: float | None) -> None:
+        """Set the bounds by a moment of emptiness, and the pace by the bounds."""
+        windowed = self.sees_window(cost, wait_s, self.pace)
+        if windowed and self.told is not None and wait_s is not None:
+            self.window_s = self.told_amount / self.told
+            self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
+        if windowed and self.told is None:
+            self.bound_window(cost, here, self.pace, self.mode is Mode.PROBE)
+        else:
+            self.bound(cost, here, self.pace)
+        self.empties.append(here)
+        self.moments.append(here)
+        if self.proven is not None and self.mode is Mode.HOLD:
+            self.proven = max(self.mean, self.proven / 2.0)
+        self.late_s = LATE_S_MIN if self.pace > 50.0 else 0.0
+        self.episode_s, self.recovered_s = now_s, None
+        if self.safe > self.lo and self.told is None:
+            self.lo = self.safe
+            self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
+        self._react(now_s)
+        self._pause(now_s, wait_s, RECOVER_CALLS * cost if self.is_noisy else cost)
+        self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
+
+    def _recovered(self, cost: float, now_s: float) -> None:
+        """Hear that calls are accepted again after a pause that had to be found out."""
+        assert self.episode_s is not None
+        assert self.recovered_s is not None
+        away_s = self.recovered_s - self.episode_s
+        peace = 20.0 if self.verified < VERIFY_MAX else 100.0
+        self.probe_after_s = now_s + peace * away_s
+        told_s = self.empties[-1].told_s if self.empties else None
+        least_s = shut_s(None if told_s is None else told_s - self.episode_s)
+        windowed = away_s > max(least_s, 10.0 * cost / max(self.pace, 1e-9))
+        self.episode_s = None
+        # What came in while the lane was paused is not there: the limit was empty.
+        self.bucket.spill(now_s)
+        if windowed and self.told is None and not self.windowed:
+            self.guess_window(cost, now_s, away_s)
+            self._between(now_s)
+        else:
+            self.set_pace(self.bucket.rate, self.mode, now_s)
+
+    def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
+        slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
+        guess_s = min(PAUSE_S_MAX, slot_s * 2.0 ** min(20, max(0, self.streak - 1)))
+        pause_s = guess_s if wait_s is None else min(wait_s, WAIT_S_MAX)
+        if self.is_noisy:
+            pause_s = max(pause_s, slot_s)
+        if wait_s is not None and self.streak > 1:
+            # The wait was kept, and still nothing: do not believe it alone.
+            pause_s = max(pause_s, min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak)))
+        until_s = max(self.paused_until_s, now_s + pause_s)
+        self.idle_s += until_s - max(now_s, self.paused_until_s)
+        self.paused_until_s = until_s
+
+    def forget(self, pace: float, now_s: float) -> None:
+        """Take back what refusals taught: they were not of this rate."""
+        self.clear()
+        self.streak, self.paused_until_s = 0, -math.inf
+        self.set_pace(pace, Mode.GROW if math.isfinite(pace) else Mode.OPEN, now_s)

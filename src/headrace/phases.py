@@ -1,0 +1,264 @@
+"""What a lane tries out with one of its rates: growing, trials between bounds, holding.
+
+While nothing is known the pace doubles. Trials between the bounds narrow them until
+they meet; from then on the lane holds just below, and now and then looks up: a probe
+above the bound must be paid for from the lane's allowance of refusals. A noisy rate,
+which others use too, drifts up with every call and steps back with every refusal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from headrace.bounds import NOISE_MAX, Bounds
+from headrace.bucket import Bucket
+from headrace.fitting import Moment
+
+STEP_S = 0.5
+"""The pace is doubled at most so often while nothing is known."""
+NARROW = 1.03
+"""Bounds nearer than this have met."""
+LATE_S, LATE_S_MIN = 0.02, 0.002
+"""So much lateness of our own is made up for, until a limit shows that it does not bear it."""
+STRIKES_MAX = 3
+MARGIN_MIN, MARGIN_MAX = 0.003, 0.024
+"""How far below a told rate to stay: little, and more with each refusal."""
+VERIFY_MAX = 5
+TRIED = 0.8
+SAFE_CALLS, CALM_CALLS = 150, 400
+BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
+"""A refusal lowers the pace of a noisy rate by this part; as many calls raise it again."""
+
+
+class Mode(StrEnum):
+    """What a pace is at: nothing held back, growing, between bounds, holding, looking up."""
+
+    OPEN = "open"
+    GROW = "grow"
+    TRIAL = "trial"
+    HOLD = "hold"
+    PROBE = "probe"
+
+
+@dataclass(slots=True)
+class Phases(Bounds):
+    """The pace of one rate and the phase it is in; ``bucket`` holds the calls to it.
+
+    ``told`` is a rate that somebody told (``cap`` is its bucket), ``told_before`` one that
+    proved too high; ``allowance`` the refusals that the lane may still afford.
+    """
+
+    bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
+    mode: Mode = Mode.OPEN
+    told: float | None = None
+    told_amount: float = math.inf
+    told_before: float | None = None
+    pinned: bool = False
+    cap: Bucket | None = None
+    margin: float = MARGIN_MIN
+    late_s: float = LATE_S
+    strikes: int = 0
+    sent: float = 0.0
+    phase_s: float = 0.0
+    phase_sent: float = 0.0
+    phase_calls: int = 0
+    phase_bound: int = 0
+    due_s: float | None = None
+    react_s: float = 1.0
+    climb: float = 0.05
+    was: float = math.inf
+    virtual: Bucket = field(default_factory=lambda: Bucket(0.0, 4.0, 4.0, 0.0))
+    paused_until_s: float = -math.inf
+    episode_s: float | None = None
+    probe_after_s: float = -math.inf
+    allowance: float = 0.0
+    verified: int = 0
+    held_at: float = 0.0
+    back: float = BACK
+
+    def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
+        """Take a limit that was told: what it holds may go out in a rush, then its rate."""
+        self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
+        self.cap = Bucket(self.told, amount, amount, now_s)
+
+    def left(self, remaining: float, now_s: float) -> None:
+        """Hear how much the provider says is left of a told limit: never more than that."""
+        if self.cap is not None:
+            self.cap.spill(now_s, max(0.0, remaining))
+
+    def _spent(self, now_s: float) -> None:
+        """Go on at the told rate: what was told to be there is used up, without a refusal."""
+        assert self.told is not None  # only a told limit has a cap
+        self.proven = 0.8 * self.told_amount
+        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
+
+    @property
+    def pace(self) -> float:
+        """Return the pace that holds now, in units a second; ``inf`` when nothing holds back."""
+        return math.inf if self.mode is Mode.OPEN else self.bucket.rate
+
+    def set_pace(self, pace: float, mode: Mode, now_s: float, at_send: bool = False) -> None:
+        """Begin a phase at ``pace``; ``at_send``: a call was sent just now."""
+        if self.pinned and self.told is not None and mode is not Mode.GROW:
+            pace = min(pace, self.told)
+        self.mode = mode
+        self.bucket.refill(now_s)
+        self.bucket.rate = pace
+        self.bucket.burst = self._burst(mode, pace)
+        self.bucket.level = min(self.bucket.level, self.bucket.burst)
+        self.phase_s, self.phase_sent = now_s, 0.0
+        self.phase_calls = self.phase_bound = 0
+        self.due_s = None
+        gap_s = 0.0 if at_send else None
+        here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
+        self.moments.append(here)
+
+    def _burst(self, mode: Mode, pace: float) -> float:
+        least = self.mean + pace * self.late_s
+        if mode is Mode.HOLD and self.proven is not None:
+            return max(least, self.proven)
+        return least
+
+    def look(self, now_s: float) -> bool:
+        """Move on where a phase has shown enough; tells whether a probe was begun."""
+        troubled = self.paused_until_s > now_s or self.episode_s is not None
+        if self.mode is Mode.OPEN or troubled:
+            return False
+        if self.mode is Mode.HOLD:
+            return self._hold(now_s)
+        if self.due_s is None:
+            if self._shown(now_s):
+                self.due_s = now_s + self.react_s
+        elif now_s >= self.due_s:
+            self._passed(now_s)
+        return False
+
+    def _hold(self, now_s: float) -> bool:
+        if self.phase_calls % CALM_CALLS == 0:
+            self.noise = max(0, self.noise - 1)
+        if self.is_noisy:
+            if self.phase_bound * 4 >= self.phase_calls:
+                self._drift()
+            return False
+        if self.phase_calls >= SAFE_CALLS:
+            self.safe = max(self.safe, self.bucket.rate)
+        return self._look_up(now_s)
+
+    def _shown(self, now_s: float) -> bool:
+        if self.phase_sent < TRIED * self.bucket.rate * (now_s - self.phase_s) - self.mean:
+            # Something else held the calls back, so that this pace was never tried.
+            if self.phase_calls > 50:
+                self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
+            return False
+        if now_s - self.phase_s < self.window_s and self.mode is not Mode.GROW:
+            return False
+        if self.mode is Mode.GROW:
+            return self.phase_calls >= 3 and now_s - self.phase_s >= STEP_S
+        if self.mode is Mode.TRIAL:
+            width = 1.0 if self.lo <= 0 or math.isinf(self.hi) else self.hi / self.lo - 1.0
+            return self.phase_calls >= min(60.0, max(4.0, 2.0 / width))
+        if math.isinf(self.hi):
+            return self.phase_calls >= 8 and now_s - self.phase_s >= 0.3
+        self.virtual.refill(now_s)
+        return self.virtual.level < -2.0 * self.mean
+
+    def _passed(self, now_s: float) -> None:
+        if self.mode is Mode.GROW:
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send=True)
+        elif self.mode is Mode.TRIAL:
+            self.lo = max(self.lo, self.bucket.rate * 0.995)
+            self._between(now_s, at_send=True)
+        else:
+            if math.isfinite(self.hi):
+                # The steps that follow are too short to show more than that.
+                self.lo, self.was, self.hi = max(self.lo, 0.98 * self.hi), self.hi, math.inf
+                if self.told_before is not None and self.told_before > self.bucket.rate:
+                    # It fell below what was told, and is back.
+                    self.told, self.told_before = self.told_before, None
+                    self._hold_told(now_s, shrink=False)
+                    return
+            self.climb = min(0.5, self.climb * 2.0)
+            self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
+
+    def _look_up(self, now_s: float) -> bool:
+        if self.told is not None or now_s < self.probe_after_s:
+            return False
+        if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
+            return False
+        early = self.verified < VERIFY_MAX
+        if early and self.phase_calls >= 30 * 2**self.verified:
+            # Bounds found in passing may be those of a moment: look up early, ever later.
+            self.verified += 1
+        elif self.allowance < 1.0:
+            return False
+        base = self.hi if math.isfinite(self.hi) else self.bucket.rate
+        self.climb = 0.05
+        self.virtual.rate = self.hi = self.was = base
+        self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
+        self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
+        return True
+
+    def _react(self, now_s: float) -> None:
+        """Choose the next phase after a refusal."""
+        if self.told is not None:
+            few = self.phase_calls < 25 and self.mode is Mode.HOLD and self.margin >= MARGIN_MAX
+            self.strikes = self.strikes + 1 if few else 0
+            if self.strikes < STRIKES_MAX and self.noise < NOISE_MAX:
+                self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
+                return
+            self.told_before = self.told
+            self.told = None if not self.pinned else self.told
+            self.strikes = 0
+        if self.is_noisy:
+            self._step_back(now_s)
+        else:
+            self._between(now_s)
+
+    def _step_back(self, now_s: float) -> None:
+        """Lower the pace a little, or more when refusals come fast: others take their share."""
+        self.back = min(BACK_MAX, self.back * 2.0) if self.phase_calls < 20 else BACK
+        pace, back = self.bucket.rate, min(self.bucket.rate, self.hi) * (1.0 - self.back)
+        # What was accepted of late, refusals and pauses included, was there to be had.
+        had = self.had_of_late()
+        pace = max(back, min(pace, 0.95 * had))
+        if pace < 0.85 * self.held_at:
+            self.verified = 0
+        self.held_at = pace
+        self.set_pace(pace, Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
+
+    def _drift(self) -> None:
+        """Raise the pace with every call that is sent, so that refusals keep to their share."""
+        calm = max(1.0, self.phase_calls / DRIFT_CALLS)
+        self.bucket.rate *= 1.0 + BACK * min(8.0, calm) / DRIFT_CALLS
+        self.hi = max(self.hi, self.bucket.rate)
+
+    def _hold_told(self, now_s: float, shrink: bool) -> None:
+        assert self.told is not None  # the caller looked
+        if shrink:
+            self.margin = min(MARGIN_MAX, self.margin * 1.6)
+        self.proven = self.mean
+        self.hi = math.inf
+        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
+        self.bucket.spill(now_s)
+
+    def _between(self, now_s: float, at_send: bool = False) -> None:
+        """Choose the next pace from the bounds: a trial between them, or hold."""
+        if math.isinf(self.hi):
+            self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send)
+        elif self.allowance < 0 and self.lo > 0:
+            # Too much was refused of late: stay at what is known to be safe.
+            self.set_pace(max(self.lo, 0.7 * self.hi) * 0.99, Mode.HOLD, now_s, at_send)
+        elif self.lo > 0 and self.hi / self.lo < NARROW:
+            hold = min(self.lo + 0.35 * (self.hi - self.lo), self.hi * 0.993)
+            if not 0.85 * self.held_at < hold < 1.15 * self.held_at:
+                self.verified = 0
+            self.held_at = hold
+            self.set_pace(hold, Mode.HOLD, now_s, at_send)
+        else:
+            middle = math.sqrt(max(self.lo, self.hi / 16.0) * self.hi)
+            self.set_pace(middle, Mode.TRIAL, now_s, at_send)
+        self.bucket.spill(now_s)
