@@ -8,6 +8,7 @@ from typing import Protocol
 
 from headrace.limits import ONE_CALL, Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
+from headrace.pacing import Pacer
 
 
 class PermitEnd(StrEnum):
@@ -92,6 +93,22 @@ def permit_end(outcome: Outcome) -> PermitEnd:
     if outcome.kind is OutcomeKind.CANCELLED:
         return PermitEnd.IGNORED
     return PermitEnd.DROPPED if outcome.kind in _DROPPED else PermitEnd.SUCCESS
+
+
+@dataclass(frozen=True, slots=True)
+class LaneNow:
+    """How a lane is doing: ``now_s`` is the time by its pacer's clock.
+
+    ``waiting`` callers of this process stand in line; ``call_s`` is how long calls take
+    on average, ``None`` before the first; ``workers`` processes have calls in flight.
+    """
+
+    name: str
+    pacer: Pacer
+    now_s: float
+    waiting: int
+    call_s: float | None
+    workers: int = 1
 
 
 class Gate(Protocol):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock
 from headrace.fairness import FairLine
-from headrace.gate import Ask, LaneShutError, PermitEnd
+from headrace.gate import Ask, LaneNow, LaneShutError, PermitEnd
+from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
 from headrace.outcome import Outcome
 from headrace.pacing import Pacer, Ticket
 
 LEAD_S, LEAD_S_MAX = 0.01, 0.1
 """How long before its moment a permit is handed out, so that the attempt is written by then."""
+TICK_S = 1e-4
+"""No timer is set for less."""
 PARK_S = 60.0
 """Nobody stands in line at a lane that stays shut for longer."""
 
@@ -29,6 +33,7 @@ class _Waiter:
 class _Lane:
     name: str
     pacer: Pacer
+    call_s: float | None = None
     line: FairLine[_Waiter] = field(default_factory=FairLine)
     timer: asyncio.Task[None] | None = None
     timer_at_s: float = math.inf
@@ -63,13 +68,21 @@ class LocalPermit:
 class LocalGate:
     """Hands out the permits of lanes in fair order, as their pacers allow.
 
-    It belongs to one event loop. ``pacers`` are the lanes met so far, by name.
+    It belongs to one event loop.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
+        self._remembered: Mapping[str, Remembered] = {}
         self._lead_s = LEAD_S
+
+    def remember(self, learned: Mapping[str, Remembered]) -> None:
+        """Take what lanes learned before this process; each begins near it."""
+        self._remembered = learned
+
+    async def start(self) -> None:
+        """Nothing is to be started; for the sake of gates where something is."""
 
     async def _ready(self, ticket: Ticket) -> None:
         """Wait until a call's own moment; calls come late when writing ahead takes long."""
@@ -97,10 +110,13 @@ class LocalGate:
             raise LaneShutError(lane.name, shut_s, lane.pacer.why_shut())
         return LocalPermit(self, lane, await self._wait(lane, ask))
 
-    @property
-    def pacers(self) -> dict[str, Pacer]:
-        """Return the pacers by lane."""
-        return {name: lane.pacer for name, lane in self._lanes.items()}
+    def lanes(self) -> list[LaneNow]:
+        """Return how the lanes met so far are doing."""
+        now_s = self._clock.monotonic_s()
+        return [
+            LaneNow(lane.name, lane.pacer, now_s, len(lane.line), lane.call_s)
+            for lane in self._lanes.values()
+        ]
 
     def in_flight(self, lane: str) -> int:
         """Return how many permits of ``lane`` are out."""
@@ -132,8 +148,12 @@ class LocalGate:
                     f"concurrency of lane {ask.lane!r} must be 1 or more, "
                     f"not {ask.quota.concurrency}"
                 )
-            pacer = Pacer(ask.quota, self._clock.monotonic_s())
-            lane = self._lanes[ask.lane] = _Lane(ask.lane, pacer)
+            now_s = self._clock.monotonic_s()
+            lane = self._lanes[ask.lane] = _Lane(ask.lane, Pacer(ask.quota, now_s))
+            before = self._remembered.get(ask.lane)
+            if before is not None and ask.quota.learns:
+                warm(lane.pacer, before.learned, now_s, before.age_s(self._clock.now()))
+                lane.call_s = before.learned.call_s
         return lane
 
     async def _wait(self, lane: _Lane, ask: Ask) -> Ticket:
@@ -155,6 +175,8 @@ class LocalGate:
     def _ended(self, lane: _Lane, ticket: Ticket, how: PermitEnd, outcome: Outcome | None) -> None:
         now_s = self._clock.monotonic_s()
         lane.pacer.end(ticket, None if how is PermitEnd.IGNORED else outcome, now_s)
+        if how is PermitEnd.SUCCESS:
+            lane.call_s = mean_call_s(lane.call_s, now_s - ticket.sent_s)
         if lane.line:
             self._admit(lane)
 
@@ -170,7 +192,7 @@ class LocalGate:
                 lane.line.remove(place)
                 waiter.future.set_exception(LaneShutError(lane.name, shut_s, lane.pacer.why_shut()))
             elif (wait_s := lane.pacer.wait_s(waiter.load, now_s)) > self._lead_s:
-                self._sleep(lane, now_s, wait_s - self._lead_s)
+                self._sleep(lane, now_s, max(TICK_S, wait_s - self._lead_s))
                 return
             else:
                 lane.line.take(place)

@@ -1,0 +1,293 @@
+"""One worker's side of a shared lane: who stands in its line, what it has out, when it steps."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from headrace.fairness import FairLine
+from headrace.gate import LaneNow, LaneShutError
+from headrace.gates.drift import Drift, Share
+from headrace.gates.local import PARK_S
+from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
+from headrace.learned import Learned, learned_of, warm
+from headrace.limits import Load, Quota
+from headrace.outcome import Outcome, OutcomeKind
+from headrace.pacing import Pacer, Ticket
+
+REPORT_S = 0.05
+"""How long ends that are no refusals may wait for the next step."""
+LOOK_S = 1.0
+"""A worker with callers in line looks at the lane at least so often."""
+NUDGE_S = 0.02
+"""After waking others for a place, a worker looks so soon whether they took it."""
+ENDS_MAX = 10_000
+URGENT = (OutcomeKind.RATE_LIMITED, OutcomeKind.QUOTA_EXHAUSTED, OutcomeKind.AUTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A permit: the moment that it is for and the one at which it was given, by this clock."""
+
+    ticket: Ticket
+    at_s: float
+    given_s: float
+
+
+@dataclass(slots=True)
+class Waiter:
+    """Somebody in line."""
+
+    load: Load
+    future: asyncio.Future[Given]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a call ended; ``call_s`` is how long it took, where that says something."""
+
+    ticket: Ticket
+    outcome: Outcome | None
+    call_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """How far ahead permits are taken: to get ready, and further so that steps are few."""
+
+    lead_s: float
+    span_s: float
+
+
+@dataclass(slots=True)
+class LaneSide:
+    """What one worker knows and wants of a lane. Times are its own clock's.
+
+    ``out`` counts permits, those included whose ends are not reported yet; ``shared`` is
+    the lane as it was last seen, at ``seen_s``; ``tight``: somebody waits for a place.
+    """
+
+    name: str
+    quota: Quota
+    line: FairLine[Waiter] = field(default_factory=FairLine)
+    ends: list[End] = field(default_factory=list)
+    out: int = 0
+    due_s: float = math.inf
+    rests_until_s: float = -math.inf
+    shared: SharedLane | None = None
+    version: int = -1
+    seen_s: float = -math.inf
+    offset_s: float = 0.0
+    tight: bool = False
+    reopened: int = 0
+    gone: set[int] = field(default_factory=set)
+    before: Learned | None = None
+    before_age_s: float = 0.0
+    share: Share = field(default_factory=Share)
+    drift: Drift | None = None
+
+    @property
+    def running(self) -> int:
+        """Return how many permits are out whose calls have not ended."""
+        return self.out - len(self.ends)
+
+    def due(self, at_s: float) -> None:
+        """See to it that the lane is stepped at ``at_s`` or before."""
+        self.due_s = min(self.due_s, at_s)
+
+    def ended(self, end: End, now_s: float) -> bool:
+        """Take note of an end; tells whether the next step has become due earlier."""
+        if len(self.ends) >= ENDS_MAX:
+            del self.ends[0]
+            self.out -= 1
+        self.ends.append(end)
+        before_s = self.due_s
+        urgent = self.tight or (end.outcome is not None and end.outcome.kind in URGENT)
+        self.due(now_s if urgent else now_s + REPORT_S)
+        if self.drift is not None and end.outcome is not None and end.outcome.kind in URGENT:
+            self.drift.pause(now_s + (end.outcome.wait_s or 1.0))
+        return self.due_s < before_s
+
+    def shut_s(self, now_s: float) -> float:
+        """Return for how long the lane is known to take nothing; 0.0 where that is old news."""
+        if self.shared is None or now_s > self.seen_s + LOOK_S:
+            return 0.0
+        return self.shared.pacer.shut_s(now_s + self.offset_s)
+
+    def now(self, now_s: float) -> LaneNow | None:
+        """Return how the lane is doing, as it was last seen."""
+        if self.shared is None:
+            return None
+        workers = sum(1 for member in self.shared.members.values() if member.out)
+        at_s, waiting = now_s + self.offset_s, len(self.line)
+        return LaneNow(
+            self.name, self.shared.pacer, at_s, waiting, self.shared.call_s, max(1, workers)
+        )
+
+    # -- a step --------------------------------------------------------------------------------
+
+    def read(self, version: int, state: bytes, database_s: float, here_s: float) -> SharedLane:
+        """Return the lane at this moment: as seen before, as others wrote it, or begun anew."""
+        first = self.shared is None
+        shared = self.shared if self.version == version else None
+        if shared is None and state:
+            shared = unpack_lane(state, self.quota)
+        if shared is None:
+            shared = self._begun(database_s)
+        elif first and shared.settings != settings_of(self.quota):
+            self._settle(shared)
+        expected_s = None
+        if not first:
+            slack_s = CLOCK_SLACK_S + CLOCK_DRIFT * (here_s - self.seen_s)
+            expected_s = here_s + self.offset_s + slack_s
+        self.offset_s = shared.now(database_s, expected_s) - here_s
+        self.seen_s, self.version, self.shared = here_s, -1, shared
+        return shared
+
+    def _begun(self, database_s: float) -> SharedLane:
+        pacer = Pacer(self.quota, 0.0)
+        shared = SharedLane(pacer, settings_of(self.quota), shift_s=-database_s)
+        before, self.before = self.before, None
+        if before is not None:
+            warm(pacer, before, 0.0, self.before_age_s)
+            shared.call_s = before.call_s
+        if self.shared is not None:
+            # The state was lost or forgotten while we look: nothing may go back in time.
+            shared.shift_s += self.shared.at_s
+            shared.at_s = shared.ahead_s = self.shared.at_s
+        return shared
+
+    def _settle(self, shared: SharedLane) -> None:
+        """Take over a lane under changed settings: what was learned stays, what was told goes."""
+        before = learned_of(shared.pacer, shared.call_s)
+        shared.pacer, shared.settings = Pacer(self.quota, shared.at_s), settings_of(self.quota)
+        warm(shared.pacer, before, shared.at_s)
+        shared.pacer.in_flight = sum(member.out for member in shared.members.values())
+
+    def let_happen(
+        self, shared: SharedLane, member_id: int, ends: list[End], ahead: Ahead
+    ) -> tuple[bool, list[tuple[Waiter, Given]]]:
+        """Let what was heard happen, and take permits; tells whether others are to be woken."""
+        now_s = shared.at_s
+        member = shared.present(member_id, self.out)
+        for end in ends:
+            shared.end(member, end.ticket, end.outcome, now_s)
+            if end.call_s is not None:
+                shared.took(end.call_s)
+        shared.missing(self.gone - {member_id}, now_s)
+        given: list[tuple[Waiter, Given]] = []
+
+        def ask(load: Load) -> Given | float:
+            until_s = now_s + ahead.lead_s + ahead.span_s
+            found = shared.give(member, load, now_s, until_s)
+            if isinstance(found, float):
+                return found
+            return Given(found, found.sent_s - self.offset_s, now_s - self.offset_s)
+
+        wait_s = self._serve(shared, ask, given)
+        member.wants = len(self.line)
+        member.held = bool(self.line) and math.isinf(wait_s)
+        wake = shared.call(member)
+        self.tight = shared.is_tight
+        if self.line:
+            look_s = NUDGE_S if wake else LOOK_S
+            self.due(now_s - self.offset_s + min(look_s, max(0.0, wait_s - ahead.lead_s)))
+        shared.leave(member_id)
+        return wake, given
+
+    def _serve(
+        self,
+        shared: SharedLane,
+        ask: Callable[[Load], Given | float],
+        given: list[tuple[Waiter, Given]],
+    ) -> float:
+        """Let those in line go whose turn it is; return the seconds until the next may."""
+        shut_s = shared.pacer.shut_s(shared.at_s)
+        while (first := self.line.peek()) is not None:
+            waiter, place = first
+            if waiter.future.done():
+                self.line.remove(place)
+            elif shut_s > PARK_S:
+                self.line.remove(place)
+                why = LaneShutError(self.name, shut_s, shared.pacer.why_shut())
+                waiter.future.set_exception(why)
+            else:
+                found = ask(waiter.load)
+                if isinstance(found, float):
+                    return found
+                self.line.take(place)
+                given.append((waiter, found))
+        return math.inf
+
+    def keep(self, version: int, reported: int) -> None:
+        """Hear that the step was written."""
+        self.version = version
+        del self.ends[:reported]
+        self.out -= reported
+
+    def hand_out(self, given: list[tuple[Waiter, Given]], now_s: float) -> None:
+        """Give permits to those for whom they were taken."""
+        for waiter, one in given:
+            self.out += 1
+            self.share.note(now_s, self.running)
+            if waiter.future.done():
+                self.ended(End(one.ticket, None, None), now_s)
+            else:
+                waiter.future.set_result(one)
+
+    # -- without the others --------------------------------------------------------------------
+
+    def lose(self, now_s: float) -> None:
+        """Hear that the database is away: go on with half of what was ours."""
+        if self.drift is None:
+            self.drift = self.share.drift(now_s, self.running)
+            if self.shared is not None:
+                self.before = learned_of(self.shared.pacer, self.shared.call_s)
+                self.before_age_s = 0.0
+            self.version = -1
+
+    def found(self, now_s: float) -> None:
+        """Hear that the database is back."""
+        self.drift = None
+        if self.line or self.ends or self.out:
+            self.due(now_s)
+
+    def go_on(self, now_s: float) -> float:
+        """Let those go whom half a share allows; return when to look again."""
+        drift, given = self.drift, []
+        assert drift is not None  # it is asked while the database is away
+        again_s = math.inf
+        while (first := self.line.peek()) is not None:
+            waiter, place = first
+            if waiter.future.done():
+                self.line.remove(place)
+                continue
+            wait_s = drift.wait_s(self.running, now_s)
+            if wait_s is None or wait_s > 0 or self._is_shut(now_s):
+                again_s = now_s + (LOOK_S if wait_s is None else max(wait_s, 0.001))
+                break
+            self.line.take(place)
+            drift.send(now_s)
+            ticket = Ticket(now_s + self.offset_s, waiter.load, self.running + 1, ())
+            given = [(waiter, Given(ticket, now_s, now_s))]
+            self.hand_out(given, now_s)
+        return again_s
+
+    def _is_shut(self, now_s: float) -> bool:
+        return self.shared is not None and self.shared.pacer.shut_s(now_s + self.offset_s) > 0
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def fail(self, error: Exception) -> None:
+        """Let everybody in line fail with ``error``."""
+        self.version = -1
+        while (waiter := self.line.pop()) is not None:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
+
+    def cancel(self) -> None:
+        """Cancel everybody in line."""
+        while (waiter := self.line.pop()) is not None:
+            waiter.future.cancel()

@@ -1,0 +1,171 @@
+"""What a lane has learned, in words that outlive the process: kept per lane, with its age."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+import msgspec
+
+from headrace.bucket import Bucket
+from headrace.limits import DAY_S, Dimension, Quota
+from headrace.pace import RatePace
+from headrace.pacing import CREDIT_START, Pacer
+from headrace.phases import Mode
+from headrace.telemetry import log
+
+WARM = 0.8
+"""A warm start begins at this part of the pace and width that were learned."""
+FORGET_S = 7 * DAY_S
+"""What was learned longer ago than this is forgotten: plans and models change."""
+
+
+class LearnedRate(msgspec.Struct, frozen=True):
+    """One rate, in units of its dimension a second; ``None`` stands for not known.
+
+    ``held``: the bounds had met, so that ``pace`` is a limit and not a guess. ``told`` is
+    the rate that somebody named: ``origin`` is ``pinned`` or ``told`` (the settings),
+    ``announced`` (the provider) or ``learned``.
+    """
+
+    pace: float | None = None
+    lo: float = 0.0
+    hi: float | None = None
+    told: float | None = None
+    origin: str = "learned"
+    held: bool = False
+    windowed: bool = False
+    window_s: float = 0.0
+    proven: float | None = None
+
+
+class LearnedWidth(msgspec.Struct, frozen=True):
+    """Calls in flight: ``known`` where a refusal showed it, ``told`` where the settings do."""
+
+    cap: float = 1.0
+    known: bool = False
+    told: bool = False
+
+
+class Learned(msgspec.Struct, frozen=True):
+    """What is known of a lane; ``rates`` by the name of their dimension.
+
+    ``credit`` is the refusals that the lane may still afford, ``call_s`` how long its
+    calls took on average.
+    """
+
+    width: LearnedWidth = LearnedWidth()
+    rates: dict[str, LearnedRate] = {}
+    credit: float = CREDIT_START
+    call_s: float | None = None
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """What was learned, and when."""
+
+    learned: Learned
+    at: datetime
+
+    def age_s(self, now: datetime) -> float:
+        """Return how old it is; never less than nothing, should a clock have been set back."""
+        return max(0.0, (now - self.at).total_seconds())
+
+
+def mean_call_s(mean_s: float | None, call_s: float) -> float:
+    """Return the running mean of how long calls take, one more heard of."""
+    return call_s if mean_s is None else mean_s + 0.05 * (call_s - mean_s)
+
+
+def learned_of(pacer: Pacer, call_s: float | None = None) -> Learned:
+    """Return what a pacer has learned, without anything of the moment."""
+    width = pacer.width
+    return Learned(
+        LearnedWidth(width.cap, width.known, math.isfinite(width.top)),
+        {name.value: _rate_of(rate, pacer.quota, name) for name, rate in pacer.rates.items()},
+        pacer.credit,
+        call_s,
+    )
+
+
+def _rate_of(rate: RatePace, quota: Quota, dimension: Dimension) -> LearnedRate:
+    origin = "learned"
+    if rate.told is not None:
+        by_settings = any(limit.dimension is dimension for limit in quota.limits)
+        origin = ("pinned" if quota.pinned else "told") if by_settings else "announced"
+    return LearnedRate(
+        pace=_finite(rate.pace),
+        lo=rate.lo,
+        hi=_finite(rate.hi),
+        told=rate.told,
+        origin=origin,
+        held=rate.mode in (Mode.HOLD, Mode.PROBE),
+        windowed=rate.windowed,
+        window_s=rate.window_s,
+        proven=rate.proven,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def read_learned(text: str | bytes, lane: str) -> Learned | None:
+    """Return what is written; ``None``, with a line in the log, where it is not ours."""
+    try:
+        found = msgspec.json.decode(text, type=Learned)
+        for name, rate in found.rates.items():
+            _check(name, rate)
+    except (msgspec.MsgspecError, ValueError) as error:
+        log(lane=lane).warning("learned_is_unreadable", why=str(error))
+        return None
+    return found if found.width.cap >= 1 else None
+
+
+def _check(name: str, rate: LearnedRate) -> None:
+    Dimension(name)
+    for value in (rate.pace, rate.hi, rate.told):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name}: {value} is no rate")
+    if rate.lo < 0 or rate.window_s < 0:
+        raise ValueError(f"{name}: a bound or a window below 0")
+
+
+def warm(pacer: Pacer, learned: Learned, now_s: float, age_s: float = 0.0) -> None:
+    """Let a fresh pacer begin near what was learned ``age_s`` ago, a step below it.
+
+    What the settings tell wins over what was learned. A limit that may still be empty
+    from before is not taken for full.
+    """
+    pacer.credit = min(CREDIT_START, learned.credit)
+    before, width = learned.width, pacer.width
+    if not before.told and not math.isfinite(width.top):
+        warm_cap = math.ceil(WARM * before.cap)
+        width.known = before.known
+        width.cap = max(
+            1.0, warm_cap if before.known else min(before.cap, max(width.cap, warm_cap))
+        )
+    for name, rate in learned.rates.items():
+        _warm_rate(pacer, Dimension(name), rate, now_s, age_s)
+
+
+def _warm_rate(
+    pacer: Pacer, dimension: Dimension, before: LearnedRate, now_s: float, age_s: float
+) -> None:
+    if before.pace is None:
+        return
+    rate = pacer.rates.get(dimension)
+    if rate is not None and rate.told is not None:
+        if before.told == rate.told and age_s * rate.told < rate.told_amount:
+            rate.set_pace(min(before.pace, rate.told), Mode.HOLD, now_s)
+        return
+    if before.hi is None:
+        return  # nothing was ever refused: the way of a fresh start is as good
+    if rate is None:
+        rate = pacer.rates[dimension] = RatePace(bucket=Bucket(math.inf, 1.0, 1.0, now_s))
+    rate.windowed, rate.window_s = before.windowed, before.window_s
+    rate.hi = before.hi
+    rate.lo = min(before.lo, WARM * before.pace)
+    rate.set_pace(WARM * before.pace, Mode.TRIAL, now_s)
+    if before.proven is not None and age_s * before.pace > before.proven:
+        rate.proven = WARM * before.proven
+        rate.bucket.burst = rate.bucket.level = max(rate.bucket.burst, rate.proven)
