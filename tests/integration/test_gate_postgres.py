@@ -1,0 +1,232 @@
+"""The gate of many workers, on a real database: what every gate promises, and what sharing adds."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from time import monotonic
+
+import asyncpg
+import pytest
+
+from headrace.clock import SystemClock
+from headrace.gate import Ask, Gate, LaneShutError, Permit, PermitEnd
+from headrace.gates.postgres import PostgresGate
+from headrace.limits import Dimension, Limit, Quota
+from headrace.outcome import Outcome, OutcomeKind
+from headrace.store.database import Database
+from headrace.testing.conformance.gate_suite import GateConformance, end_all
+
+SUCCESS = Outcome(OutcomeKind.SUCCESS)
+MakeGate = Callable[[], "asyncio.Future[PostgresGate]"]
+
+
+def wide(lane: str, concurrency: int) -> Ask:
+    """Ask a lane that is told how many calls it bears at a time."""
+    limit = Limit(Dimension.CONCURRENCY, float(concurrency))
+    return Ask(lane, Quota(concurrency, (limit,), pinned=True))
+
+
+def paced(lane: str, per_s: float) -> Ask:
+    """Ask a lane whose rate is told, and strict: no burst."""
+    return Ask(lane, Quota(1000, (Limit(Dimension.REQUESTS, per_s / 10, 0.1),), pinned=True))
+
+
+@pytest.fixture
+async def gates(database: Database) -> AsyncIterator[MakeGate]:
+    """Open gates on one database, as several processes would."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def make() -> PostgresGate:
+            gate = PostgresGate(database, SystemClock())
+            await gate.start()
+            stack.push_async_callback(gate.close)
+            return gate
+
+        yield lambda: asyncio.ensure_future(make())
+
+
+class TestPostgresGate(GateConformance):
+    """The suite, on lanes that are shared."""
+
+    @pytest.fixture(autouse=True)
+    def _gates(self, gates: MakeGate) -> None:
+        self.make = gates
+
+    async def make_gate(self) -> Gate:
+        return await self.make()
+
+    def ask(self, lane: str, concurrency: int) -> Ask:
+        return wide(lane, concurrency)
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.05)
+
+
+async def work(gate: Gate, ask: Ask, call_s: float, log: list[tuple[float, int]], by: int) -> None:
+    permit = await gate.acquire(ask)
+    await permit.ready()
+    log.append((monotonic(), by))
+    await asyncio.sleep(call_s)
+    permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def out_of(gate: PostgresGate, lane: str) -> int:
+    """How many calls are in flight, as a gate that has just looked sees it."""
+    return next((one.pacer.in_flight for one in gate.lanes() if one.name == lane), 0)
+
+
+async def test_the_width_of_a_lane_holds_for_all_its_workers_together(gates: MakeGate) -> None:
+    """Three gates on one lane of five places never have more than five out, and use them all."""
+    three = [await gates() for _ in range(3)]
+    out = most = 0
+
+    async def call(gate: Gate) -> None:
+        nonlocal out, most
+        permit = await gate.acquire(wide("a", 5))
+        out += 1
+        most = max(most, out)
+        await asyncio.sleep(0.01)
+        out -= 1
+        permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+    await asyncio.gather(*(call(gate) for gate in three for _ in range(60)))
+    assert most == 5
+
+
+async def test_the_rate_of_a_lane_holds_for_all_its_workers_together(gates: MakeGate) -> None:
+    """Four gates at 200 a second send 200 a second, evenly, not 800."""
+    four = [await gates() for _ in range(4)]
+    log: list[tuple[float, int]] = []
+    await asyncio.gather(*(work(g, paced("a", 200), 0.0, log, i) for i, g in enumerate(four)
+                           for _ in range(100)))  # fmt: skip
+    times = sorted(at for at, _ in log)
+    took_s = times[-1] - times[0]
+    assert 1.6 < took_s < 2.6, "20 may go out at once, the other 380 follow at 200 a second"
+    most = max(sum(1 for t in times if at <= t < at + 0.25) for at in times[20:])
+    assert most <= 0.25 * 200 * 1.4 + 4
+
+
+async def test_workers_share_a_lane_of_one_place(gates: MakeGate) -> None:
+    """Where one place goes round, nobody keeps it to itself."""
+    two = [await gates() for _ in range(2)]
+    log: list[tuple[float, int]] = []
+    await asyncio.gather(*(work(g, wide("a", 1), 0.005, log, i) for i, g in enumerate(two)
+                           for _ in range(20)))  # fmt: skip
+    first_half = [by for _, by in sorted(log)[:20]]
+    assert 6 <= sum(first_half) <= 14
+
+
+async def test_a_freed_place_goes_to_another_worker_at_once(gates: MakeGate) -> None:
+    """A worker that waits for a place is woken; it does not find it at its next look."""
+    one, two = await gates(), await gates()
+    held = await one.acquire(wide("a", 1))
+    waiting = asyncio.create_task(two.acquire(wide("a", 1)))
+    await asyncio.sleep(0.2)
+    assert not waiting.done()
+    freed_s = monotonic()
+    held.end(PermitEnd.SUCCESS, SUCCESS)
+    (await waiting).end(PermitEnd.SUCCESS, SUCCESS)
+    assert monotonic() - freed_s < 0.2
+
+
+async def test_a_refusal_holds_all_workers_back(gates: MakeGate) -> None:
+    """What one worker was told, the other keeps to: nobody goes before the wait is over."""
+    one, two = await gates(), await gates()
+    ask = Ask("a", Quota(8))
+    permit = await one.acquire(ask)
+    await permit.ready()
+    refused_s = monotonic()
+    permit.end(PermitEnd.DROPPED, Outcome(OutcomeKind.RATE_LIMITED, wait_s=0.6))
+    await asyncio.sleep(0.05)
+    permit = await two.acquire(ask)
+    await permit.ready()
+    assert monotonic() - refused_s >= 0.58
+    permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def test_a_lane_that_is_shut_is_shut_for_all_until_somebody_reopens_it(
+    gates: MakeGate,
+) -> None:
+    """Spent funds park the items of every worker; a person's word lets all try again."""
+    one, two = await gates(), await gates()
+    ask = Ask("a", Quota(8))
+    spent = Outcome(OutcomeKind.QUOTA_EXHAUSTED, "no credit left", wait_s=3600.0)
+    (await one.acquire(ask)).end(PermitEnd.DROPPED, spent)
+    await asyncio.sleep(0.05)
+    for gate in (one, two):
+        with pytest.raises(LaneShutError, match="no credit left"):
+            await gate.acquire(ask)
+    two.reopen()
+    (await two.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
+    await asyncio.sleep(1.1)
+    (await one.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def sign_out(gate: PostgresGate, url: str) -> None:
+    """Cut a gate off, as its server would, and keep it from coming back."""
+    assert gate._session is not None
+    pid = gate._session._connection.get_server_pid()
+    connection = await asyncpg.connect(url)
+    await connection.execute("SELECT pg_terminate_backend($1)", pid)
+    await connection.close()
+
+
+async def test_the_permits_of_a_worker_that_is_gone_are_given_back(
+    gates: MakeGate, database: Database
+) -> None:
+    """Its places are free again after a grace time, and not before."""
+    one, two = await gates(), await gates()
+    await asyncio.gather(*(one.acquire(wide("a", 3)) for _ in range(3)))
+    waiting = asyncio.create_task(two.acquire(wide("a", 3)))
+    await asyncio.sleep(0.1)
+    assert one._session is not None
+    one._closing = True  # as dead as it can be within one process
+    one._wake.set()
+    one._session.terminate()
+    gone_s = monotonic()
+    permit = await asyncio.wait_for(waiting, 6.0)
+    assert monotonic() - gone_s >= 1.0, "its calls may have been running still"
+    permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
+    gates: MakeGate, database_url: str
+) -> None:
+    """A worker whose session is lost neither stops nor bursts, and its permits count again."""
+    gate = await gates()
+    log: list[tuple[float, int]] = []
+    sending = [asyncio.create_task(work(gate, paced("a", 100), 0.0, log, 0)) for _ in range(400)]
+    await asyncio.sleep(1.0)
+    open_ = gate._sign_in
+
+    async def refuse() -> None:
+        raise OSError("the server is away")
+
+    gate._sign_in = refuse  # type: ignore[assignment, method-assign]
+    await sign_out(gate, database_url)
+    lost_s = monotonic()
+    await asyncio.sleep(1.5)
+    alone = [at for at, _ in log if lost_s + 0.15 < at < lost_s + 1.5]
+    share = sum(1 for at, _ in log if at < lost_s) / 10.0
+    assert 0.5 <= len(alone) / 1.35 / (0.5 * share) <= 1.4
+    gate._sign_in = open_  # type: ignore[method-assign]
+    await asyncio.gather(*sending)
+    assert await out_of(gate, "a") <= 1
+    times = sorted(at for at, _ in log)
+    assert max(sum(1 for t in times if at <= t < at + 0.2) for at in times[10:]) <= 32
+
+
+async def test_two_lanes_settle_to_nothing_out(gates: MakeGate) -> None:
+    """After any amount of work, by anybody, nothing is in flight in the row."""
+    two = [await gates() for _ in range(2)]
+    log: list[tuple[float, int]] = []
+    await asyncio.gather(*(work(g, wide(lane, 7), 0.002, log, i) for i, g in enumerate(two)
+                           for lane in ("a", "b") for _ in range(50)))  # fmt: skip
+    await asyncio.sleep(0.15)
+    permits: list[Permit] = []
+    for lane in ("a", "b"):
+        permits += await asyncio.gather(*(two[0].acquire(wide(lane, 7)) for _ in range(7)))
+        assert await out_of(two[0], lane) == 7
+    end_all(permits)
