@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace.bounds import NOISE_MAX, Bounds
+from headrace.bounds import NOISE_MAX, NOISY, Bounds
 from headrace.bucket import Bucket
 from headrace.fitting import Moment
 
@@ -28,6 +28,9 @@ MARGIN_MIN, MARGIN_MAX = 0.003, 0.024
 VERIFY_MAX = 5
 TRIED = 0.8
 SAFE_CALLS, CALM_CALLS = 150, 400
+CALM_S, CALM_CALLS_MIN = 10.0, 30
+FALLEN = 0.75
+"""A pace below this part of one that was held for long is a fall, and may come back."""
 BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
 """A refusal lowers the pace of a noisy rate by this part; as many calls raise it again."""
 
@@ -76,6 +79,7 @@ class Phases(Bounds):
     allowance: float = 0.0
     verified: int = 0
     held_at: float = 0.0
+    long_held: float = 0.0
     back: float = BACK
 
     def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
@@ -139,10 +143,16 @@ class Phases(Bounds):
     def _hold(self, now_s: float) -> bool:
         if self.phase_calls % CALM_CALLS == 0:
             self.noise = max(0, self.noise - 1)
+        quiet = self.phase_calls >= CALM_CALLS_MIN and now_s - self.phase_s >= CALM_S
+        if self.is_noisy and quiet and self.has_fallen:
+            # Quiet for so long after a fall: one more surprise makes it noisy again.
+            self.noise = NOISY - 1
         if self.is_noisy:
             if self.phase_bound * 4 >= self.phase_calls:
                 self._drift()
             return False
+        if self.phase_calls >= SAFE_CALLS and not self.has_fallen:
+            self.long_held = max(self.long_held, self.bucket.rate)
         if self.phase_calls >= SAFE_CALLS:
             self.safe = max(self.safe, self.bucket.rate)
         return self._look_up(now_s)
@@ -189,7 +199,9 @@ class Phases(Bounds):
         if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
         early = self.verified < VERIFY_MAX
-        if early and self.phase_calls >= 30 * 2**self.verified:
+        calls, held_s = 30 * 2**self.verified, 10.0 * 2**self.verified
+        waited = self.has_fallen and now_s - self.phase_s >= held_s
+        if early and (self.phase_calls >= calls or waited):
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
         elif self.allowance < 1.0:
@@ -200,6 +212,13 @@ class Phases(Bounds):
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
         self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
         return True
+
+    @property
+    def has_fallen(self) -> bool:
+        """Whether the limit was much higher before: then it is worth looking up by the clock."""
+        if self.bucket.rate >= 0.9 * self.long_held:
+            self.long_held = 0.0
+        return self.bucket.rate < FALLEN * self.long_held
 
     def _react(self, now_s: float) -> None:
         """Choose the next phase after a refusal."""
