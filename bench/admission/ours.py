@@ -47,12 +47,15 @@ def config_of(job: Job) -> Config:
     if case.told:
         table["limits"] = dict(case.told)
     config = Config(home=job.home, providers={"openai": table})
-    return msgspec.structs.replace(config, gate=job.gate) if job.gate else config
+    if not job.gate:
+        return config
+    worker = msgspec.structs.replace(config.worker, gate=job.gate)
+    return msgspec.structs.replace(config, worker=worker)
 
 
 def knows_gates() -> bool:
     """Whether this engine can be told which gate to use."""
-    return "gate" in Config.__struct_fields__
+    return "gate" in type(Config().worker).__struct_fields__
 
 
 def _database(home: Path) -> psutil.Process | None:

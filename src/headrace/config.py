@@ -39,13 +39,16 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``shards_held`` shards at a time, of ``shard_items_max`` items at most; a worker whose
     heartbeat is missing for ``heartbeat_s`` seconds (10 or more) loses its shards;
-    ``call_timeout_s`` bounds one call to a provider.
+    ``call_timeout_s`` bounds one call to a provider; ``gate`` says who shares the quota:
+    ``local`` (this process), ``postgres`` (all on the same database), or ``auto``:
+    ``postgres`` where ``database_url`` is set.
     """
 
     shards_held: int = 4
     shard_items_max: int = 500
     heartbeat_s: float = 10.0
     call_timeout_s: float = 600.0
+    gate: str = "auto"
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -309,6 +312,12 @@ def _check(config: Config, tree: _Tree) -> None:
             "worker.call_timeout_s",
             config.worker.call_timeout_s,
             "above 0",
+        ),
+        (
+            config.worker.gate in ("auto", "local", "postgres"),
+            "worker.gate",
+            config.worker.gate,
+            "auto, local or postgres",
         ),
         (1 <= config.retry.attempts <= 100, "retry.attempts", config.retry.attempts, "1 to 100"),
         (config.retry.base_s >= 0, "retry.base_s", config.retry.base_s, "0 or more"),

@@ -33,11 +33,13 @@ from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
 from headrace.executor import Executor, Surroundings
 from headrace.gates.local import LocalGate
+from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
 from headrace.held import HeldBatch, decode_json
 from headrace.identity import new_uuid, read_batch_id
 from headrace.lifecycle import BatchState
 from headrace.loops.guard import Guard
+from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.provider import Provider
@@ -49,7 +51,7 @@ from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage
 from headrace.stages import build_stages, stages_read
-from headrace.store import batches, queue, shards, statements
+from headrace.store import batches, lanes, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
@@ -91,7 +93,7 @@ class Engine:
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
         self._held: dict[UUID, HeldBatch] = {}
-        self.gate = LocalGate(clock)
+        self.gate = self._build_gate()
         executor = Executor(self._surroundings(), self._stopping)
         self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
         self.worker = Worker(
@@ -107,7 +109,14 @@ class Engine:
         )
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
+        self._keeper = Keeper(database, clock, self.gate.lanes)
         self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
+
+    def _build_gate(self) -> LocalGate | PostgresGate:
+        wanted, shared = self.config.worker.gate, self.config.database_url is not None
+        if wanted == "postgres" or (wanted == "auto" and shared):
+            return PostgresGate(self.database, self.clock)
+        return LocalGate(self.clock)
 
     def _surroundings(self) -> Surroundings:
         retry = self.config.retry
@@ -133,6 +142,9 @@ class Engine:
         # What an earlier crash left half written; younger files may belong to a neighbour.
         await asyncio.to_thread(self.blobs.sweep, SWEEP_S, self.clock.now().timestamp())
         await self.worker.join()
+        async with self.database.acquire() as connection:
+            self.gate.remember(await lanes.remembered(connection, self.clock.now()))
+        await self.gate.start()
         self.writer.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
         watch = (
@@ -146,6 +158,7 @@ class Engine:
             self.sharder.start()
             rescuer.start()
             self._guard.start()
+            self._keeper.start()
             yield
         finally:
             await self.worker.stop()
@@ -153,6 +166,8 @@ class Engine:
             await rescuer.stop()
             await self._guard.stop()
             await self.writer.stop()
+            await self._keeper.stop()
+            await self.gate.close()
             if watch is not None:
                 watch.cancel()
 
