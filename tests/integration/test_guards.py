@@ -261,6 +261,40 @@ async def test_a_batch_is_cancelled_in_its_canary(engine: Engine, provider: Scri
     assert await audited(engine) == []
 
 
+async def test_calls_in_flight_at_a_cancel_are_not_tried_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """What fails for a retry after the cancel ends cancelled and refunded, and the batch ends."""
+    provider = fails(OutcomeKind.TRANSIENT)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        provider.gate.clear()
+        batch = await submit(engine, rows(2))
+        async with asyncio.timeout(20):
+            while len(provider.prompts) < 2:
+                await batch.changed(0.02)
+        assert await batch.cancel() == 0
+        provider.gate.set()
+        after = await asyncio.wait_for(batch.done(), 20)
+        assert (after.state, after.cancelled) == ("cancelled", 2)
+        assert await balance(engine, "held") == 0
+        assert await audited(engine) == []
+
+
+async def test_a_cancel_races_with_items_on_the_move(database_url: str, tmp_path: Path) -> None:
+    """Cancelled while items leave pending for waiting, each is counted once."""
+    provider = fails(OutcomeKind.QUOTA_EXHAUSTED)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        for number in range(6):
+            batch = await submit(engine, rows(200, f"race {number}"), canary=0)
+            async with asyncio.timeout(20):
+                while (await batch.summary()).waiting == 0:
+                    await batch.changed(0.001)
+            await batch.cancel()
+            after = await asyncio.wait_for(batch.done(), 30)
+            assert (after.state, after.cancelled) == ("cancelled", 200)
+        assert await audited(engine) == []
+
+
 async def test_a_canary_whose_guard_died_is_moved_on_by_another(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

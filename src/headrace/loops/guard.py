@@ -1,4 +1,4 @@
-"""The guard: moves batches on from their canary, and pauses those whose budget is used up."""
+"""The guard: moves batches on from their canary, stops at budgets, and ends cancelled ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from headrace.clock import Clock
 from headrace.loops.loop import Loop
 from headrace.store import guards
 from headrace.store.database import Database
+from headrace.store.ledger import Accounts
 from headrace.telemetry import log
 
 IDLE_S = 1.0
@@ -26,6 +27,7 @@ class Guard(Loop):
         super().__init__(clock)
         self._database = database
         self._moved = moved
+        self._accounts = Accounts()
 
     async def tick(self) -> float:
         """Look at every guarded batch once; come back soon while there are any."""
@@ -33,7 +35,7 @@ class Guard(Loop):
             looked_after = await guards.guarded(connection)
         for batch in looked_after:
             async with self._database.transaction() as connection:
-                state = await guards.move(connection, batch, self._clock.now())
+                state = await guards.move(connection, self._accounts, batch, self._clock.now())
             if state is not None:
                 log(batch=str(batch.id)).info("guard_moved", state=state)
                 self._moved()

@@ -275,14 +275,13 @@ async def resume(
     In whatever state it is, ``cost_cap_microusd`` is its cap from now on, and items that
     wait for a key, funds or a quota are tried now.
     """
-    await connection.execute(statements.load("items/hasten.sql"), batch_id, now)
     if cost_cap_microusd is not None:
         await connection.execute(statements.load("batches/cap.sql"), batch_id, cost_cap_microusd)
     state = await connection.fetchval(statements.load("batches/resume.sql"), batch_id)
+    await connection.execute(statements.load("items/due_now.sql"), batch_id, now)
     if state is None:
         return False
     await connection.execute(statements.load("progress/short.sql"), [batch_id], [None])
-    await connection.execute(statements.load("items/due_now.sql"), batch_id, now)
     rows = await connection.fetch(statements.load("shards/unpark.sql"), batch_id)
     await queue.enqueue(connection, [row["id"] for row in rows])
     await tell(connection, batch_id, EventKind.BATCH_MOVED, '{"state":"running"}', now)
@@ -298,14 +297,36 @@ async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datet
     batch = await connection.fetchrow(statements.load("batches/cancel.sql"), batch_id)
     if batch is None:
         return None
-    counted = await connection.fetch(statements.load("items/states.sql"), batch_id)
-    rows = await connection.fetch(statements.load("items/cancel.sql"), batch_id, now)
     deltas = Deltas()
+    moved = (EventKind.BATCH_MOVED, None, '{"state":"finalizing"}')
+    deltas.of(batch_id).events.append(moved)
+    return await _cancel_items(connection, accounts, batch_id, batch, deltas, now)
+
+
+async def cancel_left(connection: Any, accounts: Accounts, batch_id: UUID, now: datetime) -> int:
+    """Cancel what came to rest since a batch was cancelled: calls in flight that then failed.
+
+    Returns how many items; 0 too for a batch that is not being cancelled.
+    """
+    batch = await connection.fetchrow(statements.load("batches/cancelled.sql"), batch_id)
+    if batch is None:
+        return 0
+    return await _cancel_items(connection, accounts, batch_id, batch, Deltas(), now)
+
+
+async def _cancel_items(
+    connection: Any,
+    accounts: Accounts,
+    batch_id: UUID,
+    batch: Any,
+    deltas: Deltas,
+    now: datetime,
+) -> int:
+    rows = await connection.fetch(statements.load("items/cancel.sql"), batch_id, now)
     delta = deltas.of(batch_id)
-    for row in counted:
-        delta.add(row["state"], -row["items"])
+    for row in rows:
+        delta.add(row["old_state"], -1)
     delta.add("cancelled", len(rows))
-    delta.events.append((EventKind.BATCH_MOVED, None, '{"state":"finalizing"}'))
     amount = batch["reserve_microcredits"]
     if amount and rows:
         await accounts.know(connection, {batch["tenant_id"]})

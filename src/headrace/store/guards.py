@@ -14,12 +14,16 @@ from headrace.pause import Pause, PauseCode
 from headrace.price import usd_exact
 from headrace.store import batches, statements
 from headrace.store.budgets import UNPRICED_MICROUSD
+from headrace.store.ledger import Accounts
 from headrace.telemetry import crash_point
 
 
 @dataclass(frozen=True, slots=True)
 class Guarded:
-    """A batch in its canary, or under a cap; amounts in micro-USD as in ``batch_progress``."""
+    """A batch in its canary, under a cap, or being cancelled; amounts as in ``batch_progress``.
+
+    ``at_rest`` is how many of its items have not ended and are not under way.
+    """
 
     id: UUID
     state: str
@@ -28,6 +32,7 @@ class Guarded:
     cost_microusd: int
     untold_microusd: int
     short_microusd: int | None
+    at_rest: int
 
     def over_budget(self) -> Pause | None:
         """Return why the batch must stop for its cap, ``None`` while it need not."""
@@ -60,12 +65,17 @@ async def canary_seen(connection: Any, batch_id: UUID) -> Seen:
     return Seen(**told | {"error": decode_json(told["error"]) if told["error"] else None})
 
 
-async def move(connection: Any, batch: Guarded, now: datetime) -> str | None:
+async def move(connection: Any, accounts: Accounts, batch: Guarded, now: datetime) -> str | None:
     """Move a guarded batch where it is time to, in the caller's transaction.
 
     Returns the state it moved to, ``None`` where it stays. Whoever comes second, in this
     process or another, finds it moved already.
     """
+    if batch.state == BatchState.FINALIZING.value:
+        # A call in flight at the cancel that is to be tried again would be so never.
+        if batch.at_rest:
+            await batches.cancel_left(connection, accounts, batch.id, now)
+        return None
     moved, state = False, BatchState.PAUSED
     broke = batch.over_budget()
     if broke is not None:
