@@ -11,6 +11,8 @@ SAMPLE_MIN, SAMPLE_SHARE = 6, 0.3
 """Calls of an epoch whose latency is looked at: so many, or this part of the cap."""
 ENDED_SHARE = 0.9
 SETTLED_EPOCHS = 20
+QUEUED, MILD = 2.0, 1.3
+"""So many times the best latency is a queue; it is brought down to a mild one."""
 SHAKEN_MAX = 3
 
 
@@ -38,6 +40,7 @@ class Width:
     gone_calls: int = 0
     latency_sum_s: float = 0.0
     latency_before_s: float = 0.0
+    latency_best_s: float = math.inf
     reached: bool = False
     patience: int = 0
 
@@ -113,9 +116,13 @@ class Width:
 
     def _judge(self, latency_s: float) -> None:
         gained = 2.0 * self.latency_before_s / latency_s if self.latency_before_s else math.inf
+        self.latency_best_s = min(self.latency_best_s, latency_s)
         if self.settled:
             self.patience += 1
-            if self.patience >= SETTLED_EPOCHS:
+            if latency_s > QUEUED * self.latency_best_s:
+                # What is in flight beyond this stands in the server's queue.
+                self.cap = max(1.0, math.ceil(self.cap * self.latency_best_s * MILD / latency_s))
+            elif self.patience >= SETTLED_EPOCHS:
                 # Servers change: look again, now and then.
                 self.settled, self.patience, self.latency_before_s = False, 0, latency_s
                 self.cap = min(self.top, self.cap * 2.0)
@@ -124,7 +131,7 @@ class Width:
             self.cap = min(self.top, self.cap * 2.0)
         else:
             self.settled = True
-            self.cap = max(1.0, math.ceil(self.cap / 2.0 * max(1.0, gained) * 1.1))
+            self.cap = max(1.0, math.ceil(self.cap / 2.0 * (gained if gained > 1.1 else 1.0)))
 
     def _next_epoch(self) -> None:
         self.epoch += 1

@@ -248,7 +248,9 @@ class Pacer:
             self._suspect = None
 
     def _refused(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
-        said = outcome.said
+        said, wait_s = outcome.said, outcome.wait_s
+        if wait_s is not None:
+            wait_s = min(wait_s, WAIT_S_MAX) if wait_s > 0 else None
         bucket = said.bucket if said is not None else None
         self.react_s = min(5.0, max(2.0 * (now_s - ticket.sent_s), 0.05, self.react_s * 0.7))
         for known in self.rates.values():
@@ -258,7 +260,7 @@ class Pacer:
             self.credit -= 1.0
             return
         # Whoever counts calls in flight cannot know when the next will end.
-        unexplained = bucket is None and outcome.wait_s is None
+        unexplained = bucket is None and wait_s is None
         if unexplained and self._is_width(ticket, now_s):
             self.credit -= 1.0
             return
@@ -267,7 +269,7 @@ class Pacer:
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
         learning = rate.mode in (Mode.GROW, Mode.TRIAL)
         rate.allowance = self.credit - 0.5
-        rate.refused(cost, taken, ticket.sent_s, now_s, outcome.wait_s)
+        rate.refused(cost, taken, ticket.sent_s, now_s, wait_s)
         self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:
