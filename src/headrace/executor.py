@@ -19,7 +19,7 @@ from headrace.flights import Flights
 from headrace.gate import Gate, LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
-from headrace.order import Order, ask, call_key
+from headrace.order import Order, ask, call_key, start_of
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
 from headrace.purchase import Bought, Purchaser
 from headrace.quiet import Quiet
@@ -166,7 +166,7 @@ class Executor:
             try:
                 if self._stopping.is_set():
                     raise Released
-                start = self._start(order, claim=claim)
+                start = start_of(order, claim=claim)
                 end = await around.writer.starts.hand_in(start)
             except BaseException:  # broad: a permit is ended exactly once, whatever happens
                 permit.end(PermitEnd.IGNORED)
@@ -202,38 +202,6 @@ class Executor:
         return settle
 
     # -- the call --------------------------------------------------------------------------
-
-    def _start(self, order: Order, *, claim: bool) -> Start:
-        item, batch, again = order.item, order.item.batch, order.again
-        price = order.provider.price(order.request)
-        number = item.attempts + 1
-        start = Start(
-            batch_id=batch.id,
-            idx=item.idx,
-            version=item.version,
-            from_state=item.state,
-            tenant_id=batch.tenant_id,
-            shard_id=item.shard_id,
-            fence=item.fence,
-            number=number,
-            key_number=again.key_number if again is not None else number,
-            round=item.round,
-            stage=item.stage,
-            tries=item.tries,
-            provider=order.provider.name,
-            lane=order.provider.lane(order.request),
-            fingerprint=order.request.fingerprint,
-            cost_max_microusd=price.cost_microusd_max,
-            claim=claim,
-            refresh_before=batch.created_at if batch.cache_mode is CacheMode.REFRESH else None,
-        )
-        if again is not None:
-            start.supersedes = again.supersedes
-            start.repeats = again.repeats
-            start.overrun_microcredits = price.credits_microcredits if again.repeats else 0
-            if again.resume is not None:
-                start.provider_request_id, start.provider_url = again.resume
-        return start
 
     async def _call(self, order: Order, permit: Permit, claim: bool) -> CacheHit | None:
         item = order.item
