@@ -24,6 +24,7 @@ COMMANDS: Commands = {
     "cancel": ("headrace.cli.steering:cancel", "Cancel a batch; what has not started is refunded."),
     "batches": ("headrace.cli.steering:batches", "List the batches, the latest first."),
     "show": ("headrace.cli.steering:show", "Show a batch, or one row with its attempts."),
+    "lanes": ("headrace.cli.lanes:lanes", "The limits of providers: learned, binding, used."),
     "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
     "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
     "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
@@ -39,7 +40,7 @@ CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
     "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
 }
-NOT_YET = ("serve", "worker", "schedule", "lanes", "keys", "tenants", "plans")
+NOT_YET = ("serve", "worker", "schedule", "keys", "tenants", "plans")
 
 
 def build_app() -> App:
