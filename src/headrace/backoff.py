@@ -33,3 +33,27 @@ class RetryPolicy:
         told_s = min(max(provider_wait_s, 0.0), self.provider_wait_max_s)
         # A little jitter on top keeps a crowd that was told the same second apart.
         return told_s + random.uniform(0.0, min(1.0, 0.1 * told_s + 0.05))
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """Bounds how much of what a provider gets are retries: a share of the first tries.
+
+    Beyond the budget a retry is not refused but delayed, by ``RetryPolicy.wait_max_s``:
+    a provider in trouble is not kept there by everybody trying again at once.
+    """
+
+    share: float = 0.1
+    most: float = 20.0
+    left: float = 20.0
+
+    def first_try(self) -> None:
+        """Count a first try: it earns its share of a retry."""
+        self.left = min(self.most, self.left + self.share)
+
+    def spend(self) -> bool:
+        """Take a retry out of the budget; ``False`` when there is none, so that it waits."""
+        if self.left < 1.0:
+            return False
+        self.left -= 1.0
+        return True

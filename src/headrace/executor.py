@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from headrace import settlement
 from headrace.artifact import Artifact
-from headrace.backoff import RetryPolicy
+from headrace.backoff import RetryBudget, RetryPolicy
 from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.clock import Clock
 from headrace.event import EventKind
@@ -56,6 +57,7 @@ class Surroundings:
     read_text: Callable[[Artifact], Awaitable[str]]
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
+    budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))
     quiet: Quiet = field(default_factory=Quiet)
 
 
@@ -174,6 +176,8 @@ class Executor:
             if end is not StartEnd.GRANTED:
                 permit.end(PermitEnd.IGNORED)
                 return end, None
+            if order.item.tries == 0:
+                around.budgets[order.provider.name].first_try()
             _started(order.item, start)
             await permit.ready()
             return end, await self._call(order, permit, claim)
@@ -299,8 +303,10 @@ class Executor:
         return refused and short and item.refusals < REFUSALS_MAX
 
     def _fallen(self, item: HeldItem, outcome: Outcome) -> Settle:
+        around = self._around
+        budget = around.budgets[_stage_provider(item)]
         return settlement.fallen(
-            item, outcome, self._around.retry, self._around.clock.now(), self._around.random
+            item, outcome, around.retry, budget, around.clock.now(), around.random
         )
 
     # -- unseen answers, ends, and leaving ---------------------------------------------------
@@ -356,6 +362,13 @@ class Executor:
         item.stage_saved = settle.stage
         if settle.due_at is not None or settle.to_state is ItemState.UNKNOWN:
             raise Released
+
+
+def _stage_provider(item: HeldItem) -> str:
+    """Return the name of the provider that the item's stage buys from."""
+    stages = item.batch.stages
+    provider = stages[item.stage].provider if item.stage < len(stages) else None
+    return provider.name if provider is not None else ""
 
 
 def _started(item: HeldItem, start: Start) -> None:

@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from headrace.artifact import Artifact
-from headrace.backoff import RetryPolicy
+from headrace.backoff import RetryBudget, RetryPolicy
 from headrace.event import EventKind
 from headrace.held import HeldItem, encode_json
 from headrace.lifecycle import AttemptState, ItemState
@@ -202,7 +202,12 @@ def asked(
 
 
 def fallen(
-    item: HeldItem, outcome: Outcome, policy: RetryPolicy, now: datetime, random: Random
+    item: HeldItem,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    now: datetime,
+    random: Random,
 ) -> Settle:
     """Return the settle after an outcome other than success: retry, park, fail or refuse."""
     decision = outcome.decision
@@ -210,6 +215,8 @@ def fallen(
         item.tries += 1
         if policy.allows(item.tries):
             wait_s = policy.wait_s(item.tries, outcome.wait_s, random)
+            if not budget.spend():
+                wait_s += policy.wait_max_s
             return waiting(item, outcome, now + timedelta(seconds=wait_s))
         decision = Decision.FAIL
     if decision is Decision.PARK:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.backoff import RetryPolicy
+from headrace.backoff import RetryBudget, RetryPolicy
 
 SEEDS = st.integers(0, 2**32)
 
@@ -48,3 +48,21 @@ def test_waits_are_spread() -> None:
 def test_tries_are_counted_with_the_first(tries: int, allowed: bool) -> None:
     """Five tries at most means that the fifth is the last."""
     assert RetryPolicy(attempts_max=5).allows(tries) is allowed
+
+
+def test_a_budget_bounds_retries_to_a_tenth_of_first_tries() -> None:
+    """Of a thousand calls that all fail, a hundred may be repeated at once, and a few to begin."""
+    budget = RetryBudget(left=0.0)
+    at_once = 0
+    for _ in range(1000):
+        budget.first_try()
+        at_once += budget.spend()
+    assert 95 <= at_once <= 100
+
+
+def test_a_rested_budget_holds_only_so_much() -> None:
+    """Long peace does not save up a storm of retries."""
+    budget = RetryBudget()
+    for _ in range(10_000):
+        budget.first_try()
+    assert sum(budget.spend() for _ in range(1000)) == 20
