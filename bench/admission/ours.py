@@ -14,7 +14,7 @@ import psutil
 
 from bench.admission.job import Job, Told, cpu_s, read_job, tell
 from bench.throughput import loop_run
-from headrace.config import Config, Worker
+from headrace.config import Config
 from headrace.engine import Engine, open_engine
 from headrace.lifecycle import BATCH_FINAL
 from headrace.recipe import parse_recipe
