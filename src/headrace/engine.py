@@ -161,6 +161,9 @@ class Engine:
             self._keeper.start()
             yield
         finally:
+            # Who stands in line at a slow or shut lane must not hold up the end.
+            self._stopping.set()
+            self.gate.dismiss()
             await self.worker.stop()
             await self.sharder.stop()
             await rescuer.stop()

@@ -163,7 +163,15 @@ class Executor:
     async def _attempt(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None]:
         """Get a permit and write the attempt ahead; where that is granted, call and settle."""
         around, alone = self._around, order.item.crashes > 0
-        permit = await around.quiet.enter(around.gate, ask(order), alone)
+        if self._stopping.is_set():
+            raise Released
+        try:
+            permit = await around.quiet.enter(around.gate, ask(order), alone)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            # Sent away from the line because this process stops.
+            raise Released from None
         try:
             try:
                 if self._stopping.is_set():

@@ -585,3 +585,17 @@ async def test_the_ledger_holds_under_any_order_of_moves(
         async with engine.database.acquire() as connection:
             assert await verify(connection) == []
         assert await balance(engine, "held") == 0
+
+
+async def test_who_stands_in_line_does_not_hold_up_the_end(
+    database_url: str, tmp_path: Path
+) -> None:
+    """An engine stops at once although its items wait at a lane that is shut for a minute."""
+    provider = Scripted(lambda prompt, nth: OutcomeKind.AUTH)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        batch = await submit(engine, rows(40))
+        while not (await batch.summary()).waiting:
+            await asyncio.sleep(0)
+        leaving = engine.clock.monotonic_s()
+    assert engine.clock.monotonic_s() - leaving < 10.0
+    assert provider.prompts.count("row 39") <= 1

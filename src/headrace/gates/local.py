@@ -132,11 +132,16 @@ class LocalGate:
             lane.pacer.reopen()
             self._admit(lane)
 
-    async def close(self) -> None:
-        """Cancel everybody in line; permits that are out may still be ended."""
+    def dismiss(self) -> None:
+        """Send everybody in line away: their waiting is cancelled."""
         for lane in self._lanes.values():
             while (waiter := lane.line.pop()) is not None:
                 waiter.future.cancel()
+
+    async def close(self) -> None:
+        """Send everybody in line away and stop; permits that are out may still be ended."""
+        self.dismiss()
+        for lane in self._lanes.values():
             if lane.timer is not None:
                 lane.timer.cancel()
 

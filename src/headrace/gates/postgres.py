@@ -101,6 +101,12 @@ class PostgresGate:
             self._session = await self._sign_in()
             self._task = asyncio.create_task(self._run(), name="gate")
 
+    def dismiss(self) -> None:
+        """Send everybody in line away: their waiting is cancelled."""
+        for side in self._sides.values():
+            side.cancel()
+        self._local.dismiss()
+
     async def close(self) -> None:
         """Cancel everybody in line, report what has ended, sign out."""
         self._closing = True
