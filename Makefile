@@ -10,7 +10,7 @@ WORKERS ?= 0
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check format bench bench-admission crash docs lock clean help
+.PHONY: demo test check format bench bench-admission bench-fairness crash docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
@@ -33,6 +33,9 @@ bench: $(STAMP) ## the measurements that the documents quote
 
 bench-admission: $(STAMP) ## run at the quota: ours and two clients by hand, half an hour
 	$(BIN)/python -m bench.admission $(ARGS)
+
+bench-fairness: $(STAMP) ## what light tenants wait behind a heavy one, beside FIFO
+	$(BIN)/python -m bench.fairness $(ARGS)
 
 crash: $(STAMP) ## kill the engine at every named crash point and audit what is left
 	$(BIN)/python -m bench.crash $(ARGS)
