@@ -287,8 +287,8 @@ def _type_error(tree: _Tree, said: str) -> ConfigError:
     )
 
 
-def _check(config: Config, tree: _Tree) -> None:
-    rules = (
+def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
+    return (
         (
             config.worker.shards_held >= 2,
             "worker.shards_held",
@@ -344,7 +344,10 @@ def _check(config: Config, tree: _Tree) -> None:
         ),
         (config.limits.rows_max > 0, "limits.rows_max", config.limits.rows_max, "above 0"),
     )
-    for holds, name, value, wanted in rules:
+
+
+def _check(config: Config, tree: _Tree) -> None:
+    for holds, name, value, wanted in _rules(config):
         if not holds:
             raise ConfigError(
                 f"{name} = {value!r} is out of range",

@@ -1,4 +1,4 @@
-"""A quote before anything is bought: rows, cache hits already subtracted, the most it can cost."""
+"""A quote before anything is bought: rows, cache hits subtracted, the most it costs, how long."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from headrace.engine import Engine
+from headrace.forecast import UNKNOWN, Forecast, forecast
+from headrace.limits import Load
 from headrace.outcome import CallFailed
 from headrace.price import Price, credits, usd, usd_exact
 from headrace.recipe import Recipe
+from headrace.request import Request
 from headrace.source import BadRow, Row
 from headrace.stage import Stage, StageInput
+from headrace.store import lanes
 from headrace.submission import price_of
 
 PAGE = 1000
@@ -24,6 +28,7 @@ class Quote:
 
     ``cached`` counts rows whose first bought stage is cached, ``duplicates`` further rows
     that ask for the same as an earlier one; ``cost_microusd_max`` is ``None`` if unknown.
+    ``time_s`` is what the limits known today make of it, ``None`` where nothing is known.
     """
 
     recipe: str
@@ -34,6 +39,8 @@ class Quote:
     to_buy: int
     cost_microusd_max: int | None
     credits_microcredits_max: int
+    time_s: float | None = None
+    time_words: str = UNKNOWN
 
     def to_json(self) -> dict[str, Any]:
         """Return the quote as a JSON object."""
@@ -48,7 +55,7 @@ class Quote:
             f"cost at most {usd(self.cost_microusd_max)}, "
             f"credits at most {credits(self.credits_microcredits_max)}",
             self._capped(cap_microusd),
-            "time: not known before the first run here; limits of a lane are not learned yet",
+            f"time {self.time_words}",
         ]
 
     def _capped(self, cap_microusd: int | None) -> str:
@@ -82,6 +89,7 @@ async def estimate_rows(
     buying = next((stage for stage in stages if stage.provider is not None), None)
     total = bad = cached = 0
     seen: set[bytes] = set()
+    loads: dict[str, list[int]] = {}
     duplicates = 0
     for page in _pages(rows):
         prints: list[bytes] = []
@@ -90,18 +98,21 @@ async def estimate_rows(
             lacks = isinstance(row, Row) and any(
                 row.values.get(name) in (None, "") for name in found.required
             )
-            print_ = None if lacks else _fingerprint(buying, row, number, folders)
-            if print_ is None:
+            request = None if lacks else _request(buying, row, number, folders)
+            if request is None:
                 bad += 1
-            elif print_ in seen:
+            elif request.fingerprint in seen:
                 duplicates += 1
             else:
-                seen.add(print_)
-                prints.append(print_)
+                seen.add(request.fingerprint)
+                prints.append(request.fingerprint)
+                _load(loads, buying, request)
         hits = await engine.cache.get_many("default", prints) if prints else {}
         cached += len(hits)
     to_buy = len(seen) - cached
     price = price_of(stages)
+    share = to_buy / len(seen) if seen else 0.0
+    time = await _forecast(engine, buying, loads, share)
     return Quote(
         found.name,
         total,
@@ -111,7 +122,39 @@ async def estimate_rows(
         to_buy,
         _times(price, to_buy),
         price.credits_microcredits * to_buy,
+        time.time_s,
+        time.words,
     )
+
+
+def _load(loads: dict[str, list[int]], stage: Stage | None, request: Request) -> None:
+    """Add what a call takes to the sums of its lane: requests, tokens, images."""
+    if stage is None or stage.provider is None:
+        return
+    load = stage.provider.load(request)
+    sums = loads.setdefault(stage.provider.lane(request), [0, 0, 0])
+    for at, amount in enumerate((load.requests, load.tokens, load.images)):
+        sums[at] += amount
+
+
+async def _forecast(
+    engine: Engine, stage: Stage | None, loads: dict[str, list[int]], share: float
+) -> Forecast:
+    """Return the time of the lane that takes longest; of the first stage that calls somebody."""
+    if stage is None or stage.provider is None or not loads:
+        return Forecast(None, UNKNOWN)
+    async with engine.database.acquire() as connection:
+        known = await lanes.remembered(connection, engine.clock.now())
+    found = []
+    for lane, sums in loads.items():
+        requests, tokens, images = (round(amount * share) for amount in sums)
+        before = known.get(lane)
+        learned = None if before is None else before.learned
+        total = Load(requests, tokens, images)
+        found.append(forecast(requests, total, stage.provider.quota, learned))
+    if any(one.time_s is None for one in found):
+        return Forecast(None, UNKNOWN)
+    return max(found, key=lambda one: one.time_s or 0.0)
 
 
 def _times(price: Price, count: int) -> int | None:
@@ -129,13 +172,13 @@ def _pages(rows: Iterable[Row | BadRow]) -> Iterator[list[tuple[int, Row | BadRo
         yield page
 
 
-def _fingerprint(
+def _request(
     stage: Stage | None, row: Row | BadRow, number: int, folders: tuple[Path, ...]
-) -> bytes | None:
+) -> Request | None:
     if isinstance(row, BadRow) or stage is None:
         return None
     try:
         given = StageInput(row.values, {}, {}, None, number, "estimate", folders)
-        return stage.request(given).fingerprint
+        return stage.request(given)
     except CallFailed:
         return None

@@ -18,6 +18,8 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.store.database import Database
 from headrace.testing.conformance.gate_suite import GateConformance, end_all
 
+pytestmark = pytest.mark.process  # the database's clock cannot be moved by hand
+CLOCK = SystemClock()
 SUCCESS = Outcome(OutcomeKind.SUCCESS)
 MakeGate = Callable[[], "asyncio.Future[PostgresGate]"]
 
@@ -39,7 +41,7 @@ async def gates(database: Database) -> AsyncIterator[MakeGate]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def make() -> PostgresGate:
-            gate = PostgresGate(database, SystemClock())
+            gate = PostgresGate(database, CLOCK)
             await gate.start()
             stack.push_async_callback(gate.close)
             return gate
@@ -61,14 +63,14 @@ class TestPostgresGate(GateConformance):
         return wide(lane, concurrency)
 
     async def settle(self) -> None:
-        await asyncio.sleep(0.05)
+        await CLOCK.sleep(0.05)
 
 
 async def work(gate: Gate, ask: Ask, call_s: float, log: list[tuple[float, int]], by: int) -> None:
     permit = await gate.acquire(ask)
     await permit.ready()
     log.append((monotonic(), by))
-    await asyncio.sleep(call_s)
+    await CLOCK.sleep(call_s)
     permit.end(PermitEnd.SUCCESS, SUCCESS)
 
 
@@ -87,7 +89,7 @@ async def test_the_width_of_a_lane_holds_for_all_its_workers_together(gates: Mak
         permit = await gate.acquire(wide("a", 5))
         out += 1
         most = max(most, out)
-        await asyncio.sleep(0.01)
+        await CLOCK.sleep(0.01)
         out -= 1
         permit.end(PermitEnd.SUCCESS, SUCCESS)
 
@@ -123,7 +125,7 @@ async def test_a_freed_place_goes_to_another_worker_at_once(gates: MakeGate) -> 
     one, two = await gates(), await gates()
     held = await one.acquire(wide("a", 1))
     waiting = asyncio.create_task(two.acquire(wide("a", 1)))
-    await asyncio.sleep(0.2)
+    await CLOCK.sleep(0.2)
     assert not waiting.done()
     freed_s = monotonic()
     held.end(PermitEnd.SUCCESS, SUCCESS)
@@ -139,7 +141,7 @@ async def test_a_refusal_holds_all_workers_back(gates: MakeGate) -> None:
     await permit.ready()
     refused_s = monotonic()
     permit.end(PermitEnd.DROPPED, Outcome(OutcomeKind.RATE_LIMITED, wait_s=0.6))
-    await asyncio.sleep(0.05)
+    await CLOCK.sleep(0.05)
     permit = await two.acquire(ask)
     await permit.ready()
     assert monotonic() - refused_s >= 0.58
@@ -154,13 +156,13 @@ async def test_a_lane_that_is_shut_is_shut_for_all_until_somebody_reopens_it(
     ask = Ask("a", Quota(8))
     spent = Outcome(OutcomeKind.QUOTA_EXHAUSTED, "no credit left", wait_s=3600.0)
     (await one.acquire(ask)).end(PermitEnd.DROPPED, spent)
-    await asyncio.sleep(0.05)
+    await CLOCK.sleep(0.05)
     for gate in (one, two):
         with pytest.raises(LaneShutError, match="no credit left"):
             await gate.acquire(ask)
     two.reopen()
     (await two.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
-    await asyncio.sleep(1.1)
+    await CLOCK.sleep(1.1)
     (await one.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
 
 
@@ -180,7 +182,7 @@ async def test_the_permits_of_a_worker_that_is_gone_are_given_back(
     one, two = await gates(), await gates()
     await asyncio.gather(*(one.acquire(wide("a", 3)) for _ in range(3)))
     waiting = asyncio.create_task(two.acquire(wide("a", 3)))
-    await asyncio.sleep(0.1)
+    await CLOCK.sleep(0.1)
     assert one._session is not None
     one._closing = True  # as dead as it can be within one process
     one._wake.set()
@@ -198,7 +200,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     gate = await gates()
     log: list[tuple[float, int]] = []
     sending = [asyncio.create_task(work(gate, paced("a", 100), 0.0, log, 0)) for _ in range(400)]
-    await asyncio.sleep(1.0)
+    await CLOCK.sleep(1.0)
     open_ = gate._sign_in
 
     async def refuse() -> None:
@@ -207,7 +209,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     gate._sign_in = refuse  # type: ignore[assignment, method-assign]
     await sign_out(gate, database_url)
     lost_s = monotonic()
-    await asyncio.sleep(1.5)
+    await CLOCK.sleep(1.5)
     alone = [at for at, _ in log if lost_s + 0.15 < at < lost_s + 1.5]
     share = sum(1 for at, _ in log if at < lost_s) / 10.0
     assert 0.5 <= len(alone) / 1.35 / (0.5 * share) <= 1.4
@@ -224,7 +226,7 @@ async def test_two_lanes_settle_to_nothing_out(gates: MakeGate) -> None:
     log: list[tuple[float, int]] = []
     await asyncio.gather(*(work(g, wide(lane, 7), 0.002, log, i) for i, g in enumerate(two)
                            for lane in ("a", "b") for _ in range(50)))  # fmt: skip
-    await asyncio.sleep(0.15)
+    await CLOCK.sleep(0.15)
     permits: list[Permit] = []
     for lane in ("a", "b"):
         permits += await asyncio.gather(*(two[0].acquire(wide(lane, 7)) for _ in range(7)))

@@ -141,6 +141,8 @@ def limit_words(learned: Learned, age_s: float) -> list[str]:
 
 
 def _rate_words(name: str, rate: LearnedRate, age_s: float) -> str:
+    from headrace.forecast import per_time
+
     if rate.told is not None:
         words = f"{per_time(rate.told, name)}, {ORIGINS.get(rate.origin, rate.origin)}"
         if rate.held and rate.pace is not None and rate.pace < 0.9 * rate.told:
@@ -153,13 +155,6 @@ def _rate_words(name: str, rate: LearnedRate, age_s: float) -> str:
     if rate.hi is None:
         return f"{per_time(rate.pace, name)} and growing, no limit met yet"
     return f"between {60 * rate.lo:,.0f} and {per_time(rate.hi, name)}, still being learned"
-
-
-def per_time(per_s: float, name: str) -> str:
-    """Return a rate per minute, or per hour where that is less than ten."""
-    if per_s * 60 >= 10:
-        return f"{per_s * 60:,.0f} {name}/min"
-    return f"{per_s * 3600:,.4g} {name}/h"
 
 
 def _width_words(width: LearnedWidth, age_s: float) -> str:

@@ -28,6 +28,7 @@ COMMANDS: Commands = {
     "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
     "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
     "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
+    "worker": ("headrace.cli.working:worker", "Work on a shared database until told to stop."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),
     "init": ("headrace.cli.steering:init", "Write a commented headrace.toml."),
 }
@@ -40,7 +41,7 @@ CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
     "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
 }
-NOT_YET = ("serve", "worker", "schedule", "keys", "tenants", "plans")
+NOT_YET = ("serve", "schedule", "keys", "tenants", "plans")
 
 
 def build_app() -> App:
