@@ -56,7 +56,7 @@ clean: ## remove the virtual environment, caches and output (not .headrace/: it 
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The stamp is written last: an install that was interrupted is started again.
 $(STAMP): requirements/dev.txt pyproject.toml

@@ -44,3 +44,29 @@ class Bucket:
         """Empty the bucket down to ``left``; what it owes, it goes on owing."""
         self.refill(now_s)
         self.level = min(self.level, left)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What was used of a long quota (an hour's, a day's), counted from its first use.
+
+    When it is used up, nothing more goes until its window is over.
+    """
+
+    amount: float
+    window_s: float
+    since_s: float = -math.inf
+    used: float = 0.0
+
+    def wait_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until ``cost`` may be used; 0.0 when it may be now."""
+        left_s = self.since_s + self.window_s - now_s
+        if left_s <= 0 or self.used + min(cost, self.amount) <= self.amount:
+            return 0.0
+        return left_s
+
+    def take(self, cost: float, now_s: float) -> None:
+        """Count what is used."""
+        if now_s >= self.since_s + self.window_s:
+            self.since_s, self.used = now_s, 0.0
+        self.used += cost

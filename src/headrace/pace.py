@@ -35,6 +35,8 @@ class RatePace(Phases):
     def wait_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
         held_s = self.paused_until_s - now_s
+        if self.longer:
+            held_s = max(held_s, self.spent_s(cost, now_s))
         if self.episode_s is not None and self.recovered_s is not None:
             # After a refusal one call goes ahead, and the others see what becomes of it.
             seen_s = self.recovered_s + self.react_s - now_s
@@ -49,6 +51,10 @@ class RatePace(Phases):
                 self._spent(now_s)
             held_s = max(held_s, cap_s)
         return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
+
+    def spent_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until the quotas of longer windows let ``cost`` pass."""
+        return max((quota.wait_s(cost, now_s) for quota in self.longer), default=0.0)
 
     def take(self, cost: float, now_s: float, bound: bool) -> tuple[float, float]:
         """Count a call that is sent; ``bound``: this rate had held it back.
@@ -71,6 +77,8 @@ class RatePace(Phases):
             self.virtual.take(cost, now_s)
         if self.cap is not None:
             self.cap.take(cost, now_s)
+        for quota in self.longer:
+            quota.take(cost, now_s)
         return self.sent, gap_s
 
     def refused(

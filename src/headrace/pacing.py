@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from headrace.bucket import Bucket
+from headrace.bucket import Bucket, Spent
 from headrace.circuit import Circuit
 from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, Dimension, Limit, Load, Quota, Said
@@ -29,7 +29,7 @@ SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
 """How long a lane is shut for want of funds or of a good key, where nobody says; then one
 call looks again."""
 WAIT_S_MAX = 40 * DAY_S
-MINUTE_S = 60.0
+MINUTE_S, LONG_S = 60.0, 3600.0
 MOMENT_S = 1e-6
 """Waits shorter than this are none: no timer could keep them."""
 
@@ -120,6 +120,11 @@ class Pacer:
             return
         window_s = limit.window_s or MINUTE_S
         told = limit.amount / window_s
+        if window_s >= LONG_S:
+            rate = self._rate(limit.dimension, now_s, self.quota.rate_start)
+            if all(known.window_s != window_s for known in rate.longer):
+                rate.longer.append(Spent(limit.amount, window_s))
+            return
         rate = self._rate(limit.dimension, now_s, None)
         if rate.told is None or told < rate.told:
             rate.tell(limit.amount, window_s, now_s, pinned)
@@ -150,11 +155,16 @@ class Pacer:
         """Return for how many seconds the lane takes nothing at all: funds, key, a long wait."""
         held_s = max(self.shut_until_s, self.paused_until_s) - now_s
         for rate in self.rates.values():
-            held_s = max(held_s, rate.paused_until_s - now_s)
+            held_s = max(held_s, rate.paused_until_s - now_s, rate.spent_s(rate.mean, now_s))
         return max(0.0, held_s)
 
     def why_shut(self) -> str:
         """Return what people are told about a lane that stays shut."""
+        for dimension, rate in self.rates.items():
+            for quota in rate.longer:
+                if quota.used + rate.mean > quota.amount:
+                    span = "a day" if quota.window_s >= DAY_S else "an hour"
+                    return f"its {quota.amount:g} {dimension.value} {span} are used up"
         return self.shut_reason or "the provider asked for a long wait"
 
     def send(self, load: Load, now_s: float, lead_s: float = 0.0) -> Ticket:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from headrace.bounds import NOISE_MAX, NOISY, Bounds
-from headrace.bucket import Bucket
+from headrace.bucket import Bucket, Spent
 from headrace.fitting import Moment
 
 STEP_S = 0.5
@@ -50,7 +50,8 @@ class Phases(Bounds):
     """The pace of one rate and the phase it is in; ``bucket`` holds the calls to it.
 
     ``told`` is a rate that somebody told (``cap`` is its bucket), ``told_before`` one that
-    proved too high; ``allowance`` the refusals that the lane may still afford.
+    proved too high, ``longer`` are quotas of longer windows; ``allowance`` the refusals that
+    the lane may still afford.
     """
 
     bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
@@ -60,6 +61,7 @@ class Phases(Bounds):
     told_before: float | None = None
     pinned: bool = False
     cap: Bucket | None = None
+    longer: list[Spent] = field(default_factory=list)
     margin: float = MARGIN_MIN
     late_s: float = LATE_S
     strikes: int = 0

@@ -236,3 +236,28 @@ def _walk(seed: int) -> list[float]:
         pacer.end(ticket, None, now_s)
     assert pacer.in_flight == 0
     return decisions
+
+
+def test_a_day_s_quota_stands_beside_the_minute_s() -> None:
+    """The minute's pace holds until the day's quota is used up, then nothing goes for a day."""
+    limits = (Limit(Dimension.REQUESTS, 60, 60.0), Limit(Dimension.REQUESTS, 100, DAY_S))
+    pacer, now_s, sent = Pacer(Quota(64, limits, pinned=True), 0.0), 0.0, 0
+    while now_s < 600.0:
+        wait_s = pacer.wait_s(ONE, now_s)
+        if wait_s <= 0:
+            pacer.end(pacer.send(ONE, now_s), SUCCESS, now_s)
+            sent += 1
+        else:
+            now_s += wait_s
+    assert sent == 100
+    assert now_s == pytest.approx(DAY_S)
+    assert pacer.rates[Dimension.REQUESTS].told == 1.0
+
+
+def test_a_quota_that_is_used_up_says_so() -> None:
+    """People are told which quota shut the lane, and it shuts for the rest of its window."""
+    pacer = Pacer(Quota(8, (Limit(Dimension.REQUESTS, 2, DAY_S),), pinned=True), 0.0)
+    for _ in range(2):
+        pacer.end(pacer.send(ONE, 10.0), SUCCESS, 10.0)
+    assert pacer.shut_s(10.0) == pytest.approx(DAY_S)
+    assert pacer.why_shut() == "its 2 requests a day are used up"

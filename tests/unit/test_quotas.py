@@ -80,3 +80,20 @@ def test_limits_must_be_a_table() -> None:
     """A bare number says nothing about its window."""
     with pytest.raises(ConfigError, match="requests_per_minute = 500"):
         read_quota(60, "limits")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("preset", "start"), [("free", (3, 1.0)), ("paid", (8, 2.0)), ("self-hosted", (4, None))]
+)
+def test_a_preset_is_where_a_lane_starts(preset: str, start: tuple[int, float | None]) -> None:
+    """A preset sets the start and pins nothing; what is told beside it wins."""
+    quota = read_quota({}, "limits", preset=preset)
+    assert (quota.concurrency, quota.rate_start, quota.pinned) == (*start, False)
+    assert read_quota({"concurrency": 2}, "limits", preset=preset).concurrency == 2
+
+
+def test_an_unknown_preset_is_an_error() -> None:
+    """A misspelt preset names the one that was meant."""
+    with pytest.raises(ConfigError, match="unknown preset") as raised:
+        read_quota({}, "limits", preset="payed")
+    assert "paid" in str(raised.value.remedy)

@@ -27,6 +27,7 @@ KNOWN = (
     "models",
     "crash_class",
     "concurrency",
+    "preset",
     "price_microcredits",
     "limits",
 )
@@ -101,7 +102,8 @@ def read_openai(
     start = table.get("concurrency")
     if start is not None and _count(start, f"{place} concurrency") == 0:
         raise ConfigError("must be 1 or more", place=f"{place} concurrency")
-    return replace(settings, quota=read_quota(table.get("limits", {}), f"{place} limits", start))
+    quota = read_quota(table.get("limits", {}), f"{place} limits", start, table.get("preset"))
+    return replace(settings, quota=quota)
 
 
 def _text_defaults(env: Mapping[str, str]) -> dict[str, str]:

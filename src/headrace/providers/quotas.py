@@ -24,12 +24,26 @@ KNOWN = (*_RATE_KEYS, "concurrency")
 """Every key of a ``limits`` table."""
 
 
-def read_quota(table: Mapping[str, Any], place: str, concurrency: int | None = None) -> Quota:
+PRESETS: dict[str, tuple[int, float | None]] = {
+    "free": (3, 1.0),
+    "paid": (CONCURRENCY_START, RATE_START),
+    "self-hosted": (4, None),
+}
+"""Where a lane of such a kind starts: calls in flight, and calls a second (``None``: as many as
+are in flight). Only a start: what it bears is found out."""
+
+
+def read_quota(
+    table: Mapping[str, Any],
+    place: str,
+    concurrency: int | None = None,
+    preset: str | None = None,
+) -> Quota:
     """Return what ``table`` (the keys of ``KNOWN``) tells of every lane of a provider.
 
     Told limits are pinned: they are never exceeded. ``concurrency`` is where calls in
-    flight start, a told cap by default. Where no limit within a day is told the lane
-    starts cautiously. ``place`` names the table; raises ``ConfigError``.
+    flight start, a told cap by default, else that of the ``preset``. Where no limit within a
+    day is told the lane starts cautiously. ``place`` names the table; raises ``ConfigError``.
     """
     if not isinstance(table, Mapping):
         raise ConfigError(
@@ -37,7 +51,12 @@ def read_quota(table: Mapping[str, Any], place: str, concurrency: int | None = N
         )
     limits = tuple(_limit(key, value, place) for key, value in table.items())
     caps = [limit.amount for limit in limits if limit.dimension is Dimension.CONCURRENCY]
-    start = concurrency or (int(caps[0]) if caps and caps[0] else CONCURRENCY_START)
+    if preset is not None and preset not in PRESETS:
+        raise ConfigError(
+            f"unknown preset {preset!r}", place=place, remedy=did_you_mean(preset, PRESETS)
+        )
+    width, rate_start = PRESETS[preset or "paid"]
+    start = concurrency or (int(caps[0]) if caps and caps[0] else width)
     if caps and caps[0]:
         start = min(start, int(caps[0]))
     told = any(limit.window_s is None or limit.window_s < DAY_S for limit in limits)
@@ -45,7 +64,7 @@ def read_quota(table: Mapping[str, Any], place: str, concurrency: int | None = N
         concurrency=start,
         limits=limits,
         pinned=bool(limits),
-        rate_start=None if told else RATE_START,
+        rate_start=None if told else rate_start,
     )
 
 
