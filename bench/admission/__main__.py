@@ -99,6 +99,16 @@ def read_options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def shown(arguments: list[str]) -> list[str]:
+    """Return the arguments that change what is measured: not those that name files."""
+    kept, files = [], ("--json", "--keep", "--page")
+    for number, word in enumerate(arguments):
+        before = arguments[number - 1] if number else ""
+        if before not in files and not word.startswith(files):
+            kept.append(word)
+    return kept
+
+
 def main() -> int:
     """Run the benchmark; returns 0 whatever was missed: it measures, it does not judge."""
     options = read_options()
@@ -115,7 +125,7 @@ def main() -> int:
     whole = not (options.only or options.quick or options.client)
     target = options.page or (PAGE if whole else None)
     if target:
-        target.write_text(page(cases, results, took_s, sys.argv[1:]), encoding="utf-8")
+        target.write_text(page(cases, results, took_s, shown(sys.argv[1:])), encoding="utf-8")
         print(f"written to {target}")
     print(f"took {took_s:.0f} s")
     return 0

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 import pytest
 
+from bench.admission.__main__ import shown
 from bench.admission.byhand import retry_after_s
 from bench.admission.cases import all_cases
 from bench.admission.drawn import draw
@@ -206,3 +207,8 @@ def test_a_scenario_is_carried_to_the_clients_process_unchanged() -> None:
         job = Job(url="", home="", scenario=asdict(case), items=1, seed=1, limit_s=1.0)
         assert isinstance(job.case, Scenario)
         assert job.case.name == case.name
+
+
+def test_the_page_tells_what_was_asked_for_and_not_where_files_lie() -> None:
+    given = ["--json", "/tmp/x.json", "--jobs", "4", "--keep=/tmp/logs", "--random", "3"]
+    assert shown(given) == ["--jobs", "4", "--random", "3"]
