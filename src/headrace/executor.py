@@ -30,13 +30,9 @@ from headrace.stage import Stage
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.writer import Writer
 
-IN_HAND_S = 60.0
-"""An item whose lane is shut for longer leaves this worker's hands until then."""
 CRASHES_MAX = 3
 """An item whose worker died this many times during its attempts is dead (a poison item)."""
 
-REFUSALS_MAX = 100
-"""A call that is refused for its rate costs no attempt, but not for ever."""
 
 _TEXT = ("text/", "application/json")
 _OVER = (BatchState.FINALIZING, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.FAILED)
@@ -294,8 +290,7 @@ class Executor:
         if bought.outcome.decision is Decision.ASK:
             way = way_on(order.provider.crash_class, attempt, item.batch.unknown_policy)
             settle = settlement.asked(item, bought.outcome, way, self._fallen)
-        elif self._goes_on(item, bought.outcome):
-            item.refusals += 1
+        elif settlement.goes_on(item, bought.outcome):
             settle = settlement.in_line(item)
         else:
             item.tries -= lane_fault
@@ -303,12 +298,6 @@ class Executor:
         item.open_attempt = None
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
         await self._settle(item, settle)
-
-    def _goes_on(self, item: HeldItem, outcome: Outcome) -> bool:
-        """Tell whether an item stays in hand: refused for the rate, it goes back in line."""
-        short = outcome.wait_s is None or outcome.wait_s <= IN_HAND_S
-        refused = outcome.kind is OutcomeKind.RATE_LIMITED
-        return refused and short and item.refusals < REFUSALS_MAX
 
     def _fallen(self, item: HeldItem, outcome: Outcome) -> Settle:
         around = self._around

@@ -20,6 +20,12 @@ from headrace.store.writes import AttemptEnd, Settle
 PARK_S = 3600.0
 """How long an item waits for a spent quota whose renewal the provider does not name."""
 
+IN_HAND_S = 60.0
+"""An item whose lane is shut for longer leaves this worker's hands until then."""
+
+REFUSALS_MAX = 100
+"""A call that is refused for its rate costs no attempt, but not for ever."""
+
 KEY_S = 60.0
 """How long an item waits for a key that is rejected to be put right."""
 
@@ -166,8 +172,15 @@ def ended(item: HeldItem, outcome: Outcome, to_state: ItemState, event: EventKin
     return settle
 
 
+def goes_on(item: HeldItem, outcome: Outcome) -> bool:
+    """Tell whether an item stays in hand: refused for the rate, it goes back in line."""
+    short = outcome.wait_s is None or outcome.wait_s <= IN_HAND_S
+    return outcome.kind is OutcomeKind.RATE_LIMITED and short and item.refusals < REFUSALS_MAX
+
+
 def in_line(item: HeldItem) -> Settle:
     """Return the settle of an item whose call was refused for the rate: it asks again."""
+    item.refusals += 1
     return _settle(item, ItemState.RUNNING)
 
 
