@@ -22,7 +22,7 @@ NARROW = 1.03
 """Bounds nearer than this have met."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
-STRIKES_MAX = 3
+STRIKES_MAX, CLOSE_CALLS = 3, 6
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.024
 """How far below a told rate to stay: little, and more with each refusal."""
 VERIFY_MAX = 5
@@ -108,8 +108,9 @@ class Phases(Bounds):
 
     def set_pace(self, pace: float, mode: Mode, now_s: float, at_send: bool = False) -> None:
         """Begin a phase at ``pace``; ``at_send``: a call was sent just now."""
-        if self.pinned and self.told is not None and mode is not Mode.GROW:
-            pace = min(pace, self.told)
+        if self.pinned and mode is not Mode.GROW:
+            # A pinned rate bounds the pace also while the lane bears less.
+            pace = min(pace, self.told or self.told_before or math.inf)
         self.mode = mode
         self.bucket.refill(now_s)
         self.bucket.rate = pace
@@ -210,6 +211,9 @@ class Phases(Bounds):
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
         self.climb = 0.05
+        if self.told_before is not None and self.has_fallen:
+            # What was told may be back as a whole: one refusal tells when it is not.
+            self.climb = max(0.05, self.told_before * (1.0 - MARGIN_MAX) / base - 1.0)
         self.virtual.rate = self.hi = self.was = base
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
         self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
@@ -225,14 +229,13 @@ class Phases(Bounds):
     def _react(self, now_s: float) -> None:
         """Choose the next phase after a refusal."""
         if self.told is not None:
-            few = self.phase_calls < 25 and self.mode is Mode.HOLD and self.margin >= MARGIN_MAX
+            close = 25 if self.margin >= MARGIN_MAX else CLOSE_CALLS
+            few = self.phase_calls < close and self.mode is Mode.HOLD
             self.strikes = self.strikes + 1 if few else 0
             if self.strikes < STRIKES_MAX and self.noise < NOISE_MAX:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
-            self.told_before = self.told
-            self.told = None if not self.pinned else self.told
-            self.strikes = 0
+            self.told_before, self.told, self.strikes = self.told, None, 0
         if self.is_noisy:
             self._step_back(now_s)
         else:
