@@ -22,12 +22,12 @@ NARROW = 1.03
 """Bounds nearer than this have met."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
-STRIKES_MAX, CLOSE_CALLS = 3, 6
+STRIKES_MAX, CLOSE_CALLS = 3, 4
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.024
 """How far below a told rate to stay: little, and more with each refusal."""
 VERIFY_MAX = 5
 TRIED = 0.8
-SAFE_CALLS, CALM_CALLS = 150, 400
+SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
 """A pace below this part of one that was held for long is a fall, and may come back."""
@@ -154,7 +154,7 @@ class Phases(Bounds):
             if self.phase_bound * 4 >= self.phase_calls:
                 self._drift()
             return False
-        if self.phase_calls >= SAFE_CALLS and not self.has_fallen:
+        if self.phase_calls >= LONG_CALLS and not self.has_fallen:
             self.long_held = max(self.long_held, self.bucket.rate)
         if self.phase_calls >= SAFE_CALLS:
             self.safe = max(self.safe, self.bucket.rate)
@@ -193,6 +193,10 @@ class Phases(Bounds):
                     self.told, self.told_before = self.told_before, None
                     self._hold_told(now_s, shrink=False)
                     return
+                if 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
+                    self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
+                    self._between(now_s, at_send=True)
+                    return
             self.climb = min(0.5, self.climb * 2.0)
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
@@ -211,9 +215,10 @@ class Phases(Bounds):
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
         self.climb = 0.05
-        if self.told_before is not None and self.has_fallen:
-            # What was told may be back as a whole: one refusal tells when it is not.
-            self.climb = max(0.05, self.told_before * (1.0 - MARGIN_MAX) / base - 1.0)
+        if self.has_fallen:
+            # What was there before may be back as a whole: one refusal tells when it is not.
+            before = self.told_before or self.long_held
+            self.climb = max(0.05, before * (1.0 - MARGIN_MAX) / base - 1.0)
         self.virtual.rate = self.hi = self.was = base
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
         self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
