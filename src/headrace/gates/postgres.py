@@ -132,6 +132,11 @@ class PostgresGate:
         seen = [side.now(now_s) for side in self._sides.values()]
         return self._local.lanes() + [one for one in seen if one is not None]
 
+    def waiting(self, lane: str) -> int:
+        """Return how many callers of this process stand in line for ``lane``."""
+        side = self._sides.get(lane)
+        return len(side.line) if side is not None else self._local.waiting(lane)
+
     # -- permits -------------------------------------------------------------------------------
 
     async def acquire(self, ask: Ask) -> Permit:
