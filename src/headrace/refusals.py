@@ -174,6 +174,7 @@ NEVER_SENT_TEXT = _words(
     r"\bconnection refused\b|\bname or service not known\b|\bcannot connect\b|\bresolv",
     r"\bno route to host\b|\bunreachable\b|\bcertificate\b|\bconnect(?:ion)? time(?:out|d out)",
 )
+_PASSING_ID = re.compile(r"Per(?:Second|Minute|Hour)", re.A)
 _PERIOD_ID = re.compile(r"Per(?:Day|Week|Month)", re.A)
 
 GENERAL: tuple[Rule, ...] = (
@@ -317,15 +318,19 @@ def profile_of(provider: str) -> Profile:
 
 
 def spent_quota(answer: Answer) -> Verdict | None:
-    """Return the verdict on a Google quota that comes back on another day.
+    """Return the verdict on a Google quota: by the day, or by the minute.
 
-    Its RetryInfo of some seconds stands in the answer all the same, and is not true.
+    One that comes back on another day has a RetryInfo of some seconds all the same, which
+    is not true; one of a minute says "exceeded your current quota" all the same.
     """
+    passing = False
     for violation in quota_violations(answer.body):
-        period = _PERIOD_ID.search(str(violation.get("quotaId") or "")[:200])
+        named = str(violation.get("quotaId") or "")[:200]
+        period = _PERIOD_ID.search(named)
         if period is not None:
             return Verdict("quota_exhausted", f"quotaId contains {period[0]}", waits=False)
-    return None
+        passing = passing or _PASSING_ID.search(named) is not None
+    return RATE_LIMITED if passing else None
 
 
 def by_status(answer: Answer) -> Verdict:

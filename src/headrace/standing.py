@@ -120,8 +120,9 @@ class Standing:
         for name in self._looks[-1].paces:
             allowed = units = 0.0
             for past, here in zip(self._looks, list(self._looks)[1:], strict=False):
-                pace = here.paces[name]
-                if math.isfinite(pace) and name in past.units:
+                # A lane may have learned of this limit only later.
+                pace = here.paces.get(name, math.inf)
+                if math.isfinite(pace) and name in past.units and name in here.units:
                     allowed += pace * (here.at_s - past.at_s)
                     units += here.units[name] - past.units[name]
             if allowed > 0:

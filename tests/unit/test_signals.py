@@ -788,3 +788,24 @@ def test_every_failure_has_a_remedy() -> None:
     """What to do, in a sentence."""
     for provider, status, body, word, _ in MEANINGS.values():
         assert bool(read(provider, status, body).remedy) == (word != "success")
+
+
+@pytest.mark.parametrize("provider", ["gemini", "openai", "generic"])
+def test_google_s_limit_of_a_minute_is_no_want_of_funds(provider: str) -> None:
+    """Google says "exceeded your current quota" of a minute's limit too: it passes."""
+    body = {
+        "error": {
+            "code": 429,
+            "message": "You exceeded your current quota, please check your plan and billing.",
+            "status": "RESOURCE_EXHAUSTED",
+            "details": [
+                {
+                    "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                    "violations": [{"quotaId": "GenerateRequestsPerMinutePerProject"}],
+                },
+                {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "3.2s"},
+            ],
+        }
+    }
+    signal = read(provider, 429, body)
+    assert (signal.word, signal.retry, signal.wait_s) == ("rate_limited", True, 3.2)
