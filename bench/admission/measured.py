@@ -79,13 +79,14 @@ class Measured:
     @property
     def cpu_ms(self) -> float | None:
         """CPU of the client in milliseconds per delivered item (seconds per thousand)."""
-        return self.told.cpu_s / self.delivered * 1000 if self.delivered else None
+        known = self.delivered and self.told.cpu_s
+        return self.told.cpu_s / self.delivered * 1000 if known else None
 
     @property
     def cpu_all_ms(self) -> float | None:
         """The same with the database's processes."""
         both_s = self.told.cpu_s + self.told.database_cpu_s
-        return both_s / self.delivered * 1000 if self.delivered else None
+        return both_s / self.delivered * 1000 if self.delivered and both_s else None
 
 
 def refused_since(entries: Iterable[Entry], after_s: float) -> tuple[int, int]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import subprocess
 from dataclasses import asdict
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from bench.admission.measured import Measured
 from bench.admission.plan import CLIENTS
 from bench.admission.scenario import Scenario
 from bench.admission.targets import TARGETS
+from headrace.version import VERSION
+
+HERE = Path(__file__).parent
 
 _INTRO = """\
 # Admission, measured
@@ -142,6 +147,16 @@ def _line(seen: Measured) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+def commit() -> str:
+    """Return which state of the code was measured, as far as it is known."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE)
+    except (OSError, subprocess.CalledProcessError):
+        return f"version {VERSION}"
+    return f"commit {found.stdout.strip()}"
+
+
 def page(
     cases: list[Scenario], results: list[Measured], took_s: float, arguments: list[str]
 ) -> str:
@@ -152,7 +167,7 @@ def page(
     command = " ".join(["python -m bench.admission", *arguments])
     lines = [
         _INTRO,
-        f"`{command}` on {os.cpu_count()} cores, {platform.system()}, Python "
+        f"`{command}` at {commit()} on {os.cpu_count()} cores, {platform.system()}, Python "
         f"{platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; it took {took_s / 60:.0f} "
         f"minutes. The simulators, the clients and the databases share the cores. "
         f"{met} of {len(ours) - skipped} targets met, {skipped} scenarios skipped.",

@@ -64,8 +64,8 @@ async def client_process(module: str, job: Job, kill_after_s: float | None = Non
     try:
         return Told(**json.loads(out.splitlines()[-1]))
     except (IndexError, ValueError, TypeError):
-        said = err.decode("utf-8", "replace").strip().splitlines()
-        return Told(errors={f"broke: {' / '.join(said[-3:])}"[:600]: 1})
+        said = err.decode("utf-8", "replace").strip().splitlines() or ["without a word"]
+        return Told(errors={f"broke: {said[-1]}"[:300]: 1})
 
 
 async def measure(

@@ -35,6 +35,7 @@ class Target:
             _most("amplification", seen.amplification, self.amplification, "{:.2f}"),
             _most("recovery", seen.recovery_s, self.recovery_s, "{:.0f} s"),
         ]
+        found += [said for said in seen.told.errors if said.startswith(("broke", "killed"))]
         lost = seen.items - seen.delivered
         if lost:
             found.append(f"{lost} of {seen.items} items not delivered")

@@ -112,6 +112,8 @@ def test_a_target_is_missed_by_what_is_below_it_lost_or_paid_twice() -> None:
     assert "1.00% > 0.20%" in target.missed(seen(after=Span(50.0, 50.0, 100, 1)))[0]
     assert target.missed(seen(delivered=99)) == ["1 of 100 items not delivered"]
     assert target.missed(seen(paid_twice=2)) == ["2 paid twice"]
+    broke = Told(errors={"broke: KeyError": 1, "{'kind': 'invalid'}": 1})
+    assert target.missed(seen(told=broke)) == ["broke: KeyError"]
     assert "unknown" in target.missed(seen(after=Span(None, None, 100, 0)))[0]
 
 
