@@ -24,6 +24,8 @@ LOOK_S = 1.0
 NUDGE_S = 0.02
 """After waking others for a place, a worker looks so soon whether they took it."""
 ENDS_MAX = 10_000
+CLOCK_LATE_S, CLOCK_DECAY = 0.25, 0.0002
+"""Answers are on their way for less than this; clocks part by no more than this share."""
 URGENT = (OutcomeKind.RATE_LIMITED, OutcomeKind.QUOTA_EXHAUSTED, OutcomeKind.AUTH)
 
 
@@ -142,9 +144,15 @@ class LaneSide:
         if not first:
             slack_s = CLOCK_SLACK_S + CLOCK_DRIFT * (here_s - self.seen_s)
             expected_s = here_s + self.offset_s + slack_s
-        self.offset_s = shared.now(database_s, expected_s) - here_s
+        self._set_clock(shared.now(database_s, expected_s) - here_s, here_s, first)
         self.seen_s, self.version, self.shared = here_s, -1, shared
         return shared
+
+    def _set_clock(self, offset_s: float, here_s: float, first: bool) -> None:
+        """Take the lane's time less ours, as the answer that was on its way for least shows it."""
+        before_s = self.offset_s - CLOCK_DECAY * (here_s - self.seen_s)
+        late_s = before_s - offset_s
+        self.offset_s = before_s if not first and 0 < late_s < CLOCK_LATE_S else offset_s
 
     def _begun(self, database_s: float) -> SharedLane:
         pacer = Pacer(self.quota, 0.0)
