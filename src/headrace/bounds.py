@@ -62,7 +62,8 @@ class Bounds:
         if self.first_s is not None and math.isinf(pace):
             # Nothing was held back: what was accepted so far is the best guess.
             took_s = max(1e-3, here.at_s - self.first_s)
-            self.lo, self.hi = 0.0, (here.sent - self.first_sent) / took_s
+            # A trial begins at a quarter of the upper bound: at what was seen, not below.
+            self.lo, self.hi = 0.0, 4.0 * max(self.mean, (here.sent - self.first_sent) / took_s)
             return
         fitting = fit([*self.moments, here], pace, cost)
         if fitting is None and len(self.empties) >= 2:

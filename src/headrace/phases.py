@@ -22,8 +22,8 @@ NARROW = 1.03
 """Bounds nearer than this have met."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
-STRIKES_MAX, CLOSE_CALLS = 3, 4
-MARGIN_MIN, MARGIN_MAX = 0.003, 0.024
+STRIKES_MAX, CLOSE_CALLS = 3, 3
+MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
 VERIFY_MAX = 5
 TRIED = 0.8
