@@ -48,7 +48,7 @@ class Circuit:
             self.probing = True
         return self.is_open
 
-    def succeeded(self, probe: bool) -> None:
+    def succeeded(self) -> None:
         """Hear of a success: it closes the circuit, and the lane widens with each one."""
         self.in_row = 0
         if self.is_open:

@@ -35,6 +35,12 @@ class Ask:
     weight: int = 1
     cost: int = 1
 
+    def check_width(self) -> None:
+        """Raise ``ValueError`` for a lane that no call could ever pass."""
+        width = self.quota.concurrency
+        if width < 1:
+            raise ValueError(f"concurrency of lane {self.lane!r} must be 1 or more, not {width}")
+
 
 class Permit(Protocol):
     """The right to start one call now.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 DAY_S = 86_400.0
+WAIT_S_MAX = 40 * DAY_S
+"""No wait is longer: the longest honest one is a monthly quota's."""
 
 
 class Dimension(StrEnum):

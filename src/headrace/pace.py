@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from headrace.bounds import shut_s
 from headrace.bucket import Bucket
 from headrace.fitting import Moment
-from headrace.limits import DAY_S
 from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode, Phases
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
-WAIT_S_MAX = 40 * DAY_S
 ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS, RECOVER_CALLS = 8, 8
 
@@ -182,7 +180,7 @@ class RatePace(Phases):
     def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
         guess_s = min(PAUSE_S_MAX, slot_s * 2.0 ** min(20, max(0, self.streak - 1)))
-        pause_s = guess_s if wait_s is None else min(wait_s, WAIT_S_MAX)
+        pause_s = guess_s if wait_s is None else wait_s
         if self.is_noisy:
             pause_s = max(pause_s, slot_s)
         if wait_s is not None and self.streak > 1:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from headrace.bucket import Bucket, Spent
 from headrace.circuit import Circuit
 from headrace.knee import Width
-from headrace.limits import DAY_S, RATES, Dimension, Limit, Load, Quota, Said
+from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.phases import Mode
@@ -28,7 +28,6 @@ REACT_S = 1.0
 SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
 """How long a lane is shut for want of funds or of a good key, where nobody says; then one
 call looks again."""
-WAIT_S_MAX = 40 * DAY_S
 MINUTE_S, LONG_S = 60.0, 3600.0
 MOMENT_S = 1e-6
 """Waits shorter than this are none: no timer could keep them."""
@@ -250,7 +249,7 @@ class Pacer:
         self.tally.accepted += 1
         told = any(rate.told is not None for rate in self.rates.values())
         self.credit = min(CREDIT_MAX, self.credit + (CREDIT_EACH_TOLD if told else CREDIT_EACH))
-        self.circuit.succeeded(ticket.probe)
+        self.circuit.succeeded()
         self.width.accepted(ticket.in_flight)
         self.width.ended(ticket.place, now_s - ticket.sent_s)
         if self._suspect is not None and ticket.in_flight >= self._suspect:

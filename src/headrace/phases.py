@@ -147,14 +147,14 @@ class Phases(Bounds):
         if self.phase_calls % CALM_CALLS == 0:
             self.noise = max(0, self.noise - 1)
         quiet = self.phase_calls >= CALM_CALLS_MIN and now_s - self.phase_s >= CALM_S
-        if self.is_noisy and quiet and self.has_fallen:
+        if self.is_noisy and quiet and self.check_fallen():
             # Quiet for so long after a fall: one more surprise makes it noisy again.
             self.noise = NOISY - 1
         if self.is_noisy:
             if self.phase_bound * 4 >= self.phase_calls:
                 self._drift()
             return False
-        if self.phase_calls >= LONG_CALLS and not self.has_fallen:
+        if self.phase_calls >= LONG_CALLS and not self.check_fallen():
             self.long_held = max(self.long_held, self.bucket.rate)
         if self.phase_calls >= SAFE_CALLS:
             self.safe = max(self.safe, self.bucket.rate)
@@ -207,7 +207,7 @@ class Phases(Bounds):
             return False
         early = self.verified < VERIFY_MAX
         calls, held_s = 30 * 2**self.verified, 10.0 * 2**self.verified
-        waited = self.has_fallen and now_s - self.phase_s >= held_s
+        waited = self.check_fallen() and now_s - self.phase_s >= held_s
         if early and (self.phase_calls >= calls or waited):
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
@@ -215,7 +215,7 @@ class Phases(Bounds):
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
         self.climb = 0.05
-        if self.has_fallen:
+        if self.check_fallen():
             # What was there before may be back as a whole: one refusal tells when it is not.
             before = self.told_before or self.long_held
             self.climb = max(0.05, before * (1.0 - MARGIN_MAX) / base - 1.0)
@@ -224,9 +224,11 @@ class Phases(Bounds):
         self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
         return True
 
-    @property
-    def has_fallen(self) -> bool:
-        """Whether the limit was much higher before: then it is worth looking up by the clock."""
+    def check_fallen(self) -> bool:
+        """Tell whether the limit was much higher before: then it is worth looking up by the clock.
+
+        A height that is reached again is forgotten.
+        """
         if self.bucket.rate >= 0.9 * self.long_held:
             self.long_held = 0.0
         return self.bucket.rate < FALLEN * self.long_held

@@ -12,6 +12,7 @@ from headrace.backoff import RetryBudget, RetryPolicy
 from headrace.event import EventKind
 from headrace.held import HeldItem, encode_json
 from headrace.lifecycle import AttemptState, ItemState
+from headrace.limits import WAIT_S_MAX
 from headrace.outcome import Decision, Outcome, OutcomeKind
 from headrace.recovery import Way
 from headrace.stage import Named
@@ -235,6 +236,6 @@ def fallen(
     if decision is Decision.PARK:
         park_s = KEY_S if outcome.kind is OutcomeKind.AUTH else PARK_S
         wait_s = park_s if outcome.wait_s is None else max(0.0, outcome.wait_s)
-        return waiting(item, outcome, now + timedelta(seconds=min(wait_s, 40 * 86_400)))
+        return waiting(item, outcome, now + timedelta(seconds=min(wait_s, WAIT_S_MAX)))
     to_state, event = _ENDS[decision]
     return ended(item, outcome, to_state, event)

@@ -10,10 +10,8 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
 from typing import Any
 
-from headrace.limits import DAY_S
+from headrace.limits import DAY_S, WAIT_S_MAX
 
-WAIT_MAX_S = 40 * DAY_S
-"""No wait is longer: the longest honest one is a monthly quota's."""
 EPOCH_MIN = 1e9
 """A number of seconds above this is a moment (seconds since 1970), not a wait."""
 EPOCH_MS_MIN = 1e11
@@ -64,7 +62,7 @@ _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "d": DAY_S, "h": 3
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A wait in seconds, above zero and at most ``WAIT_MAX_S``, and where it was found."""
+    """A wait in seconds, above zero and at most ``WAIT_S_MAX``, and where it was found."""
 
     wait_s: float
     found: str
@@ -74,7 +72,7 @@ def clamped(wait_s: float | None) -> float | None:
     """Return a wait that can be trusted: ``None`` for zero, negative and endless ones."""
     if wait_s is None or not math.isfinite(wait_s) or wait_s <= 0.0:
         return None
-    return min(wait_s, WAIT_MAX_S)
+    return min(wait_s, WAIT_S_MAX)
 
 
 def read_number(value: object) -> float | None:

@@ -199,8 +199,9 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     """A worker whose session is lost neither stops nor bursts, and its permits count again."""
     gate = await gates()
     log: list[tuple[float, int]] = []
-    sending = [asyncio.create_task(work(gate, paced("a", 100), 0.0, log, 0)) for _ in range(400)]
-    await CLOCK.sleep(1.0)
+    # Many calls: a share of a few could not be told from a busy machine's stutter.
+    sending = [asyncio.create_task(work(gate, paced("a", 300), 0.0, log, 0)) for _ in range(900)]
+    await CLOCK.sleep(1.5)
     open_ = gate._sign_in
 
     async def refuse() -> None:
@@ -215,9 +216,10 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     assert 0.5 <= len(alone) / 1.35 / (0.5 * share) <= 1.4
     gate._sign_in = open_  # type: ignore[method-assign]
     await asyncio.gather(*sending)
-    assert await out_of(gate, "a") <= 1
+    # What ended after the last look, some ms ago, is not in yet; hundreds would be a leak.
+    assert await out_of(gate, "a") <= 6
     times = sorted(at for at, _ in log)
-    assert max(sum(1 for t in times if at <= t < at + 0.2) for at in times[10:]) <= 32
+    assert max(sum(1 for t in times if at <= t < at + 0.2) for at in times[10:]) <= 90
 
 
 async def test_two_lanes_settle_to_nothing_out(gates: MakeGate) -> None:

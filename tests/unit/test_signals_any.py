@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.answer import CODE_PATHS, EACH, TEXT_CHARS_MAX, TEXT_PATHS, read_answer
+from headrace.limits import WAIT_S_MAX
 from headrace.outcome import OutcomeKind
 from headrace.refusals import PROFILES
 from headrace.signals import Signal, read_announced, read_signal
-from headrace.waits import WAIT_MAX_S, read_duration_s, read_moment, read_number, read_reset
+from headrace.waits import read_duration_s, read_moment, read_number, read_reset
 
 DATA = Path(__file__).parents[1] / "data" / "error_responses.jsonl"
 SAMPLES = [json.loads(line) for line in DATA.read_text(encoding="utf-8").splitlines()]
@@ -76,7 +77,7 @@ def bodies(draw: st.DrawFn) -> Any:
 
 def check(signal: Signal) -> None:
     """What holds of every signal."""
-    assert signal.wait_s is None or 0.0 < signal.wait_s <= WAIT_MAX_S
+    assert signal.wait_s is None or 0.0 < signal.wait_s <= WAIT_S_MAX
     assert isinstance(signal.kind, OutcomeKind)
     if signal.kind in (OutcomeKind.INVALID, OutcomeKind.AUTH, OutcomeKind.REFUSED):
         assert not signal.retry
@@ -128,7 +129,7 @@ def test_any_headers_are_read(headers: dict[str, str]) -> None:
     """Successful replies go through here, so nothing may break them."""
     for limit in read_announced(headers):
         assert limit.amount is None or limit.amount > 0.0
-        assert limit.reset_s is None or 0.0 <= limit.reset_s <= WAIT_MAX_S
+        assert limit.reset_s is None or 0.0 <= limit.reset_s <= WAIT_S_MAX
 
 
 @given(st.one_of(VALUES, SCALARS))

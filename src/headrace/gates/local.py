@@ -148,11 +148,7 @@ class LocalGate:
     def _lane(self, ask: Ask) -> _Lane:
         lane = self._lanes.get(ask.lane)
         if lane is None:
-            if ask.quota.concurrency < 1:
-                raise ValueError(
-                    f"concurrency of lane {ask.lane!r} must be 1 or more, "
-                    f"not {ask.quota.concurrency}"
-                )
+            ask.check_width()
             now_s = self._clock.monotonic_s()
             lane = self._lanes[ask.lane] = _Lane(ask.lane, Pacer(ask.quota, now_s))
             before = self._remembered.get(ask.lane)

@@ -169,11 +169,7 @@ class PostgresGate:
     def _side(self, ask: Ask) -> LaneSide:
         side = self._sides.get(ask.lane)
         if side is None:
-            if ask.quota.concurrency < 1:
-                raise ValueError(
-                    f"concurrency of lane {ask.lane!r} must be 1 or more, "
-                    f"not {ask.quota.concurrency}"
-                )
+            ask.check_width()
             side = self._sides[ask.lane] = LaneSide(ask.lane, ask.quota)
             before = self._remembered.get(ask.lane)
             if before is not None:
