@@ -19,22 +19,22 @@ KEY = "sk-very-secret-0123456789"
 def test_an_empty_table_is_the_public_api() -> None:
     """The key comes from its usual variable; nothing may be sent twice."""
     settings = read_openai("openai", {}, {"OPENAI_API_KEY": KEY})
-    assert str(settings.base_url) == "https://api.openai.com/v1"
+    assert str(settings.remote.base_url) == "https://api.openai.com/v1"
     assert settings.headers() == {"Authorization": f"Bearer {KEY}"}
-    assert settings.crash_class is CrashClass.BLIND
-    assert not settings.is_local
+    assert settings.remote.crash_class is CrashClass.BLIND
+    assert not settings.remote.is_local
 
 
 def test_the_table_wins_over_the_environment() -> None:
     """Address and key are those of the table; another variable may be named."""
     env = {"OPENAI_BASE_URL": "http://e.example/v1", "OPENAI_API_KEY": "other", "MINE": KEY}
-    assert str(read_openai("x", {}, env).base_url) == "http://e.example/v1"
+    assert str(read_openai("x", {}, env).remote.base_url) == "http://e.example/v1"
     table = {"base_url": "http://localhost:8000/v1/", "api_key_env": "MINE"}
     settings = read_openai("x", table, env)
-    assert str(settings.base_url) == "http://localhost:8000/v1"
-    assert settings.is_local
-    assert settings.api_key == KEY
-    assert read_openai("x", {"api_key": "inline"}, env).api_key == "inline"
+    assert str(settings.remote.base_url) == "http://localhost:8000/v1"
+    assert settings.remote.is_local
+    assert settings.remote.api_key == KEY
+    assert read_openai("x", {"api_key": "inline"}, env).remote.api_key == "inline"
 
 
 @pytest.mark.parametrize(

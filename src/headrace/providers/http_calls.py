@@ -1,20 +1,24 @@
 """The HTTP of all remote providers: one pool of connections, calls bounded in time and bytes.
 
-Nothing is sent twice, no redirect is followed, no proxy is taken from the environment,
-no cookie is kept. An error never carries headers, so no key can be in it.
+Nothing is sent twice, no proxy is taken from the environment, no cookie is kept.
+Credentials go to the provider's own hosts and nowhere else; an error never carries
+headers, so no key can be in it. Results are fetched from the open internet only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
+from headrace.egress import ClosedAddressError, OpenResolver, is_address, is_open
 from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.providers.addresses import Addresses
 from headrace.version import VERSION
 
 CONNECTIONS_MAX = 1024
@@ -26,16 +30,20 @@ PIECE_BYTES = 64 * 1024
 JSON_BYTES_MAX = 16 * 1024 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 ERROR_BODY_S = 5.0
+HOPS_MAX = 3
 
 _TIMEOUT = aiohttp.ClientTimeout(total=None, connect=CONNECT_S)
+_REDIRECTS = (301, 302, 303, 307, 308)
 _T = TypeVar("_T")
+
+Take = Callable[[aiohttp.ClientResponse], Awaitable[_T]]
 
 
 class _Letter(aiohttp.BytesPayload):
-    """A JSON body that remembers whether any of it was handed to a live connection."""
+    """A body that remembers whether any of it was handed to a live connection."""
 
-    def __init__(self, body: bytes) -> None:
-        super().__init__(body, content_type="application/json")
+    def __init__(self, body: bytes, content_type: str = "application/json") -> None:
+        super().__init__(body, content_type=content_type)
         self.sent = False
 
     async def write_with_length(
@@ -47,73 +55,186 @@ class _Letter(aiohttp.BytesPayload):
         await writer.write(self._value)
 
 
+class Parcel(aiohttp.MultipartWriter):
+    """A multipart form that remembers whether any of it was handed to a live connection."""
+
+    def __init__(self) -> None:
+        super().__init__("form-data")
+        self.sent = False
+
+    def field(self, name: str, value: str) -> None:
+        """Add a text field."""
+        self._add(name, value.encode("utf-8", "replace"), "text/plain; charset=utf-8", None)
+
+    def file(self, name: str, filename: str, body: bytes, media_type: str) -> None:
+        """Add a file."""
+        self._add(name, body, media_type, filename)
+
+    def _add(self, name: str, body: bytes, media_type: str, filename: str | None) -> None:
+        part = aiohttp.BytesPayload(body, content_type=media_type)
+        named = {"name": name} if filename is None else {"name": name, "filename": filename}
+        part.set_content_disposition("form-data", quote_fields=True, **named)
+        self.append_payload(part)
+
+    async def write(self, writer: AbstractStreamWriter, close_boundary: bool = True) -> None:
+        """Write the form."""
+        transport = writer.transport
+        self.sent = transport is not None and not transport.is_closing()
+        await super().write(writer, close_boundary)
+
+
 class HttpCalls:
-    """The connections of one provider; calls go to ``base_url`` and nowhere else.
+    """The connections of one provider; ``headers``, the key among them, go to its hosts only."""
 
-    ``headers`` (credentials among them) are sent with each call.
-    """
-
-    def __init__(self, base_url: URL, headers: Mapping[str, str]) -> None:
-        self.host = base_url.authority
-        self._base_url = base_url
-        self._headers = {"User-Agent": f"headrace/{VERSION}", **headers}
+    def __init__(self, addresses: Addresses, headers: Mapping[str, str]) -> None:
+        self.addresses = addresses
+        self.host = addresses.base_url.authority
+        self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
+        self._outside: aiohttp.ClientSession | None = None
 
     def url(self, path: str) -> URL:
         """Return the address of ``path`` (without a leading slash) below ``base_url``."""
-        return self._base_url / path
+        return self.addresses.base_url / path
 
     def open(self) -> None:
         """Open the pool; connections are made when calls need them."""
         if self._session is None:
-            connector = aiohttp.TCPConnector(
-                limit=CONNECTIONS_MAX, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                headers=self._headers,
-                timeout=_TIMEOUT,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=PIECE_BYTES,
-                trust_env=False,
+            self._session = _session(
+                aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX, keepalive_timeout=KEEPALIVE_S, ttl_dns_cache=60
+                )
             )
 
     async def close(self) -> None:
         """Close all connections; a later call opens new ones."""
-        if self._session is not None:
-            session, self._session = self._session, None
-            await session.close()
+        for session in (self._session, self._outside):
+            if session is not None:
+                await session.close()
+        self._session = self._outside = None
 
     async def post(
         self,
         url: URL,
-        body: bytes,
+        body: bytes | Parcel,
         deadline_s: float,
-        take: Callable[[aiohttp.ClientResponse], Awaitable[_T]],
+        take: Take[_T],
+        headers: Mapping[str, str] | None = None,
+        *,
+        paid: bool = True,
+    ) -> _T:
+        """Send ``body`` (JSON, or a form) once and return what ``take`` makes of the response.
+
+        Raises ``CallFailed``: timeout when nothing was sent; then, for a ``paid`` call, unknown
+        when no status came back and lost_result when a success broke off before its body
+        was complete; transient for others.
+        """
+        letter = body if isinstance(body, Parcel) else _Letter(body)
+        return await self._send("POST", url, letter, deadline_s, take, headers, paid=paid)
+
+    async def get(
+        self,
+        url: URL,
+        deadline_s: float,
+        take: Take[_T],
         headers: Mapping[str, str] | None = None,
     ) -> _T:
-        """Send ``body`` (JSON) once and return what ``take`` makes of the response.
+        """Ask for ``url``, which costs nothing; raises ``CallFailed`` (transient, timeout)."""
+        return await self._send("GET", url, None, deadline_s, take, headers, paid=False)
 
-        Raises ``CallFailed``: timeout when nothing was sent, unknown when no status came
-        back, lost_result when a success broke off before its body was complete.
-        """
+    async def put(self, url: URL, deadline_s: float, take: Take[_T]) -> _T:
+        """Send a PUT without a body, which costs nothing; raises ``CallFailed``."""
+        return await self._send("PUT", url, None, deadline_s, take, None, paid=False)
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        letter: _Letter | Parcel | None,
+        deadline_s: float,
+        take: Take[_T],
+        headers: Mapping[str, str] | None,
+        *,
+        paid: bool,
+    ) -> _T:
         self.open()
         assert self._session is not None
-        letter = _Letter(body)
+        own = self._headers if self.addresses.is_trusted(url) else {}
         response: aiohttp.ClientResponse | None = None
         try:
             # A little before the caller gives up: only here is known how far the call got.
             async with asyncio.timeout(deadline_s - min(1.0, deadline_s * 0.02)):
-                response = await self._session.post(
-                    url, data=letter, headers=headers, allow_redirects=False
+                response = await self._session.request(
+                    method,
+                    url,
+                    data=letter,
+                    headers={**own, **headers} if headers else own,
+                    allow_redirects=False,
                 )
                 return await take(response)
         except (aiohttp.ClientError, OSError) as error:
+            sent = letter.sent if letter is not None else False
             # From None: aiohttp's errors hold the request's headers, and so the key.
-            raise self._broken(error, letter.sent, response, deadline_s) from None
+            raise self._broken(error, sent, response, deadline_s, paid) from None
         finally:
             if response is not None:
                 response.close()
+
+    async def fetch(self, address: Any, deadline_s: float, take: Take[_T]) -> _T:
+        """Fetch a result that was paid for, and return what ``take`` makes of the response.
+
+        No key goes along, but to ``base_url`` itself. At most three redirects are
+        followed; private addresses are refused. ``take`` sees any final status. Raises
+        ``CallFailed``: transient when the connection failed, lost_result for an address
+        that may not be fetched.
+        """
+        url, response = self.addresses.download(address), None
+        try:
+            async with asyncio.timeout(deadline_s):
+                for _ in range(HOPS_MAX + 1):
+                    response = await self._fetched(url)
+                    target = response.headers.get("Location")
+                    if response.status not in _REDIRECTS or target is None:
+                        return await take(response)
+                    response.close()
+                    url = self.addresses.read(target, url)
+            raise failed(OutcomeKind.LOST_RESULT, f"{url.host} redirects again and again")
+        except ClosedAddressError:
+            raise self._closed(url) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            if isinstance(getattr(error, "os_error", None), ClosedAddressError):
+                raise self._closed(url) from None
+            raise failed(
+                OutcomeKind.TRANSIENT,
+                f"the result cannot be fetched from {url.host}: {_what_broke(error, deadline_s)}",
+            ) from None
+        finally:
+            if response is not None:
+                response.close()
+
+    async def _fetched(self, url: URL) -> aiohttp.ClientResponse:
+        inside = url.origin() == self.addresses.base_url.origin()
+        if inside or self.addresses.is_named(url):
+            self.open()
+            assert self._session is not None
+            headers = self._headers if inside else None
+            return await self._session.get(url, headers=headers, allow_redirects=False)
+        if url.scheme != "https" or (is_address(url.host or "") and not is_open(url.host or "")):
+            raise ClosedAddressError(str(url.host))
+        if self._outside is None:
+            self._outside = _session(
+                aiohttp.TCPConnector(
+                    limit=CONNECTIONS_MAX, ttl_dns_cache=60, resolver=OpenResolver()
+                )
+            )
+        return await self._outside.get(url, allow_redirects=False)
+
+    def _closed(self, url: URL) -> CallFailed:
+        return failed(
+            OutcomeKind.LOST_RESULT,
+            f"the result lies at {str(url.host)[:100]}, which may not be fetched from",
+            remedy="Only https and public addresses are. If it is yours, add it to download_hosts.",
+        )
 
     def _broken(
         self,
@@ -121,20 +242,34 @@ class HttpCalls:
         sent: bool,
         response: aiohttp.ClientResponse | None,
         deadline_s: float,
+        paid: bool,
     ) -> CallFailed:
         what = _what_broke(error, deadline_s)
         if response is not None:
+            lost = OutcomeKind.LOST_RESULT if response.ok else OutcomeKind.UNKNOWN
             return failed(
-                OutcomeKind.LOST_RESULT if response.ok else OutcomeKind.UNKNOWN,
+                lost if paid else OutcomeKind.TRANSIENT,
                 f"the answer of {self.host} broke off: {what} (HTTP {response.status})",
             )
         if sent:
-            return failed(OutcomeKind.UNKNOWN, f"no answer from {self.host}: {what}")
+            kind = OutcomeKind.UNKNOWN if paid else OutcomeKind.TRANSIENT
+            return failed(kind, f"no answer from {self.host}: {what}")
         return failed(
             OutcomeKind.TIMEOUT,
             f"{self.host} cannot be reached: {what}",
             remedy="Nothing was sent. Check base_url and the network.",
         )
+
+
+def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=connector,
+        headers={"User-Agent": f"headrace/{VERSION}"},
+        timeout=_TIMEOUT,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        read_bufsize=PIECE_BYTES,
+        trust_env=False,
+    )
 
 
 def _what_broke(error: Exception, deadline_s: float) -> str:
@@ -187,3 +322,12 @@ async def read_error(response: aiohttp.ClientResponse, deadline_s: float) -> byt
     except (aiohttp.ClientError, OSError):
         pass  # the status has come: it says enough
     return b"".join(pieces)[:ERROR_BYTES_MAX]
+
+
+def read_object(body: bytes) -> dict[str, Any] | None:
+    """Return a JSON object, ``None`` for anything else that a server may say."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from headrace.artifact import Artifact
-from headrace.errors import StorageError
 from headrace.limits import Said
 from headrace.outcome import CallFailed, OutcomeKind, failed
-from headrace.provider import Call, Reply, Spool
+from headrace.provider import Call, Reply
 from headrace.providers import openai_messages as messages
 from headrace.providers.base64_field import Base64Field
 from headrace.providers.http_calls import PIECE_BYTES
+from headrace.providers.receiving import receiving
 from headrace.signals import read_announced
-
-HELD_BYTES_MAX = 64 * 1024
-"""Smaller images are returned in memory; a larger one goes through the spool in pieces."""
-
-IMAGE_BYTES_MAX = 64 * 1024 * 1024
-_HEAD_BYTES = 12
 
 Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
 
@@ -31,8 +23,7 @@ Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
 async def take_image(response: aiohttp.ClientResponse, call: Call, told: Failed) -> Reply:
     """Return the image of a success; ``told`` says how a response without one ended."""
     field = Base64Field()
-    async with AsyncExitStack() as stack:
-        image = _Image(call, stack)
+    async with receiving(call) as image:
         try:
             async for piece in _pieces(response, field):
                 await image.add(piece)
@@ -59,66 +50,6 @@ async def _pieces(response: aiohttp.ClientResponse, field: Base64Field) -> Async
         decoded = field.feed(piece)
         if decoded:
             yield decoded
-
-
-class _Image:
-    """The bytes of one image on their way: held while few, else spooled."""
-
-    def __init__(self, call: Call, stack: AsyncExitStack) -> None:
-        self._call = call
-        self._stack = stack
-        self._held = bytearray()
-        self._size_bytes = 0
-        self._spool: Spool | None = None
-        self.media_type = ""
-
-    async def add(self, piece: bytes) -> None:
-        self._size_bytes += len(piece)
-        if self._size_bytes > IMAGE_BYTES_MAX:
-            raise failed(
-                OutcomeKind.LOST_RESULT,
-                f"the image has more than {IMAGE_BYTES_MAX:,} bytes",
-                remedy="Ask for a smaller size.",
-            )
-        try:
-            if self._spool is not None:
-                await self._spool.write(piece)
-                return
-            self._held += piece
-            if self._size_bytes > HELD_BYTES_MAX:
-                self._know()
-                self._spool = await self._stack.enter_async_context(
-                    self._call.spool(self.media_type)
-                )
-                await self._spool.write(bytes(self._held))
-                self._held.clear()
-        except StorageError as error:
-            raise _not_kept(error) from error
-
-    async def finish(self) -> tuple[bytes | None, Artifact | None]:
-        """Return the image's bytes, or the artifact that they were spooled to."""
-        if self._spool is None:
-            self._know()
-            return bytes(self._held), None
-        try:
-            return None, await self._spool.commit()
-        except StorageError as error:
-            raise _not_kept(error) from error
-
-    def _know(self) -> None:
-        """Learn the media type by the first bytes: what is no image is no result."""
-        found = messages.media_type_of(self._held[:_HEAD_BYTES])
-        if found is None:
-            raise failed(
-                OutcomeKind.NO_OUTPUT, f"the answer is not an image ({self._size_bytes:,} bytes)"
-            )
-        self.media_type = found
-
-
-def _not_kept(error: StorageError) -> CallFailed:
-    return failed(
-        OutcomeKind.LOST_RESULT, f"the image was made and not kept: {error}", remedy=error.remedy
-    )
 
 
 def _rest(body: bytes) -> messages.ImageReply:

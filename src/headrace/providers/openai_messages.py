@@ -167,14 +167,3 @@ def plain_usage(usage: Any) -> dict[str, int]:
         elif isinstance(value, dict):
             counts.update({key: n for key, n in value.items() if type(n) is int and n})
     return counts
-
-
-def media_type_of(head: bytes | bytearray) -> str | None:
-    """Return the media type of an image by its first bytes (12 are enough), or ``None``."""
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "image/webp"
-    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from headrace.provider import Provider
 ENTRY_POINTS = "headrace.providers"
 ALWAYS = ("template", "images")
 """Local engines that need no configuration."""
+
+ADAPTERS = {
+    "simulated": "simulated:SimulatedProvider",
+    "openai": "openai:OpenAIProvider",
+}
+"""Kinds of providers that a config table makes: module and class, imported when one is named."""
 
 
 class Shelf(Mapping[str, Provider]):
@@ -60,14 +67,13 @@ class Shelf(Mapping[str, Provider]):
 
     def _build(self, name: str, table: dict[str, Any]) -> Provider:
         kind = str(table.pop("kind", name))
-        builders: dict[str, Callable[[str, dict[str, Any]], Provider]] = {
-            "template": self._template,
-            "images": self._images,
-            "simulated": self._simulated,
-            "openai": self._openai,
-        }
-        if kind in builders:
-            return builders[kind](name, table)
+        if kind in _LOCAL:
+            return _LOCAL[kind](name, table, self._template_folders)
+        if kind in ADAPTERS:
+            module, _, adapter = ADAPTERS[kind].partition(":")
+            found = getattr(import_module(f"headrace.providers.{module}"), adapter)
+            built: Provider = found.from_config(name, table, self._clock)
+            return built
         plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
         if kind in plugins:
             made: Provider = plugins[kind].load()(name, table, self._clock)
@@ -75,34 +81,30 @@ class Shelf(Mapping[str, Provider]):
         raise ConfigError(
             f"there is no provider kind {kind!r}",
             place=f"[providers.{name}]",
-            remedy=did_you_mean(kind, [*builders, *plugins]),
+            remedy=did_you_mean(kind, [*_LOCAL, *ADAPTERS, *plugins]),
         )
 
-    def _template(self, name: str, table: dict[str, Any]) -> Provider:
-        from headrace.providers.template import TemplateProvider
 
-        _only(name, table, {"concurrency": int, "timeout_s": (int, float)})
-        return TemplateProvider(
-            self._template_folders,
-            workers=table.get("concurrency"),
-            timeout_s=float(table.get("timeout_s", 20.0)),
-        )
+def _template(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
+    from headrace.providers.template import TemplateProvider
 
-    def _images(self, name: str, table: dict[str, Any]) -> Provider:
-        from headrace.providers.images import ImagesProvider
+    _only(name, table, {"concurrency": int, "timeout_s": (int, float)})
+    return TemplateProvider(
+        folders, workers=table.get("concurrency"), timeout_s=float(table.get("timeout_s", 20.0))
+    )
 
-        _only(name, table, {})
-        return ImagesProvider()
 
-    def _simulated(self, name: str, table: dict[str, Any]) -> Provider:
-        from headrace.providers.simulated import SimulatedProvider
+def _images(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
+    from headrace.providers.images import ImagesProvider
 
-        return SimulatedProvider.from_config(name, table, self._clock)
+    _only(name, table, {})
+    return ImagesProvider()
 
-    def _openai(self, name: str, table: dict[str, Any]) -> Provider:
-        from headrace.providers.openai import OpenAIProvider
 
-        return OpenAIProvider.from_config(name, table, self._clock)
+_LOCAL: dict[str, Callable[[str, dict[str, Any], tuple[Path, ...]], Provider]] = {
+    "template": _template,
+    "images": _images,
+}
 
 
 def _only(name: str, table: dict[str, Any], known: dict[str, Any]) -> None:

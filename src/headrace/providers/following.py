@@ -1,0 +1,104 @@
+"""Follows jobs that a provider has taken in: asks how they stand, at a pace of their own.
+
+Asking costs nothing but counts against a limit of its own, so all jobs of a provider
+share one pace here; a lane's permit covers the making of a job and its run, not each look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from headrace.clock import Clock
+from headrace.outcome import CallFailed, Outcome, OutcomeKind
+
+FIRST_S = 0.5
+GROWTH = 1.3
+MOST_S = 5.0
+PAUSE_S_MAX = 60.0
+
+_PASSING = frozenset(
+    {
+        OutcomeKind.RATE_LIMITED,
+        OutcomeKind.OVERLOADED,
+        OutcomeKind.TRANSIENT,
+        OutcomeKind.TIMEOUT,
+        OutcomeKind.UNKNOWN,
+    }
+)
+"""Ends of a look that say nothing about the job: it is looked at again."""
+
+_T = TypeVar("_T")
+
+
+class Follower:
+    """Looks after the jobs of one provider, at most ``per_minute`` looks together.
+
+    The first look at a job comes after ``first_s`` seconds; the waits grow by ``GROWTH``
+    up to ``most_s``.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        per_minute: float,
+        first_s: float = FIRST_S,
+        most_s: float = MOST_S,
+    ) -> None:
+        self._clock = clock
+        self._slot_s = 60.0 / per_minute
+        self._next_s = 0.0
+        self._first_s = first_s
+        self._most_s = most_s
+
+    async def follow(
+        self,
+        look: Callable[[], Awaitable[_T | None]],
+        deadline_s: float,
+        provider_request_id: str,
+    ) -> _T:
+        """Return what ``look`` gives in the end; it returns ``None`` while the job goes on.
+
+        A look that fails in passing (rate, overload, broken connection) is repeated, after
+        the wait that was asked for. Raises ``CallFailed``: what ``look`` raises of the job
+        itself, and unknown at the deadline, so that the job is followed later.
+        """
+        begun_s, wait_s = self._clock.monotonic_s(), self._first_s
+        last = ""
+        while True:
+            left_s = deadline_s - (self._clock.monotonic_s() - begun_s)
+            if wait_s >= left_s:
+                why = f": {last}" if last else ""
+                outcome = Outcome(
+                    OutcomeKind.UNKNOWN,
+                    f"not done within {deadline_s:g} s{why}",
+                    remedy="It is followed again later; nothing is bought twice.",
+                    provider_request_id=provider_request_id,
+                )
+                raise CallFailed(outcome)
+            await self._clock.sleep(wait_s)
+            await self._slot()
+            wait_s = min(self._most_s, wait_s * GROWTH)
+            try:
+                found = await look()
+            except CallFailed as failure:
+                if failure.outcome.kind not in _PASSING:
+                    raise
+                last = failure.outcome.reason
+                wait_s = max(wait_s, min(PAUSE_S_MAX, failure.outcome.wait_s or 0.0))
+                continue
+            if found is not None:
+                return found
+
+    async def pause(self, number: int) -> None:
+        """Wait before a download is tried again for the ``number``-th time."""
+        await self._clock.sleep(min(8.0, 0.5 * 2**number))
+
+    async def _slot(self) -> None:
+        """Wait for this provider's next look: one after the other, never in a bunch."""
+        now_s = self._clock.monotonic_s()
+        at_s = max(now_s, self._next_s)
+        self._next_s = at_s + self._slot_s
+        if at_s > now_s:
+            await self._clock.sleep(at_s - now_s)

@@ -1,0 +1,167 @@
+"""READ FIRST of the remote providers: what all adapters to an API over HTTP have in common.
+
+An adapter says how its API is spoken: the body of a request, the result in an answer,
+what it costs. Connections (``http_calls``), settings (``remote_settings``), what errors
+mean (``headrace.signals``), jobs (``following``) and bodies (``receiving``) are shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import aiohttp
+
+from headrace.clock import Clock
+from headrace.errors import ConfigError, NotFoundError, RecipeError
+from headrace.limits import Load
+from headrace.nearest import did_you_mean
+from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.price import Price
+from headrace.provider import Call, Reply
+from headrace.providers.addresses import Addresses
+from headrace.providers.http_calls import HttpCalls, read_error
+from headrace.providers.remote_settings import RemoteSettings
+from headrace.request import Request
+from headrace.signals import Signal, read_signal
+
+ID_CHARS_MAX = 200
+
+
+class RemoteProvider:
+    """One account at an API over HTTP: one call for one item, nothing is sent twice.
+
+    A subclass implements ``call`` (and ``resume``, ``find``, ``cancel`` where its API has
+    such) and may override the rest. ``signals`` names the tables in ``headrace.refusals``
+    that its errors are read by.
+    """
+
+    signals = "generic"
+    reading_version = "1"
+    """Raise it when the same params would be sent as another body: results are bought anew."""
+
+    def __init__(
+        self,
+        settings: RemoteSettings,
+        *,
+        name: str,
+        clock: Clock,
+        headers: Mapping[str, str],
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.crash_class = settings.crash_class
+        self.quota = settings.quota
+        self.remote = settings
+        self._clock = clock
+        self._price = Price(settings.price_microcredits, None)
+        self._secrets = tuple(one for one in (settings.api_key, *secrets) if one)
+        addresses = Addresses(
+            settings.base_url,
+            official=settings.official_url,
+            hosts=settings.api.hosts,
+            downloads=settings.download_hosts,
+        )
+        self.http = HttpCalls(addresses, headers)
+
+    def load(self, request: Request) -> Load:
+        """Return what a call takes of its lane: one request."""
+        return Load()
+
+    def lane(self, request: Request) -> str:
+        """Return the lane: each model has its own limits."""
+        return f"{self.name}/{request.model}"
+
+    def version(self, model: str) -> str:
+        """Return the version of our reading of the API; the model's own stands in its name."""
+        models = self.remote.models
+        if models and model not in models:
+            raise NotFoundError(
+                f"the provider {self.name!r} has no model {model!r}",
+                remedy=did_you_mean(model, models),
+            )
+        return self.reading_version
+
+    def check(self, model: str, params: dict[str, Any]) -> None:
+        """Raise ``RecipeError`` for a parameter that can never be sent."""
+        self.version(model)
+        for name, value in params.items():
+            unfilled = isinstance(value, str) and "{{" in value
+            wrong = "" if unfilled else self.wrong_param(name, value)
+            if wrong:
+                raise RecipeError(wrong, remedy="Change or remove it.")
+
+    def wrong_param(self, name: str, value: Any) -> str:
+        """Return what is wrong with one parameter, empty when nothing is."""
+        return ""
+
+    def price(self, request: Request) -> Price:
+        """Return the configured credits; what the API bills is not known beforehand."""
+        return self._price
+
+    async def open(self) -> None:
+        """Open the pool of connections; raises ``ConfigError`` without a key for a remote API."""
+        remote = self.remote
+        if not remote.api_key and not remote.is_local and remote.api_key_env:
+            raise ConfigError(
+                f"there is no key for {remote.base_url.host}",
+                place=f"[providers.{self.name}]",
+                remedy=f"Set the variable {remote.api_key_env}, or api_key.",
+            )
+        self.http.open()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.http.close()
+
+    async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
+        """Fail: an answer that was not received cannot be asked for again."""
+        raise failed(OutcomeKind.LOST_RESULT, "this API keeps no answers to be fetched later")
+
+    async def find(self, call: Call) -> str | None:
+        """Return ``None``: calls cannot be looked up."""
+        return None
+
+    async def cancel(self, provider_request_id: str) -> None:
+        """Do nothing: a call ends with its connection."""
+
+    # -- what adapters say of answers -------------------------------------------------------
+
+    def signal(self, status: int, headers: Mapping[str, str], body: bytes) -> Signal:
+        """Return what an answer means, by the tables of this provider."""
+        return read_signal(self.signals, status, headers, body, self._clock.now())
+
+    async def refuse(self, response: aiohttp.ClientResponse, deadline_s: float) -> None:
+        """Raise ``CallFailed`` for a response that is no success; do nothing for one that is."""
+        if not response.ok:
+            said = await read_error(response, deadline_s)
+            raise self.failed(response, said)
+
+    def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
+        """Return how a response that is no result ended, as its status and body tell.
+
+        ``more`` are further fields of the ``Outcome``: the provider's id, its cost, facts.
+        """
+        signal = self.signal(response.status, response.headers, body)
+        kind, reason = signal.kind, signal.reason
+        if kind is OutcomeKind.SUCCESS:
+            kind, reason = OutcomeKind.NO_OUTPUT, "the answer holds no result"
+        fields: dict[str, Any] = {
+            "remedy": self.hidden(signal.remedy),
+            "wait_s": signal.wait_s,
+            "provider_request_id": request_id(response),
+            "said": signal.said,
+        }
+        return CallFailed(Outcome(kind, self.hidden(reason), **{**fields, **more}))
+
+    def hidden(self, text: str) -> str:
+        """Return ``text`` without our keys: some servers quote one when they reject it."""
+        for secret in self._secrets:
+            text = text.replace(secret, "[key]")
+        return text
+
+
+def request_id(response: aiohttp.ClientResponse, other: Any = None) -> str | None:
+    """Return the id by which support finds a call: the header's, or the reply's own."""
+    named = response.headers.get("x-request-id") or other
+    return named[:ID_CHARS_MAX] if isinstance(named, str) else None
