@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from headrace.errors import HeadraceError, InputError
 from headrace.outcome import CallFailed, OutcomeKind, failed
