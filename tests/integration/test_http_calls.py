@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.providers.addresses import Addresses
-from headrace.providers.following import Follower
+from headrace.providers.following import Follower, JobFailed
 from headrace.providers.http_calls import HttpCalls, Parcel, read_object
 from headrace.providers.media import ANY, FILMS, is_cut_off, media_type_of
 from headrace.providers.png_body import PngBody
@@ -301,8 +301,8 @@ async def test_a_job_that_failed_ends_at_once() -> None:
 
     async def look() -> None:
         looks.append(1)
-        raise failed(OutcomeKind.REFUSED, "no")
+        raise JobFailed(Outcome(OutcomeKind.TRANSIENT, "it broke"))
 
-    with pytest.raises(CallFailed, match="no"):
+    with pytest.raises(CallFailed, match="it broke"):
         await clock.finish(Follower(clock, per_minute=600.0).follow(look, 60.0, "job-7"))
     assert len(looks) == 1

@@ -41,6 +41,10 @@ CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
     "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
 }
+PROVIDERS: Commands = {
+    "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
+    "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
+}
 NOT_YET = ("serve", "schedule", "keys", "tenants", "plans")
 
 
@@ -55,6 +59,11 @@ def build_app() -> App:
         app.command(place, name=name, help=said)
     for group, words, members in (
         ("ledger", "Credits: balances, entries, audit, grants.", LEDGER),
+        (
+            "providers",
+            "Who makes things: what is configured, and whether its key works.",
+            PROVIDERS,
+        ),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)

@@ -31,6 +31,10 @@ _PASSING = frozenset(
 _T = TypeVar("_T")
 
 
+class JobFailed(CallFailed):
+    """Raised by a look: the job itself ended without a result, so it is not looked at again."""
+
+
 class Follower:
     """Looks after the jobs of one provider, at most ``per_minute`` looks together.
 
@@ -57,14 +61,21 @@ class Follower:
         look: Callable[[], Awaitable[_T | None]],
         deadline_s: float,
         provider_request_id: str,
+        *,
+        first_s: float | None = None,
     ) -> _T:
         """Return what ``look`` gives in the end; it returns ``None`` while the job goes on.
 
+        ``first_s`` is the wait before the first look, where it is another than usual: a
+        result that is ready is asked for at once.
+
         A look that fails in passing (rate, overload, broken connection) is repeated, after
-        the wait that was asked for. Raises ``CallFailed``: what ``look`` raises of the job
-        itself, and unknown at the deadline, so that the job is followed later.
+        the wait that was asked for; ``JobFailed``, whatever its kind, is the job's own end.
+        Raises ``CallFailed``: that, and unknown at the deadline, so that the job is
+        followed later.
         """
-        begun_s, wait_s = self._clock.monotonic_s(), self._first_s
+        begun_s = self._clock.monotonic_s()
+        wait_s = self._first_s if first_s is None else first_s
         last = ""
         while True:
             left_s = deadline_s - (self._clock.monotonic_s() - begun_s)
@@ -79,9 +90,11 @@ class Follower:
                 raise CallFailed(outcome)
             await self._clock.sleep(wait_s)
             await self._slot()
-            wait_s = min(self._most_s, wait_s * GROWTH)
+            wait_s = max(self._first_s, min(self._most_s, wait_s * GROWTH))
             try:
                 found = await look()
+            except JobFailed:
+                raise
             except CallFailed as failure:
                 if failure.outcome.kind not in _PASSING:
                     raise

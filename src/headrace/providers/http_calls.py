@@ -138,9 +138,11 @@ class HttpCalls:
         deadline_s: float,
         take: Take[_T],
         headers: Mapping[str, str] | None = None,
+        *,
+        paid: bool = False,
     ) -> _T:
-        """Ask for ``url``, which costs nothing; raises ``CallFailed`` (transient, timeout)."""
-        return await self._send("GET", url, None, deadline_s, take, headers, paid=False)
+        """Ask for ``url``; raises ``CallFailed`` as ``post`` does, one that is paid as unknown."""
+        return await self._send("GET", url, None, deadline_s, take, headers, paid=paid)
 
     async def put(self, url: URL, deadline_s: float, take: Take[_T]) -> _T:
         """Send a PUT without a body, which costs nothing; raises ``CallFailed``."""
@@ -173,7 +175,7 @@ class HttpCalls:
                 )
                 return await take(response)
         except (aiohttp.ClientError, OSError) as error:
-            sent = letter.sent if letter is not None else False
+            sent = letter.sent if letter is not None else _was_sent(error)
             # From None: aiohttp's errors hold the request's headers, and so the key.
             raise self._broken(error, sent, response, deadline_s, paid) from None
         finally:
@@ -259,6 +261,11 @@ class HttpCalls:
             f"{self.host} cannot be reached: {what}",
             remedy="Nothing was sent. Check base_url and the network.",
         )
+
+
+def _was_sent(error: Exception) -> bool:
+    """Tell whether a request without a body may have left: it has not without a connection."""
+    return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:

@@ -31,6 +31,7 @@ class OpenAIProvider(RemoteProvider):
     """
 
     signals = "openai"
+    probe_path = "models"
 
     def __init__(self, settings: OpenAISettings, *, name: str, clock: Clock) -> None:
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())

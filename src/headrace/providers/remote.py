@@ -8,13 +8,14 @@ mean (``headrace.signals``), jobs (``following``) and bodies (``receiving``) are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 
 from headrace.clock import Clock
 from headrace.errors import ConfigError, NotFoundError, RecipeError
-from headrace.limits import Load
+from headrace.limits import Limit, Load
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import Price
@@ -23,9 +24,20 @@ from headrace.providers.addresses import Addresses
 from headrace.providers.http_calls import HttpCalls, read_error
 from headrace.providers.remote_settings import RemoteSettings
 from headrace.request import Request
-from headrace.signals import Signal, read_signal
+from headrace.signals import Signal, read_announced, read_signal
 
 ID_CHARS_MAX = 200
+PROBE_S = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """How trying a key ended, and the limits that the answer announced."""
+
+    kind: OutcomeKind
+    reason: str = ""
+    remedy: str = ""
+    limits: tuple[Limit, ...] = ()
 
 
 class RemoteProvider:
@@ -63,6 +75,32 @@ class RemoteProvider:
             downloads=settings.download_hosts,
         )
         self.http = HttpCalls(addresses, headers)
+
+    probe_path: str | None = None
+    """A path below ``base_url`` that a key can be tried on without paying."""
+
+    async def probe(self) -> Probe | None:
+        """Try the key without buying anything; ``None`` where the API has nothing for that.
+
+        Raises ``ConfigError`` without a key.
+        """
+        if self.probe_path is None:
+            return None
+        await self.open()
+
+        async def take(response: aiohttp.ClientResponse) -> Probe:
+            body = await read_error(response, PROBE_S)
+            limits = read_announced(response.headers)
+            if response.ok:
+                return Probe(OutcomeKind.SUCCESS, limits=limits)
+            outcome = self.failed(response, body).outcome
+            return Probe(outcome.kind, outcome.reason, outcome.remedy, limits)
+
+        try:
+            return await self.http.get(self.http.url(self.probe_path), PROBE_S, take)
+        except CallFailed as failure:
+            outcome = failure.outcome
+            return Probe(outcome.kind, outcome.reason, outcome.remedy)
 
     def load(self, request: Request) -> Load:
         """Return what a call takes of its lane: one request."""

@@ -20,6 +20,8 @@ ALWAYS = ("template", "images")
 ADAPTERS = {
     "simulated": "simulated:SimulatedProvider",
     "openai": "openai:OpenAIProvider",
+    "http": "declared:HttpProvider",
+    "imejis": "imejis:ImejisProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 
@@ -46,6 +48,10 @@ class Shelf(Mapping[str, Provider]):
                 raise KeyError(name)
             self._built[name] = self._build(name, dict(self._tables.get(name, {})))
         return self._built[name]
+
+    def kind(self, name: str) -> str:
+        """Return the kind that the provider called ``name`` is of."""
+        return str(self._tables.get(name, {}).get("kind", name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._built, *self._tables, *ALWAYS}))
