@@ -61,7 +61,7 @@ from headrace.watching import Batch
 from headrace.worker import Worker
 from headrace.writer import Writer
 
-__all__ = ["Engine", "open_engine", "open_source"]
+__all__ = ["Engine", "Shelf", "open_engine", "open_source", "providers_of"]
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
 BATCHES_HELD_MAX = 64
@@ -84,8 +84,7 @@ class Engine:
         self.blobs = blobs
         self.clock = clock
         self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
-        folders = (Path("templates"), Path(config.home) / "templates")
-        self.providers = Shelf(config.providers, folders, clock, providers)
+        self.providers = providers_of(config, clock, providers)
         self.reading = Reading(database, blobs)
         self.cache = PostgresCache(database, clock)
         self.writer = Writer(database, clock)
@@ -332,6 +331,14 @@ class Engine:
         async for item in batch.items():
             return item.artifact, item.error or {}
         raise AssertionError("a batch of one item has one item")
+
+
+def providers_of(
+    config: Config, clock: Clock | None = None, given: Mapping[str, Provider] | None = None
+) -> Shelf:
+    """Return the configured providers, none of them opened; no database is needed."""
+    folders = (Path("templates"), Path(config.home) / "templates")
+    return Shelf(config.providers, folders, clock or SystemClock(), given)
 
 
 @asynccontextmanager

@@ -52,7 +52,10 @@ class Call:
     are folders that local paths in the request may point into. ``spool(media_type)``
     opens a place for a large body. ``accepted(id, url)`` must be awaited the moment the
     provider's own id is known: it is durable when it returns. ``source(sha256_hex)``
-    reads an artifact that goes in.
+    reads the bytes of one of ``request.sources``, to be done before anything is sent: it
+    raises ``CallFailed`` where they cannot be had. A param that is ``{"source": n}``, or
+    a list of such, stands for ``request.sources[n]`` (``request.placed()`` gives digests
+    by param); what kind of file it is, the bytes tell.
     """
 
     request: Request

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.clock import Clock
-from headrace.errors import StorageError
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.errors import HeadraceError, StorageError
+from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.photo import photo_body
 from headrace.provider import Call, CrashClass, Provider, Reply, Spool
 from headrace.request import Request
 from headrace.telemetry import crash_point, log
@@ -72,8 +73,25 @@ class Purchaser:
             folders=folders,
             spool=self._blobs.spool,
             accepted=accepted,
-            source=self._source,
+            source=lambda sha256_hex: self._read(request, folders, sha256_hex),
         )
+
+    async def _read(self, request: Request, folders: tuple[Path, ...], sha256_hex: str) -> bytes:
+        """Return the bytes of a source; that they cannot be had ends the call unsent."""
+        name = request.files.get(sha256_hex)
+        try:
+            if name is None:
+                return await self._source(sha256_hex)
+            body = await asyncio.to_thread(photo_body, name, sha256_hex, folders)
+        except StorageError as error:
+            raise _unreadable(OutcomeKind.TRANSIENT, error) from error
+        except HeadraceError as error:
+            raise _unreadable(OutcomeKind.INVALID, error) from error
+        if body is None:
+            # The next try sees the new photo, as another request.
+            reason = f"the photo {name!r} was replaced while it was waiting"
+            raise failed(OutcomeKind.TRANSIENT, reason, cost_microusd=0)
+        return body
 
     async def buy(
         self, provider: Provider, call: Call, resume: tuple[str, str | None] | None
@@ -130,6 +148,10 @@ class Purchaser:
                 log().warning("blob_waits", why=error.message, wait_s=wait_s)
                 await self._clock.sleep(wait_s)
                 wait_s = min(30.0, wait_s * 2)
+
+
+def _unreadable(kind: OutcomeKind, error: HeadraceError) -> CallFailed:
+    return failed(kind, error.message, remedy=error.remedy, cost_microusd=0)
 
 
 def _unseen(provider: Provider, reason: str) -> Outcome:

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from headrace.cli.providing import kinds
 from headrace.clock import SystemClock
 from headrace.errors import ConfigError
 from headrace.outcome import CallFailed, OutcomeKind
@@ -57,7 +56,7 @@ def request(number: int) -> Request:
 
 async def test_the_kind_is_there_and_writes_a_poem() -> None:
     """An entry point is all that a plug-in needs to be named in a table."""
-    assert "haiku" in kinds()
+    assert "haiku" in Shelf.kinds()
     async with speaking(says(POEM, headers={"x-request-id": "r-1"})) as speaker:
         provider, desk = poems(speaker.url), CallDesk()
         reply = await provider.call(desk.call(request(1)))

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from headrace.photo import find_photo, read_photo
 from headrace.providers.typst_engine import PhotoMissingError, PhotoRefusedError
-from headrace.providers.typst_engine.photo import PhotoShelf, find_photo, prepare, read_photo
+from headrace.providers.typst_engine.photo import PhotoShelf, prepare
 
 
 def picture(size: tuple[int, int] = (40, 20), kind: str = "PNG", **options: object) -> bytes:

@@ -10,21 +10,21 @@ from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, line, table
 
 if TYPE_CHECKING:
-    from headrace.config import Config
+    from headrace.engine import Shelf
     from headrace.provider import Provider
-    from headrace.providers.shelf import Shelf
 
 KEYS = {None: "none needed", True: "set", False: "missing"}
 
 
 def list_(*, common: Common | None = None) -> int:
     """List the providers: kind, address, key, what is done after a crash, limits told."""
+    from headrace.engine import providers_of
+
     common = common or Common()
-    config = common.settings()
-    shelf = _shelf(config)
+    shelf = providers_of(common.settings())
     found = [_told(name, shelf) for name in shelf]
     if common.json:
-        data({"providers": found, "kinds": kinds()})
+        data({"providers": found, "kinds": shelf.kinds()})
         return 0
     rows = [
         [
@@ -39,7 +39,7 @@ def list_(*, common: Common | None = None) -> int:
     ]
     table(["name", "kind", "where", "key", "class", "limits"], rows)
     line()
-    line(f"Kinds that a [providers.NAME] table can have: {', '.join(kinds())}.")
+    line(f"Kinds that a [providers.NAME] table can have: {', '.join(shelf.kinds())}.")
     return 0
 
 
@@ -50,8 +50,10 @@ def check(
     common: Common | None = None,
 ) -> int:
     """Try the keys of providers; exit 1 when one does not work. Nothing is bought."""
+    from headrace.engine import providers_of
+
     common = common or Common()
-    shelf = _shelf(common.settings())
+    shelf = providers_of(common.settings())
     wanted = names or [*shelf]
 
     async def work() -> list[dict[str, Any]]:
@@ -68,25 +70,6 @@ def check(
             for text in _lines(one):
                 line(text)
     return 1 if any(one["state"] == "fail" for one in results) else 0
-
-
-def kinds() -> list[str]:
-    """Return the kinds that a table may have, those of plug-ins among them."""
-    from importlib.metadata import entry_points
-
-    from headrace.providers.shelf import ADAPTERS, ENTRY_POINTS
-
-    return sorted({*ADAPTERS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
-
-
-def _shelf(config: Config) -> Shelf:
-    from pathlib import Path
-
-    from headrace.clock import SystemClock
-    from headrace.providers.shelf import Shelf
-
-    folders = (Path("templates"), Path(config.home) / "templates")
-    return Shelf(config.providers, folders, SystemClock())
 
 
 def _named(shelf: Shelf, name: str) -> Provider:

@@ -14,11 +14,10 @@ from headrace.errors import HeadraceError, NotFoundError
 from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.photo import PhotoDigests, find_photo, read_photo
 from headrace.price import FREE, Price
 from headrace.provider import Call, CrashClass, Reply
-from headrace.providers.photos import PhotoDigests
 from headrace.providers.pixel_budget import PixelBudget
-from headrace.providers.typst_engine.photo import find_photo, read_photo
 from headrace.request import Request
 
 MODELS = ("resize", "watermark", "check")

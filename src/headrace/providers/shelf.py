@@ -49,6 +49,11 @@ class Shelf(Mapping[str, Provider]):
             self._built[name] = self._build(name, dict(self._tables.get(name, {})))
         return self._built[name]
 
+    @staticmethod
+    def kinds() -> list[str]:
+        """Return the kinds that a table may have, those of plug-ins among them."""
+        return sorted({*ADAPTERS, *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
     def kind(self, name: str) -> str:
         """Return the kind that the provider called ``name`` is of."""
         return str(self._tables.get(name, {}).get("kind", name))

@@ -113,6 +113,9 @@ class SimulatedProvider:
     async def call(self, call: Call) -> Reply:
         """Answer a call; raises ``CallFailed`` for the share of them that is to fail."""
         self.calls_received += 1
+        for sources in call.request.placed().values():
+            for sha256_hex in sources:
+                await call.source(sha256_hex)
         if self._instant:
             self.purchases += 1
             return await self._reply(call, None)
@@ -267,11 +270,12 @@ class SimulatedProvider:
 
     async def _reply(self, call: Call, job_id: str | None) -> Reply:
         settings, digest = self.settings, call.request.fingerprint
-        facts: dict[str, Any] = {}
+        placed = call.request.placed()
+        facts: dict[str, Any] = {"sources": placed} if placed else {}
         if self._png is None:
             media_type, body = _text(settings, call.request, digest)
         else:
-            facts = {"width": self._png.width_px, "height": self._png.height_px}
+            facts |= {"width": self._png.width_px, "height": self._png.height_px}
             media_type, body = self._png.media_type, b""
         more: dict[str, Any] = {
             "cost_microusd": settings.cost_microusd,

@@ -12,9 +12,9 @@ from headrace.errors import HeadraceError, RecipeError
 from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.photo import PhotoDigests
 from headrace.price import FREE, Price
 from headrace.provider import Call, CrashClass, Reply
-from headrace.providers.photos import PhotoDigests
 from headrace.providers.typst_engine import (
     Format,
     PhotoMissingError,

@@ -15,6 +15,7 @@ from headrace.stages.generate import build_generate
 from headrace.stages.render import build_render
 from headrace.stages.resize import build_resize
 from headrace.stages.settings import Providers
+from headrace.stages.sources import PREVIOUS, stages_taken
 from headrace.stages.watermark import build_watermark
 from headrace.stages.write import build_write
 
@@ -44,7 +45,8 @@ def build_stages(recipe: Recipe, providers: Mapping[str, Provider]) -> list[Stag
                 remedy=did_you_mean(spec.kind, STAGE_KINDS),
             )
         _check_order(spec, names[:index], names)
-        if spec.kind in NEEDS_PREVIOUS and all(stage.kind == "write" for stage in built):
+        needs = spec.kind in NEEDS_PREVIOUS or PREVIOUS in stages_taken(spec)
+        if needs and all(stage.kind == "write" for stage in built):
             raise RecipeError(
                 f"a {spec.kind!r} stage needs an earlier stage that makes something",
                 place=spec.place,
@@ -63,7 +65,8 @@ def stages_read(spec: StageSpec) -> set[str]:
 
 
 def _check_order(spec: StageSpec, earlier: list[str], names: list[str]) -> None:
-    for name in sorted(stages_read(spec) - set(earlier)):
+    wanted = stages_read(spec) | (stages_taken(spec) - {PREVIOUS})
+    for name in sorted(wanted - set(earlier)):
         if name == spec.name:
             why, remedy = "is this stage itself", "Name an earlier stage."
         elif name in names:
@@ -71,7 +74,7 @@ def _check_order(spec: StageSpec, earlier: list[str], names: list[str]) -> None:
         else:
             why, remedy = "does not exist", did_you_mean(name, earlier)
         raise RecipeError(
-            f"stage {spec.name!r} reads {{{{ stages.{name} }}}}, which {why}",
+            f"stage {spec.name!r} reads stages.{name}, which {why}",
             place=spec.place,
             remedy=remedy,
         )

@@ -11,18 +11,29 @@ from headrace.request import Request
 from headrace.stage import StageInput
 from headrace.stages.filling import Tree, checked, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
+from headrace.stages.sources import Sources, forged_place, read_sources
 
-KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed")
+KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed", "image", "sources")
 
 
 class Generate:
-    """Asks a provider's model; ``Request.params`` is the prompt with the params beside it."""
+    """Asks a provider's model; ``Request.params`` is the prompt with the params beside it.
+
+    Pictures that go in are the request's sources, each under the param that it becomes.
+    """
 
     kind = "generate"
     cacheable = True
 
     def __init__(
-        self, name: str, provider: Provider, model: str, version: str, prompt: Template, tree: Tree
+        self,
+        name: str,
+        provider: Provider,
+        model: str,
+        version: str,
+        prompt: Template,
+        tree: Tree,
+        sources: Sources,
     ) -> None:
         self.name = name
         self.provider: Provider | None = provider
@@ -31,11 +42,12 @@ class Generate:
         self._version = version
         self._prompt = prompt
         self._tree = tree
-        self._stages = frozenset(prompt.stages | tree.stages)
+        self._sources = sources
+        self._stages = frozenset(prompt.stages | tree.stages | sources.stages)
 
     def columns(self) -> set[str]:
-        """Return the columns that the prompt and the params read."""
-        return self._prompt.columns | self._tree.columns
+        """Return the columns that the prompt, the params and the sources read."""
+        return self._prompt.columns | self._tree.columns | self._sources.columns
 
     def request(self, given: StageInput) -> Request:
         """Return the request for one row; an empty prompt or a bad seed is invalid."""
@@ -55,7 +67,16 @@ class Generate:
         params: dict[str, Any] = {"prompt": prompt, **self._tree.fill(values)}
         if "seed" in params and type(params["seed"]) is not int:
             params["seed"] = _seed(params["seed"], given.row_number)
-        return Request(self._provider_name, self.model, self._version, params)
+        pictures, digests, files = self._sources.fill(given, values)
+        forged = forged_place(params)
+        if forged is not None:
+            raise failed(
+                OutcomeKind.INVALID,
+                f"row {given.row_number}: {forged!r} is written like a source",
+                remedy="Pictures go in by image = … or [stages.sources] of the recipe.",
+            )
+        params |= pictures
+        return Request(self._provider_name, self.model, self._version, params, digests, files)
 
     def apply(self, given: StageInput) -> None:
         """Pass the previous artifact on: this stage calls a provider instead."""
@@ -80,9 +101,16 @@ def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     prompt = settings.template("prompt", example="A photo of {{ title }}")
     params = _params(settings)
     version = settings.version(provider, model)
-    settings.check(provider, model, {"prompt": prompt.text, **params})
+    sources = read_sources(settings)
+    twice = sources.unfilled().keys() & params.keys()
+    if twice or forged_place(params):
+        raise settings.wrong(
+            f"the params hold a source, {(*sorted(twice), forged_place(params))[0]!r}",
+            "Pictures go in by image = … or [stages.sources], under a name of their own.",
+        )
+    settings.check(provider, model, {"prompt": prompt.text, **params, **sources.unfilled()})
     tree = Tree(params, f"{settings.place} params")
-    return Generate(spec.name, provider, model, version, prompt, tree)
+    return Generate(spec.name, provider, model, version, prompt, tree, sources)
 
 
 def _whom(settings: Settings) -> tuple[str, str]:

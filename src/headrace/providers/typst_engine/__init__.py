@@ -1,10 +1,8 @@
 """Template images: rows become cards through Typst, in worker processes with hard limits."""
 
+from headrace.photo import PhotoError, PhotoMissingError, PhotoRefusedError
 from headrace.providers.typst_engine.catalog import TemplateColumn, builtin_templates
 from headrace.providers.typst_engine.faults import (
-    PhotoError,
-    PhotoMissingError,
-    PhotoRefusedError,
     RendererClosedError,
     TemplateError,
     TemplateMemoryError,

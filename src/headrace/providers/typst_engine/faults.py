@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headrace.errors import HeadraceError, NotFoundError
+from headrace.photo import PhotoMissingError, PhotoRefusedError
 
 
 class TemplateError(HeadraceError):
@@ -34,25 +35,6 @@ class WorkerCrashError(TemplateError):
     """A render worker ended without an answer; it was replaced."""
 
     code = "render_crash"
-
-
-class PhotoError(HeadraceError):
-    """A photo that a row names cannot be used."""
-
-    code = "photo"
-    exit_code = 2
-
-
-class PhotoMissingError(PhotoError):
-    """A row names a photo that is not there."""
-
-    code = "photo_missing"
-
-
-class PhotoRefusedError(PhotoError):
-    """A photo lies outside the allowed folders, is too large, or is not an image."""
-
-    code = "photo_refused"
 
 
 class RendererClosedError(HeadraceError):

@@ -1,11 +1,9 @@
-"""Photos named by rows: found only inside allowed folders, checked before they are decoded."""
+"""Photos made ready for a template: checked before they are decoded, upright, not too large."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
-import stat
 import warnings
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,82 +11,17 @@ from pathlib import Path
 
 from PIL import Image, ImageCms, ImageOps
 
-from headrace.providers.typst_engine.faults import PhotoMissingError, PhotoRefusedError
+from headrace.photo import (
+    FORMATS,
+    PHOTO_BYTES_MAX,
+    PHOTO_PIXELS_MAX,
+    PhotoRefusedError,
+    find_photo,
+    read_photo,
+)
 
-PHOTO_BYTES_MAX = 50 * 1024 * 1024
-PHOTO_PIXELS_MAX = 50_000_000
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _KEPT = 64
-# A pipe never blocks us, and a link put there after the check is not followed.
-_SAFE_OPEN = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _DRAWABLE = {"1": "L", "P": "RGBA", "PA": "RGBA", "LA": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
-
-
-def find_photo(name: str, folders: Sequence[Path]) -> Path:
-    """Return the real path of the photo ``name`` inside one of ``folders``.
-
-    ``name`` is relative to a folder, or absolute and inside one. Links are followed
-    first and the place they lead to must still lie inside. Raises ``PhotoRefusedError``
-    for anything else and ``PhotoMissingError`` when no folder has it.
-    """
-    _check_name(name, folders)
-    found = [_inside(folder.resolve(), name) for folder in folders]
-    for path in found:
-        if path is not None and path.exists():
-            return path
-    if None in found:
-        raise PhotoRefusedError(
-            f"the photo {name!r} leads outside the allowed folders",
-            remedy="Keep photos inside the input's folder; '..' and links may not leave it.",
-        )
-    raise PhotoMissingError(
-        f"the photo {name!r} is not there",
-        place=str(folders[0]),
-        remedy="Correct the cell, add the file, or set photo_fallback = true in the recipe.",
-    )
-
-
-def _check_name(name: str, folders: Sequence[Path]) -> None:
-    if "://" in name or name.startswith("data:"):
-        raise PhotoRefusedError(
-            f"the photo {name[:200]!r} is an address, not a file",
-            remedy="Download it into the photo folder and write its file name in the cell.",
-        )
-    if "\0" in name or len(name) > 4096:
-        raise PhotoRefusedError(f"the photo {name[:200]!r} is not a file name")
-    if not folders:
-        raise PhotoRefusedError(
-            f"the row names the photo {name!r}, but no photo folder is allowed",
-            remedy="Give the folder that holds the photos (usually that of the input file).",
-        )
-
-
-def _inside(base: Path, name: str) -> Path | None:
-    """Return where ``name`` leads, ``None`` when that is outside ``base``."""
-    try:
-        real = (base / name).resolve()
-    except (OSError, RuntimeError):  # links that go round in circles
-        return None
-    return real if real.is_relative_to(base) else None
-
-
-def read_photo(path: Path, name: str) -> bytes:
-    """Read a regular file under the byte cap; raises ``PhotoRefusedError`` for others."""
-    try:
-        handle = os.open(path, os.O_RDONLY | _SAFE_OPEN)
-    except OSError as error:
-        raise PhotoRefusedError(f"the photo {name!r} cannot be read: {error.strerror}") from error
-    info = os.fstat(handle)
-    if not stat.S_ISREG(info.st_mode):
-        os.close(handle)
-        raise PhotoRefusedError(f"the photo {name!r} is not a regular file")
-    with os.fdopen(handle, "rb") as file:
-        if info.st_size > PHOTO_BYTES_MAX:
-            raise PhotoRefusedError(
-                f"the photo {name!r} has {info.st_size:,} bytes; {PHOTO_BYTES_MAX:,} are allowed",
-                remedy="Save it smaller.",
-            )
-        return file.read(PHOTO_BYTES_MAX + 1)
 
 
 def prepare(body: bytes, name: str, longest_px: int) -> tuple[bytes, str]:

@@ -11,8 +11,9 @@ from pathlib import Path
 import typst
 from PIL import Image
 
+from headrace.photo import PhotoMissingError
 from headrace.providers.typst_engine.diagnostics import explain
-from headrace.providers.typst_engine.faults import PhotoMissingError, TemplateError
+from headrace.providers.typst_engine.faults import TemplateError
 from headrace.providers.typst_engine.message import Answer, Order, PhotoOrder
 from headrace.providers.typst_engine.photo import PhotoShelf
 
