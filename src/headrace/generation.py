@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from headrace.artifact import Artifact
 from headrace.cache import Cache, CacheMode
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 from headrace.recipe import Recipe, parse_recipe
 from headrace.stage import Stage, StageInput
+
+COLUMN = "params_"
+"""Before the name of a param's column, so that none is called like one of ours."""
+
+RECIPES_MAX = 256
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -34,21 +41,26 @@ class GenerationError(HeadraceError):
     code = "generation_failed"
 
 
-def recipe_for(model: str, prompt: str, params: dict[str, Any]) -> Recipe:
+def recipe_for(model: str, params: Iterable[str], has_prompt: bool = True) -> Recipe:
     """Return the one-stage recipe of a generation on demand.
 
-    The prompt is a column, not part of the recipe: braces in it mean nothing.
+    Prompt and params are columns, not part of the recipe: braces in them mean nothing.
     """
-    stage: dict[str, Any] = {
-        "name": "result",
-        "kind": "generate",
-        "model": model,
-        "prompt": "{{ prompt }}",
-    }
-    if params:
-        stage["params"] = params
+    stage: dict[str, Any] = {"name": "result", "kind": "generate", "model": model}
+    columns = [*params]
+    if has_prompt:
+        stage["prompt"] = "{{ prompt }}"
+        columns.append("prompt")
+    stage["params"] = {name: f"{{{{ {COLUMN}{name} }}}}" for name in params}
+    required = ["prompt"] if has_prompt else []
+    optional = [COLUMN + name for name in columns if name != "prompt"]
     return parse_recipe(
-        {"name": "on-demand", "columns": {"required": ["prompt"]}, "stages": [stage]}, "generate()"
+        {
+            "name": "on-demand",
+            "columns": {"required": required, "optional": optional},
+            "stages": [stage],
+        },
+        "generate()",
     )
 
 
@@ -66,20 +78,16 @@ class Generator:
         self._stages_of = stages_of
         self._buy = buy
         self._body = body
-        self._known: dict[tuple[str, str], tuple[Recipe, Stage]] = {}
+        self._known: dict[tuple[str, ...], tuple[Recipe, Stage]] = {}
 
     async def generate(
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> Generated:
         """Return the result for ``prompt``; raises ``GenerationError`` when there is none."""
-        key = (model, repr(sorted(params.items())))
-        if key not in self._known:
-            made = recipe_for(model, prompt, params)
-            self._known[key] = (made, (await self._stages_of(made))[0])
-            if len(self._known) > 256:
-                self._known.pop(next(iter(self._known)))
-        recipe, stage = self._known[key]
-        row = {"prompt": prompt}
+        recipe, stage = await self._recipe(model, params, bool(prompt))
+        row = {COLUMN + name: value for name, value in params.items()}
+        told = {"prompt": prompt} if prompt else {}
+        row |= told
         if mode is CacheMode.REUSE:
             request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
             hits = await self._cache.get_many(tenant_id, [request.fingerprint])
@@ -89,7 +97,23 @@ class Generator:
                 if body is None:
                     body = await self._body(hit.artifact.sha256)
                 return Generated(hit.artifact, body, True, hit.facts)
+        if stage.provider is not None:
+            stage.provider.check(model.partition(":")[2], {**told, **params})
         artifact, error = await self._buy(recipe, row, mode, tenant_id)
         if artifact is None or error:
             raise GenerationError(str(error.get("reason")), remedy=str(error.get("remedy", "")))
         return Generated(artifact, await self._body(artifact.sha256), False, {})
+
+    async def _recipe(
+        self, model: str, params: dict[str, Any], has_prompt: bool
+    ) -> tuple[Recipe, Stage]:
+        for name in params:
+            if _NAME.fullmatch(name) is None:
+                raise UsageError(f"{name[:64]!r} is not the name of a parameter")
+        key = (model, *sorted(params), str(has_prompt))
+        if key not in self._known:
+            made = recipe_for(model, sorted(params), has_prompt)
+            self._known[key] = (made, (await self._stages_of(made))[0])
+            if len(self._known) > RECIPES_MAX:
+                self._known.pop(next(iter(self._known)))
+        return self._known[key]

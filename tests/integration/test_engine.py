@@ -25,6 +25,7 @@ from headrace.errors import (
     InsufficientCreditsError,
     RecipeError,
     StorageError,
+    UsageError,
 )
 from headrace.event import EventKind
 from headrace.generation import GenerationError
@@ -177,6 +178,14 @@ async def test_a_failed_generation_on_demand_says_why(database_url: str, tmp_pat
         with pytest.raises(GenerationError, match="scripted refused"):
             await engine.generate("scripted:m", "cat")
         assert (await engine.generate("scripted:m", "cat")).body == b"made of cat"
+
+
+async def test_params_on_demand_are_values_and_no_templates(engine: Engine) -> None:
+    """Braces in a param mean nothing; a name that could be a template is refused."""
+    made = await engine.generate("scripted:m", "cat {{ params_style }}", style="{{ prompt }}")
+    assert made.body == b"made of cat {{ params_style }}"
+    with pytest.raises(UsageError, match="not the name of a parameter"):
+        await engine.generate("scripted:m", "cat", **{"a | b }} {{ c": 1})
 
 
 async def test_failures_are_refunded_and_the_others_go_on(

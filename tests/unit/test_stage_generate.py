@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.artifact import Artifact
+from headrace.errors import RecipeError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.recipe import parse_recipe
 from headrace.stage import Stage, StageInput
@@ -44,6 +45,18 @@ def test_provider_can_stand_apart() -> None:
     """With ``provider = …`` the model is taken as it is, colons and all."""
     request = build(provider="simulated", model="a:b").request(given())
     assert (request.provider, request.model) == ("simulated", "a:b")
+
+
+def test_a_prompt_is_needed_but_where_params_say_it_all() -> None:
+    """Whole messages stand for a prompt; without either a recipe is wrong."""
+    said = [{"role": "user", "content": "{{ title }}"}]
+    table = {"kind": "generate", "model": "simulated:m", "params": {"messages": said}}
+    providers = {"simulated": SimulatedProvider()}
+    stage = build_stages(parse_recipe({"stages": [table]}, "r"), providers)[0]
+    assert stage.request(given()).params == {"messages": [{"role": "user", "content": "tea"}]}
+    bare = parse_recipe({"stages": [{"kind": "generate", "model": "simulated:m"}]}, "r")
+    with pytest.raises(RecipeError, match="'prompt' is missing"):
+        build_stages(bare, providers)
 
 
 def test_nested_params_are_filled() -> None:

@@ -44,6 +44,8 @@ class HttpProvider(RemoteProvider):
     written down by its id and followed.
     """
 
+    needs_prompt = False
+
     def __init__(self, declared: Declared, *, name: str, clock: Clock) -> None:
         headers = dict(declared.headers)
         if declared.remote.api_key:

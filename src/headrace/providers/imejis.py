@@ -49,6 +49,7 @@ class ImejisProvider(RemoteProvider):
     """
 
     signals = "imejis"
+    needs_prompt = False
 
     def __init__(self, settings: RemoteSettings, *, name: str, clock: Clock) -> None:
         key = settings.api_key

@@ -76,6 +76,9 @@ class RemoteProvider:
         )
         self.http = HttpCalls(addresses, headers)
 
+    needs_prompt = True
+    """Whether a call without a prompt can never be meant; ``False`` where params are enough."""
+
     probe_path: str | None = None
     """A path below ``base_url`` that a key can be tried on without paying."""
 

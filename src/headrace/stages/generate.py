@@ -58,13 +58,14 @@ class Generate:
             need_texts(self._stages, given)
         values = values_of(given)
         prompt = self._prompt.fill(values)
-        if not prompt or prompt.isspace():
+        if self._prompt.text and (not prompt or prompt.isspace()):
             raise failed(
                 OutcomeKind.INVALID,
                 f"the prompt of stage {self.name!r} is empty for row {given.row_number}",
                 remedy=f"Fill {', '.join(sorted(self._prompt.columns)) or 'the prompt'}.",
             )
-        params: dict[str, Any] = {"prompt": prompt, **self._tree.fill(values)}
+        params = self._tree.fill(values)
+        params = {"prompt": prompt, **params} if self._prompt.text else dict(params)
         if "seed" in params and type(params["seed"]) is not int:
             params["seed"] = _seed(params["seed"], given.row_number)
         pictures, digests, files = self._sources.fill(given, values)
@@ -98,8 +99,8 @@ def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     settings = Settings(spec, KNOWN)
     provider_name, model = _whom(settings)
     provider = settings.provider(provider_name, providers)
-    prompt = settings.template("prompt", example="A photo of {{ title }}")
     params = _params(settings)
+    prompt = _prompt(settings, provider, params)
     version = settings.version(provider, model)
     sources = read_sources(settings)
     twice = sources.unfilled().keys() & params.keys()
@@ -108,9 +109,18 @@ def build_generate(spec: StageSpec, providers: Providers) -> Generate:
             f"the params hold a source, {(*sorted(twice), forged_place(params))[0]!r}",
             "Pictures go in by image = … or [stages.sources], under a name of their own.",
         )
-    settings.check(provider, model, {"prompt": prompt.text, **params, **sources.unfilled()})
+    told = {"prompt": prompt.text} if prompt.text else {}
+    settings.check(provider, model, {**told, **params, **sources.unfilled()})
     tree = Tree(params, f"{settings.place} params")
     return Generate(spec.name, provider, model, version, prompt, tree, sources)
+
+
+def _prompt(settings: Settings, provider: Provider, params: dict[str, Any]) -> Template:
+    """Return the prompt; who renders designs, or is given whole messages, needs none."""
+    needed = getattr(provider, "needs_prompt", True) and "messages" not in params
+    if "prompt" not in settings and not needed:
+        return Template("")
+    return settings.template("prompt", example="A photo of {{ title }}")
 
 
 def _whom(settings: Settings) -> tuple[str, str]:
