@@ -11,6 +11,7 @@ from headrace.artifact import Artifact
 from headrace.cache import Cache, CacheMode
 from headrace.errors import HeadraceError, UsageError
 from headrace.recipe import Recipe, parse_recipe
+from headrace.request import Request
 from headrace.stage import Stage, StageInput
 
 COLUMN = "params_"
@@ -39,6 +40,10 @@ class GenerationError(HeadraceError):
     """A generation on demand ended without a result; the message says why."""
 
     code = "generation_failed"
+
+    def __init__(self, message: str, *, outcome: str = "", **more: Any) -> None:
+        super().__init__(message, **more)
+        self.outcome = outcome
 
 
 def recipe_for(model: str, params: Iterable[str], has_prompt: bool = True) -> Recipe:
@@ -88,8 +93,8 @@ class Generator:
         row = {COLUMN + name: value for name, value in params.items()}
         told = {"prompt": prompt} if prompt else {}
         row |= told
+        request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
         if mode is CacheMode.REUSE:
-            request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
             hits = await self._cache.get_many(tenant_id, [request.fingerprint])
             hit = hits.get(request.fingerprint)
             if hit is not None:
@@ -101,8 +106,25 @@ class Generator:
             stage.provider.check(model.partition(":")[2], {**told, **params})
         artifact, error = await self._buy(recipe, row, mode, tenant_id)
         if artifact is None or error:
-            raise GenerationError(str(error.get("reason")), remedy=str(error.get("remedy", "")))
-        return Generated(artifact, await self._body(artifact.sha256), False, {})
+            raise GenerationError(
+                str(error.get("reason")),
+                outcome=str(error.get("code", "")),
+                remedy=str(error.get("remedy", "")),
+            )
+        return Generated(
+            artifact,
+            await self._body(artifact.sha256),
+            False,
+            await self._facts(request, mode, tenant_id),
+        )
+
+    async def _facts(self, request: Request, mode: CacheMode, tenant_id: str) -> dict[str, Any]:
+        """Return what is kept beside a result that was just bought."""
+        if mode is CacheMode.OFF:
+            return {}
+        hits = await self._cache.get_many(tenant_id, [request.fingerprint])
+        hit = hits.get(request.fingerprint)
+        return {} if hit is None else hit.facts
 
     async def _recipe(
         self, model: str, params: dict[str, Any], has_prompt: bool

@@ -27,6 +27,12 @@ class Reading:
             return body
         return await self._blobs.read(sha256)
 
+    async def small(self, sha256: bytes) -> bytes | None:
+        """Return the bytes of an artifact that rests in the database, else ``None``."""
+        async with self._database.acquire() as connection:
+            row = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
+        return None if row is None else row["body"]
+
     async def source(self, sha256_hex: str) -> bytes:
         """Return the bytes of an artifact that goes into a call."""
         return await self.body(bytes.fromhex(sha256_hex))

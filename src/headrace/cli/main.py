@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
     "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
     "worker": ("headrace.cli.working:worker", "Work on a shared database until told to stop."),
+    "serve": ("headrace.cli.serving:serve", "The HTTP API, with a worker in the same process."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),
     "init": ("headrace.cli.steering:init", "Write a commented headrace.toml."),
 }
@@ -41,11 +42,16 @@ CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),
     "prune": ("headrace.cli.caching:prune", "Forget results past their time."),
 }
+KEYS: Commands = {
+    "create": ("headrace.cli.keys:create", "Make a key for the HTTP API."),
+    "list": ("headrace.cli.keys:list_", "List the keys, never whole."),
+    "revoke": ("headrace.cli.keys:revoke", "End a key."),
+}
 PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
     "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
 }
-NOT_YET = ("serve", "schedule", "keys", "tenants", "plans")
+NOT_YET = ("schedule", "tenants", "plans")
 
 
 def build_app() -> App:
@@ -64,6 +70,7 @@ def build_app() -> App:
             "Who makes things: what is configured, and whether its key works.",
             PROVIDERS,
         ),
+        ("keys", "Who may use the HTTP API, and for what.", KEYS),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)

@@ -1,0 +1,53 @@
+"""``serve``: the HTTP API, with a worker in the same process."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from headrace.cli.following import stop_signals
+from headrace.cli.main import on_loop
+from headrace.cli.options import Common, data, engine_of, line
+
+
+def serve(
+    *,
+    host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 8400,
+    worker: Annotated[bool, Parameter(help="Work here too; --no-worker only serves.")] = True,
+    common: Common | None = None,
+) -> int:
+    """Serve the HTTP API until Ctrl-C or SIGTERM. The first start makes an admin key, once."""
+    common = common or Common()
+
+    async def work() -> int:
+        from headrace.http.app import build_app
+        from headrace.http.server import listen
+        from headrace.http.server import serve as serve_app
+        from headrace.store import keys
+
+        listening = listen(host, port)
+        async with engine_of(common, work=worker) as engine:
+            async with engine.database.transaction() as connection:
+                secret = await keys.make_first(connection, "default", engine.clock.now())
+            stop = asyncio.Event()
+            name, taken = listening.getsockname()[:2]
+            url = f"http://{f'[{name}]' if ':' in name else name}:{taken}"
+
+            def ready() -> None:
+                if common.json:
+                    data({"url": url, "admin_key": secret, "worker": engine.worker.id or None})
+                else:
+                    if secret is not None:
+                        line(f"The admin key of this installation, shown this once: {secret}")
+                    line(f"headrace serves at {url}; Ctrl-C or SIGTERM ends it")
+                sys.stdout.flush()  # whoever started it through a pipe waits for that line
+
+            with stop_signals(stop):
+                await serve_app(build_app(engine), listening, stop, ready)
+        return 0
+
+    return int(on_loop(work()))

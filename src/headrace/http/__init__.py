@@ -1,0 +1,1 @@
+"""The HTTP API: what the engine offers, for whoever has a key."""

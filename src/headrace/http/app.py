@@ -1,0 +1,45 @@
+"""READ FIRST of HTTP: the app, its routes, and whether it is alive and ready."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from headrace.engine import Engine
+from headrace.http.batches import Batches
+from headrace.http.entry import Entry
+from headrace.http.online import Online
+from headrace.http.problems import add_handlers
+from headrace.store import statements
+from headrace.version import VERSION
+
+READY_S = 2.0
+
+
+def build_app(engine: Engine) -> FastAPI:
+    """Return the app over an open engine."""
+    # Neither of the pages for documents: they load their scripts from strangers.
+    app = FastAPI(
+        title="headrace", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    entry = Entry(engine.database, engine.clock)
+
+    @app.get("/healthz")
+    async def healthz(request: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok", "version": VERSION})
+
+    @app.get("/readyz")
+    async def readyz(request: Request) -> JSONResponse:
+        try:
+            async with asyncio.timeout(READY_S), engine.database.acquire() as connection:
+                await connection.fetchval(statements.load("database/alive.sql"))
+        except Exception as error:  # broad: whatever it is, we are not ready
+            return JSONResponse({"status": "not ready", "why": type(error).__name__}, 503)
+        return JSONResponse({"status": "ready"})
+
+    app.include_router(Online(engine, entry).router())
+    app.include_router(Batches(engine, entry).router())
+    add_handlers(app)
+    return app

@@ -1,0 +1,43 @@
+"""Reads the bodies of requests: bounded, and JSON objects only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from fastapi import Request
+
+from headrace.errors import InputError
+from headrace.http.problems import TooLargeError
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+
+
+async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
+    """Return the JSON object that was sent; raises ``InputError`` and ``TooLargeError``."""
+    pieces: list[bytes] = []
+    size = 0
+    async for piece in request.stream():
+        size += len(piece)
+        if size > bytes_max:
+            raise TooLargeError(f"the body has more than {bytes_max:,} bytes")
+        pieces.append(piece)
+    try:
+        value = msgspec.json.decode(b"".join(pieces))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InputError(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InputError("the body is not a JSON object")
+    return value
+
+
+def only(body: dict[str, Any], known: dict[str, Any]) -> None:
+    """Raise ``InputError`` for a key that is not known or has another type than it should."""
+    from headrace.nearest import did_you_mean
+
+    for name, value in body.items():
+        if name not in known:
+            raise InputError(f"unknown key {name!r}", remedy=did_you_mean(name, known))
+        good = isinstance(value, known[name])
+        if not good or (isinstance(value, bool) and known[name] is not bool):
+            raise InputError(f"{name} has the wrong type: {type(value).__name__}")

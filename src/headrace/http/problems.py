@@ -1,0 +1,102 @@
+"""Errors over HTTP: problem details (RFC 9457) under ``/api``, OpenAI's shape under ``/v1``."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from headrace.errors import HeadraceError
+from headrace.telemetry import log
+
+STATUSES = {
+    "invalid_api_key": 401,
+    "forbidden": 403,
+    "not_found": 404,
+    "conflict": 409,
+    "idempotency_mismatch": 422,
+    "invalid_input": 422,
+    "recipe": 422,
+    "usage": 400,
+    "insufficient_credits": 402,
+    "paused": 409,
+    "too_large": 413,
+    "generation_failed": 502,
+    "database": 503,
+    "storage": 503,
+}
+RETRYABLE = frozenset({"database", "storage"})
+_TYPES = {
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    429: "rate_limit_error",
+}
+
+
+class TooLargeError(HeadraceError):
+    """A body above the cap."""
+
+    code = "too_large"
+
+
+def status_of(error: HeadraceError) -> int:
+    """Return the HTTP status of an error of ours."""
+    return int(getattr(error, "status", None) or STATUSES.get(error.code, 500))
+
+
+def answer(request: Request, error: HeadraceError) -> JSONResponse:
+    """Return an error as the part of the API that was called says it."""
+    status = status_of(error)
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    if request.url.path.startswith("/v1"):
+        # That API knows no 422: its clients take a wrong request from a 400.
+        status = 400 if status == 422 else status
+        return JSONResponse(openai_error(error, status), status, headers)
+    body = {
+        "type": f"urn:headrace:error:{error.code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+        "retryable": error.code in RETRYABLE,
+    }
+    if error.remedy:
+        body["remedy"] = error.remedy
+    if error.place:
+        body["place"] = error.place
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:
+    """Return an error as OpenAI's API says it; the remedy is part of the message."""
+    default = "server_error" if status >= 500 else "invalid_request_error"
+    message = f"{error.message} {error.remedy}".strip()
+    kind = _TYPES.get(status, default)
+    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Let every error of the app become an answer; what is unexpected tells nothing of itself."""
+
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HeadraceError)
+        return answer(request, error)
+
+    async def plain(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        made = HeadraceError(str(error.detail))
+        made.code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "usage")
+        made.status = error.status_code  # type: ignore[attr-defined]
+        return answer(request, made)
+
+    async def unexpected(request: Request, error: Exception) -> JSONResponse:
+        log(path=request.url.path).exception("request_failed")
+        return answer(request, HeadraceError("something unexpected; the log says more"))
+
+    app.add_exception_handler(HeadraceError, ours)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, unexpected)
