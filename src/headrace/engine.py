@@ -31,7 +31,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
-from headrace.executor import Executor, Surroundings
+from headrace.executor import Executor
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
@@ -49,12 +49,13 @@ from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe, parse_recipe
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
-from headrace.stage import Stage
+from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, stages_read
 from headrace.store import batches, lanes, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
+from headrace.surroundings import Surroundings
 from headrace.telemetry import crash_point
 from headrace.version import VERSION
 from headrace.watching import Batch
@@ -265,8 +266,8 @@ class Engine:
         """Return the stages of a recipe, bound to opened providers; raises ``RecipeError``."""
         stages = build_stages(recipe, self.providers)
         for stage in stages:
-            if stage.provider is not None:
-                await self.providers.open(stage.provider)
+            for provider in providers_of(stage):
+                await self.providers.open(provider)
         return stages
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:

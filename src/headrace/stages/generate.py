@@ -8,26 +8,23 @@ from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
-from headrace.stage import StageInput
+from headrace.stage import Models, Route, StageInput
 from headrace.stages.filling import Tree, checked, need_texts, values_of
+from headrace.stages.model_list import listed
 from headrace.stages.settings import Providers, Settings
 
-KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed")
+KNOWN = ("provider", "model", "models", "route", "prompt", "params", "inputs", "seed")
 
 
-class Generate:
-    """Asks a provider's model; ``Request.params`` is the prompt with the params beside it."""
-
-    kind = "generate"
-    cacheable = True
+class Asked:
+    """One model with its prompt and params: ``Request.params`` is the prompt beside the params."""
 
     def __init__(
         self, name: str, provider: Provider, model: str, version: str, prompt: Template, tree: Tree
     ) -> None:
-        self.name = name
-        self.provider: Provider | None = provider
-        self._provider_name = provider.name
+        self.provider = provider
         self.model = model
+        self._name = name
         self._version = version
         self._prompt = prompt
         self._tree = tree
@@ -49,13 +46,34 @@ class Generate:
         if not prompt or prompt.isspace():
             raise failed(
                 OutcomeKind.INVALID,
-                f"the prompt of stage {self.name!r} is empty for row {given.row_number}",
+                f"the prompt of stage {self._name!r} is empty for row {given.row_number}",
                 remedy=f"Fill {', '.join(sorted(self._prompt.columns)) or 'the prompt'}.",
             )
         params: dict[str, Any] = {"prompt": prompt, **self._tree.fill(values)}
         if "seed" in params and type(params["seed"]) is not int:
             params["seed"] = _seed(params["seed"], given.row_number)
-        return Request(self._provider_name, self.model, self._version, params)
+        return Request(self.provider.name, self.model, self._version, params)
+
+
+class Generate:
+    """Asks a provider's model, or one of several in the order of its route."""
+
+    kind = "generate"
+    cacheable = True
+
+    def __init__(self, name: str, choices: tuple[Asked, ...], route: Route) -> None:
+        self.name = name
+        self.models: Models | None = Models(choices, route)
+        self.provider: Provider | None = choices[0].provider
+        self._choices = choices
+
+    def columns(self) -> set[str]:
+        """Return the columns that the prompts and the params read."""
+        return set().union(*(choice.columns() for choice in self._choices))
+
+    def request(self, given: StageInput) -> Request:
+        """Return the request to the model listed first."""
+        return self._choices[0].request(given)
 
     def apply(self, given: StageInput) -> None:
         """Pass the previous artifact on: this stage calls a provider instead."""
@@ -75,6 +93,17 @@ def _seed(value: Any, row_number: int) -> int:
 def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     """Return the stage that ``spec`` describes; raises ``RecipeError``."""
     settings = Settings(spec, KNOWN)
+    choices = tuple(_asked(one, providers) for one in listed(spec, settings))
+    if "route" not in settings:
+        return Generate(spec.name, choices, Route.ORDER)
+    if "models" not in settings:
+        raise settings.wrong("route orders several models", 'Write models = ["…", "…"].')
+    route = settings.choice("route", [word.value for word in Route])
+    return Generate(spec.name, choices, Route(route))
+
+
+def _asked(settings: Settings, providers: Providers) -> Asked:
+    """Return one model with what it is asked."""
     provider_name, model = _whom(settings)
     provider = settings.provider(provider_name, providers)
     prompt = settings.template("prompt", example="A photo of {{ title }}")
@@ -82,7 +111,7 @@ def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     version = settings.version(provider, model)
     settings.check(provider, model, {"prompt": prompt.text, **params})
     tree = Tree(params, f"{settings.place} params")
-    return Generate(spec.name, provider, model, version, prompt, tree)
+    return Asked(settings.name, provider, model, version, prompt, tree)
 
 
 def _whom(settings: Settings) -> tuple[str, str]:
