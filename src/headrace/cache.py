@@ -20,11 +20,12 @@ class CacheMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """A finished result: its artifact, the facts kept with it, and when it was made."""
+    """A finished result: its artifact, the facts kept with it, when it was made, for what."""
 
     artifact: Artifact
     facts: dict[str, Any]
     created_at: datetime
+    fingerprint: bytes = b""
 
 
 class Cache(Protocol):

@@ -20,7 +20,8 @@ class Seen:
     provider's key, funds or quota, the rest of ``items`` is under way. ``calls`` and
     ``refusals`` (for rate or load) count attempts, ``latency_p50_ms`` is that of the
     successful ones; ``calls_untold`` did not say what they cost. ``error`` is the
-    first one in row order, a rejected key before all, then a fatal one.
+    first one in row order, a rejected key before all, then a fatal one. ``moved`` of those
+    that were made were not by the first model of their stage; ``moved_why`` is one reason.
     """
 
     items: int
@@ -35,6 +36,8 @@ class Seen:
     cost_microusd: int
     latency_p50_ms: int | None
     error: dict[str, Any] | None = None
+    moved: int = 0
+    moved_why: str | None = None
 
     @property
     def bad(self) -> int:
@@ -69,6 +72,8 @@ class Seen:
             seen.append(f"half of the calls took {self.latency_p50_ms / 1000:.1f} s or less")
         seen.append(f"{self.refusals} of {self.calls} calls refused for rate or load")
         told.append("  " + " · ".join(seen))
+        if self.moved:
+            told.append(f"  {self.moved} not made by the first model: {self.moved_why}")
         if each is not None:
             whole = spent_microusd + open_items * each
             told.append(f"  quote: about {usd(whole)} for the whole batch, if none is cached")

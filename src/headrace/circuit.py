@@ -42,6 +42,13 @@ class Circuit:
             return 0.0
         return math.inf if self.probing else max(0.0, self.open_until_s - now_s)
 
+    def why_open(self) -> str:
+        """Return what people are told about a lane that is held back."""
+        if self.in_row:
+            calls = "call" if self.in_row == 1 else f"{self.in_row} calls"
+            return f"its last {calls} failed"
+        return "one call looks whether it works again"
+
     def sent(self) -> bool:
         """Hear that a call was sent; tells whether it is a probe."""
         if self.is_open:

@@ -8,7 +8,9 @@ from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import FenceLostError
 from headrace.executor import Executor
 from headrace.held import HeldBatch, HeldItem
+from headrace.order import Option
 from headrace.outcome import CallFailed
+from headrace.routing import best_hit, made_before, options_of
 from headrace.settlement import pass_free_stages
 from headrace.slots import ShardSlots, Slots
 from headrace.store.writes import Settle
@@ -97,7 +99,7 @@ class Dispatcher:
     async def _wave(
         self, batch: HeldBatch, wave: list[HeldItem]
     ) -> tuple[list[HeldItem], list[Settle], list[HeldItem]]:
-        asked: list[tuple[HeldItem, bytes]] = []
+        asked: list[tuple[HeldItem, list[Option]]] = []
         missed: list[HeldItem] = []
         for item in wave:
             wanted = _wanted(item)
@@ -105,18 +107,19 @@ class Dispatcher:
                 missed.append(item)
             else:
                 asked.append((item, wanted))
-        prints = list({fingerprint for _, fingerprint in asked})
+        prints = list({one.request.fingerprint for _, options in asked for one in options})
         hits: dict[bytes, CacheHit] = (
             await self._cache.get_many(batch.tenant_id, prints) if prints else {}
         )
         onward: list[HeldItem] = []
         served: list[Settle] = []
-        for item, fingerprint in asked:
-            hit = hits.get(fingerprint)
-            if hit is None:
+        for item, options in asked:
+            found = best_hit(options, hits)
+            if found is None:
                 missed.append(item)
                 continue
-            settle = self._executor.taken(item, batch.stages[item.stage], hit)
+            made = made_before(options, found)
+            settle = self._executor.taken(item, batch.stages[item.stage], found, made)
             if settle.event is not None:
                 served.append(settle)
             else:
@@ -125,15 +128,15 @@ class Dispatcher:
         return onward, served, missed
 
 
-def _wanted(item: HeldItem) -> bytes | None:
-    """Return the fingerprint of the item's next stage, or ``None`` where it must walk."""
+def _wanted(item: HeldItem) -> list[Option] | None:
+    """Return what may make the item's next stage, or ``None`` where it must walk."""
     try:
         if pass_free_stages(item):
             return None
         stage = item.batch.stages[item.stage]
         if not stage.cacheable or (item.batch.reads_texts and item.outputs):
             return None
-        return stage.request(item.given()).fingerprint
+        return options_of(stage, item.given())
     except CallFailed:
         return None
 

@@ -31,7 +31,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
-from headrace.executor import Executor, Surroundings
+from headrace.executor import Executor
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
@@ -49,19 +49,20 @@ from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe, parse_recipe
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
-from headrace.stage import Stage
+from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, stages_read
 from headrace.store import batches, lanes, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
+from headrace.surroundings import Surroundings
 from headrace.telemetry import crash_point
 from headrace.version import VERSION
 from headrace.watching import Batch
 from headrace.worker import Worker
 from headrace.writer import Writer
 
-__all__ = ["Engine", "Shelf", "open_engine", "open_source", "providers_of"]
+__all__ = ["Engine", "Shelf", "open_engine", "open_source", "shelf_of"]
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
 BATCHES_HELD_MAX = 64
@@ -84,7 +85,7 @@ class Engine:
         self.blobs = blobs
         self.clock = clock
         self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
-        self.providers = providers_of(config, clock, providers)
+        self.providers = shelf_of(config, clock, providers)
         self.reading = Reading(database, blobs)
         self.cache = PostgresCache(database, clock)
         self.writer = Writer(database, clock)
@@ -264,8 +265,8 @@ class Engine:
         """Return the stages of a recipe, bound to opened providers; raises ``RecipeError``."""
         stages = build_stages(recipe, self.providers)
         for stage in stages:
-            if stage.provider is not None:
-                await self.providers.open(stage.provider)
+            for provider in providers_of(stage):
+                await self.providers.open(provider)
         return stages
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:
@@ -333,7 +334,7 @@ class Engine:
         raise AssertionError("a batch of one item has one item")
 
 
-def providers_of(
+def shelf_of(
     config: Config, clock: Clock | None = None, given: Mapping[str, Provider] | None = None
 ) -> Shelf:
     """Return the configured providers, none of them opened; no database is needed."""

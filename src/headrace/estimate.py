@@ -9,11 +9,12 @@ from typing import Any
 
 from headrace.engine import Engine
 from headrace.forecast import UNKNOWN, Forecast, forecast
-from headrace.limits import Load
+from headrace.limits import Load, Quota
+from headrace.order import Option
 from headrace.outcome import CallFailed
 from headrace.price import Price, credits, usd, usd_exact
 from headrace.recipe import Recipe
-from headrace.request import Request
+from headrace.routing import best_hit, options_of
 from headrace.source import BadRow, Row
 from headrace.stage import Stage, StageInput
 from headrace.store import lanes
@@ -28,6 +29,7 @@ class Quote:
 
     ``cached`` counts rows whose first bought stage is cached, ``duplicates`` further rows
     that ask for the same as an earlier one; ``cost_microusd_max`` is ``None`` if unknown.
+    Of several models for a stage the dearest counts for the cost, the first for the time.
     ``time_s`` is what the limits known today make of it, ``None`` where nothing is known.
     """
 
@@ -89,30 +91,32 @@ async def estimate_rows(
     buying = next((stage for stage in stages if stage.provider is not None), None)
     total = bad = cached = 0
     seen: set[bytes] = set()
-    loads: dict[str, list[int]] = {}
+    loads: dict[str, _Load] = {}
     duplicates = 0
     for page in _pages(rows):
-        prints: list[bytes] = []
+        asked: list[list[Option]] = []
         for number, row in page:
             total += 1
             lacks = isinstance(row, Row) and any(
                 row.values.get(name) in (None, "") for name in found.required
             )
-            request = None if lacks else _request(buying, row, number, folders)
-            if request is None:
+            options = [] if lacks else _options(buying, row, number, folders)
+            same = b"".join(option.request.fingerprint for option in options)
+            if not options:
                 bad += 1
-            elif request.fingerprint in seen:
+            elif same in seen:
                 duplicates += 1
             else:
-                seen.add(request.fingerprint)
-                prints.append(request.fingerprint)
-                _load(loads, buying, request)
+                seen.add(same)
+                asked.append(options)
+                _load(loads, options[0])
+        prints = [option.request.fingerprint for options in asked for option in options]
         hits = await engine.cache.get_many("default", prints) if prints else {}
-        cached += len(hits)
+        cached += sum(best_hit(options, hits) is not None for options in asked)
     to_buy = len(seen) - cached
     price = price_of(stages)
     share = to_buy / len(seen) if seen else 0.0
-    time = await _forecast(engine, buying, loads, share)
+    time = await _forecast(engine, loads, share)
     return Quote(
         found.name,
         total,
@@ -127,31 +131,35 @@ async def estimate_rows(
     )
 
 
-def _load(loads: dict[str, list[int]], stage: Stage | None, request: Request) -> None:
-    """Add what a call takes to the sums of its lane: requests, tokens, images."""
-    if stage is None or stage.provider is None:
-        return
-    load = stage.provider.load(request)
-    sums = loads.setdefault(stage.provider.lane(request), [0, 0, 0])
+@dataclass
+class _Load:
+    """What a lane is asked for in all: requests, tokens, images."""
+
+    quota: Quota
+    sums: list[int]
+
+
+def _load(loads: dict[str, _Load], option: Option) -> None:
+    """Add what a call to the first model takes to the sums of its lane."""
+    provider, request = option.provider, option.request
+    load = provider.load(request)
+    lane = loads.setdefault(provider.lane(request), _Load(provider.quota, [0, 0, 0]))
     for at, amount in enumerate((load.requests, load.tokens, load.images)):
-        sums[at] += amount
+        lane.sums[at] += amount
 
 
-async def _forecast(
-    engine: Engine, stage: Stage | None, loads: dict[str, list[int]], share: float
-) -> Forecast:
+async def _forecast(engine: Engine, loads: dict[str, _Load], share: float) -> Forecast:
     """Return the time of the lane that takes longest; of the first stage that calls somebody."""
-    if stage is None or stage.provider is None or not loads:
+    if not loads:
         return Forecast(None, UNKNOWN)
     async with engine.database.acquire() as connection:
         known = await lanes.remembered(connection, engine.clock.now())
     found = []
-    for lane, sums in loads.items():
-        requests, tokens, images = (round(amount * share) for amount in sums)
-        before = known.get(lane)
+    for name, lane in loads.items():
+        requests, tokens, images = (round(amount * share) for amount in lane.sums)
+        before = known.get(name)
         learned = None if before is None else before.learned
-        total = Load(requests, tokens, images)
-        found.append(forecast(requests, total, stage.provider.quota, learned))
+        found.append(forecast(requests, Load(requests, tokens, images), lane.quota, learned))
     if any(one.time_s is None for one in found):
         return Forecast(None, UNKNOWN)
     return max(found, key=lambda one: one.time_s or 0.0)
@@ -172,13 +180,13 @@ def _pages(rows: Iterable[Row | BadRow]) -> Iterator[list[tuple[int, Row | BadRo
         yield page
 
 
-def _request(
+def _options(
     stage: Stage | None, row: Row | BadRow, number: int, folders: tuple[Path, ...]
-) -> Request | None:
+) -> list[Option]:
+    """Return what may be asked for a row, the first choice first; nothing for a bad one."""
     if isinstance(row, BadRow) or stage is None:
-        return None
+        return []
     try:
-        given = StageInput(row.values, {}, {}, None, number, "estimate", folders)
-        return stage.request(given)
+        return options_of(stage, StageInput(row.values, {}, {}, None, number, "estimate", folders))
     except CallFailed:
-        return None
+        return []

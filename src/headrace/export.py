@@ -55,6 +55,7 @@ class Export:
         writer = ResultsWriter(self.folder / "results.csv", columns)
         await writer.write(self._rows())
         report = report_of(summary, self._batch.id)
+        report["made_by"] = [by.to_json() for by in await self._batch.makers()]
         picture = self.folder / "contact-sheet.png"
         if sheet and any(isinstance(tile, Path) for _, tile in self._tiles):
             report["contact_sheet_of"] = digest = self._sheet_digest(summary)
@@ -138,6 +139,8 @@ class Export:
 def _result_row(item: ItemResult, file: str | None, problem: str | None) -> ResultRow:
     artifact = item.artifact if item.state is ItemState.SUCCEEDED else None
     error = item.error or {}
+    made = item.made.values() if artifact is not None else ()
+    moved = [by.why for by in made if by.why is not None]
     return ResultRow(
         number=item.row_number,
         values=item.inputs,
@@ -148,6 +151,9 @@ def _result_row(item: ItemResult, file: str | None, problem: str | None) -> Resu
         size_bytes=artifact.size_bytes if artifact is not None else None,
         cached=item.cached,
         attempts=item.attempts,
+        provider=" + ".join(by.provider for by in made) or None,
+        model=" + ".join(by.model for by in made) or None,
+        moved="; ".join(moved) or None,
         cost_microusd=item.cost_microusd,
         microcredits=item.spent_microcredits if item.state is ItemState.SUCCEEDED else 0,
         error=problem or (str(error["reason"]) if "reason" in error else None),

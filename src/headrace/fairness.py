@@ -236,6 +236,11 @@ class FairLine(Generic[T]):
             its_class.turns.enter(queue)
         return ticket
 
+    def waiting(self) -> list[Ticket[T]]:
+        """Return all places that wait, in no particular order."""
+        queues = [queue for each in self._classes.values() for queue in each.queues.values()]
+        return [ticket for queue in queues for ticket in queue.tickets if ticket.waiting]
+
     def peek(self, blocked: Callable[[str], bool] | None = None) -> tuple[T, Ticket[T]] | None:
         """Return who goes next, without a charge; ``None`` when nobody may.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from headrace.circuit import PROBE_S_MAX
 from headrace.limits import ONE_CALL, Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
@@ -24,7 +25,8 @@ class Ask:
     """Who asks for a permit, of which lane, for how much.
 
     ``cost`` (micro-credits, at least 1) is what the tenant's turn is charged with;
-    ``weight`` is its plan's.
+    ``weight`` is its plan's. Who can go ``elsewhere`` does not stand in line at a lane whose
+    provider is out of funds, key or order.
     """
 
     lane: str
@@ -34,6 +36,7 @@ class Ask:
     class_name: str = "batch"
     weight: int = 1
     cost: int = 1
+    elsewhere: bool = False
 
     def check_width(self) -> None:
         """Raise ``ValueError`` for a lane that no call could ever pass."""
@@ -69,13 +72,33 @@ class LaneShutError(Exception):
     """A lane is shut for so long that nobody should stand in line for it.
 
     ``wait_s`` are the seconds until it is worth another try, ``reason`` tells people why.
+    ``briefly``: its provider is in trouble, which may be over at any moment.
     """
 
-    def __init__(self, lane: str, wait_s: float, reason: str) -> None:
+    def __init__(self, lane: str, wait_s: float, reason: str, *, briefly: bool = False) -> None:
         super().__init__(f"{lane}: {reason}")
         self.lane = lane
         self.wait_s = wait_s
         self.reason = reason
+        self.briefly = briefly
+
+
+PARK_S = 60.0
+"""Nobody stands in line at a lane that stays shut for longer."""
+
+
+def shut_to(lane: str, pacer: Pacer, now_s: float, *, elsewhere: bool) -> LaneShutError | None:
+    """Return why nobody should stand in line at a lane now, or nobody who can go elsewhere."""
+    shut_s = pacer.shut_s(now_s)
+    if shut_s > PARK_S:
+        return LaneShutError(lane, shut_s, pacer.why_shut())
+    if not elsewhere:
+        return None
+    if (shut_s := pacer.shut_until_s - now_s) > 0:
+        return LaneShutError(lane, shut_s, pacer.why_shut())
+    if (held_s := pacer.circuit.wait_s(now_s)) > 0:
+        return LaneShutError(lane, min(held_s, PROBE_S_MAX), pacer.circuit.why_open(), briefly=True)
+    return None
 
 
 _DROPPED = frozenset(

@@ -12,6 +12,7 @@ import msgspec
 
 from headrace.artifact import Artifact
 from headrace.cache import CacheMode
+from headrace.course import Course, Made
 from headrace.lifecycle import ItemState
 from headrace.stage import Stage, StageInput
 
@@ -41,7 +42,8 @@ class HeldBatch:
 class OpenAttempt:
     """The latest attempt of an item, whose answer was never seen.
 
-    ``repeats`` counts the purchases in this round that were already made a second time.
+    ``repeats`` counts the purchases in this round that were already made a second time;
+    ``provider``, ``lane`` and ``fingerprint`` tell who was asked for what.
     """
 
     number: int
@@ -49,6 +51,9 @@ class OpenAttempt:
     provider_request_id: str | None
     provider_url: str | None
     repeats: int
+    provider: str
+    lane: str
+    fingerprint: bytes
 
 
 @dataclass(slots=True)
@@ -58,6 +63,8 @@ class HeldItem:
     ``stage_saved`` is the stage that the database knows: an item served from the cache may
     be further on in memory.
     ``refusals`` counts the calls refused for their rate while this worker holds it.
+    ``course`` is where it is among its present stage's models, ``made`` which of them made
+    what, by stage name.
     """
 
     batch: HeldBatch
@@ -81,6 +88,8 @@ class HeldItem:
     open_attempt: OpenAttempt | None = None
     stage_saved: int = 0
     refusals: int = 0
+    course: Course = field(default_factory=Course)
+    made: dict[str, Made] = field(default_factory=dict)
 
     def given(self) -> StageInput:
         """Return what the next stage may read."""
@@ -102,6 +111,22 @@ class HeldItem:
     def outputs_json(self) -> str:
         """Return the outputs as JSON text: by stage name, in order."""
         return encode_json({name: a.to_json() for name, a in self.outputs.items()}).decode()
+
+    def course_json(self) -> str | None:
+        """Return the course as JSON text, ``None`` at its beginning."""
+        told = self.course.to_json()
+        return None if told is None else encode_json(told).decode()
+
+    def made_json(self) -> str | None:
+        """Return which models made what as JSON text, ``None`` where no stage names any."""
+        if not self.made:
+            return None
+        return encode_json({name: made.to_json() for name, made in self.made.items()}).decode()
+
+
+def read_made(text: str | None) -> dict[str, Made]:
+    """Return what ``made_json`` wrote."""
+    return {} if not text else {name: Made(**told) for name, told in decode_json(text).items()}
 
 
 def read_outputs(text: str | None) -> dict[str, Artifact]:

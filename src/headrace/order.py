@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from headrace.cache import CacheMode
 from headrace.gate import Ask
@@ -14,15 +15,58 @@ from headrace.stage import Stage
 from headrace.store.writes import Start
 
 
+class Option(NamedTuple):
+    """One of the models that may make a stage of one item; ``place`` is its place in the recipe."""
+
+    place: int
+    provider: Provider
+    model: str
+    request: Request
+
+    @property
+    def name(self) -> str:
+        """Return what people are told: provider and model."""
+        return f"{self.provider.name}/{self.model}"
+
+
 @dataclass(slots=True)
 class Order:
-    """What one stage of one item wants bought, and from whom."""
+    """What one stage of one item wants bought: ``option``, of ``options`` in the route's order.
+
+    ``patient``: it stands in line although the provider is in trouble, for no other is open;
+    for ``patience_s`` at most, where another is known to open by then.
+    """
 
     item: HeldItem
     stage: Stage
-    provider: Provider
-    request: Request
+    options: list[Option]
+    option: Option
     again: Again | None = None
+    patient: bool = False
+    patience_s: float | None = None
+
+    @property
+    def provider(self) -> Provider:
+        """Return whom to buy from."""
+        return self.option.provider
+
+    @property
+    def request(self) -> Request:
+        """Return what to ask for."""
+        return self.option.request
+
+    @property
+    def fingerprints(self) -> list[bytes]:
+        """Return the fingerprints under which a result would serve, the best first."""
+        return [option.request.fingerprint for option in self.options]
+
+    @property
+    def may_turn(self) -> bool:
+        """Tell whether another model may be asked instead.
+
+        Never while an answer of this one is unseen and its class offers a way to see it.
+        """
+        return len(self.options) > 1 and (self.again is None or self.again.repeats)
 
 
 def ask(order: Order) -> Ask:
@@ -36,6 +80,7 @@ def ask(order: Order) -> Ask:
         class_name=batch.class_name,
         weight=batch.weight,
         cost=max(1, provider.price(request).credits_microcredits),
+        elsewhere=order.may_turn and not order.patient,
     )
 
 
@@ -68,6 +113,7 @@ def start_of(order: Order, *, claim: bool) -> Start:
         cost_max_microusd=price.cost_microusd_max,
         claim=claim,
         refresh_before=batch.created_at if batch.cache_mode is CacheMode.REFRESH else None,
+        course=item.course_json(),
     )
     if again is not None:
         start.supersedes = again.supersedes

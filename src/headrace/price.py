@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
@@ -32,6 +33,14 @@ class Price:
 
 
 FREE = Price(0, 0)
+
+
+def dearest(prices: Iterable[Price]) -> Price:
+    """Return the most that any of ``prices`` (one at least) can cost; unknown if one is."""
+    known = list(prices)
+    costs = [price.cost_microusd_max for price in known]
+    most = None if None in costs else max(cost for cost in costs if cost is not None)
+    return Price(max(price.credits_microcredits for price in known), most)
 
 
 def usd(amount_microusd: int | None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.held import OpenAttempt
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
 
 
@@ -61,3 +62,26 @@ def again(way: Way, attempt: OpenAttempt, next_number: int) -> Again:
     if way is Way.REPEAT:
         return Again(attempt.number, next_number, repeats=True)
     return Again(attempt.number, attempt.key_number)
+
+
+_TURNED_AWAY = frozenset(
+    {
+        OutcomeKind.RATE_LIMITED,
+        OutcomeKind.QUOTA_EXHAUSTED,
+        OutcomeKind.AUTH,
+        OutcomeKind.TIMEOUT,
+    }
+)
+_BROKE = frozenset({OutcomeKind.OVERLOADED, OutcomeKind.TRANSIENT})
+
+
+def leaves_open(crash_class: CrashClass, again: Again | None, outcome: Outcome) -> bool:
+    """Tell whether the purchase that ``again`` went on with is as unseen as it was before.
+
+    A second call that is turned away, or breaks, says nothing about the first, which may
+    be paid: it is gone on with again, under its key. Only what an accepted call itself
+    ended with (``resume``) settles it.
+    """
+    if again is None or again.repeats or crash_class is CrashClass.PURE:
+        return False
+    return outcome.kind in _TURNED_AWAY or (again.resume is None and outcome.kind in _BROKE)

@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.artifact import Artifact
 from headrace.backoff import RetryBudget, RetryPolicy
+from headrace.course import Course
 from headrace.event import EventKind
 from headrace.held import HeldItem, encode_json
 from headrace.lifecycle import AttemptState, ItemState
@@ -130,14 +131,16 @@ def _settle(item: HeldItem, to_state: ItemState) -> Settle:
         round=item.round,
         stage=item.stage,
         tries=item.tries,
+        course=item.course_json(),
     )
 
 
 def moved_on(item: HeldItem, through: bool) -> Settle:
     """Return the settle of an item whose stage gave a result; ``through``: it was the last."""
-    item.tries = 0
+    item.tries, item.course = 0, Course()
     settle = _settle(item, ItemState.SUCCEEDED if through else ItemState.RUNNING)
     settle.outputs = item.outputs_json()
+    settle.made = item.made_json()
     settle.file = item.file
     if through:
         provided = sum(stage.provider is not None for stage in item.batch.stages)
@@ -158,6 +161,8 @@ def _success_data(item: HeldItem, cached: bool) -> str:
         data["artifact"] = item.previous.to_json()
     if item.file is not None:
         data["file"] = item.file
+    if item.made:
+        data["made"] = {name: made.to_json() for name, made in item.made.items()}
     return encode_json(data).decode()
 
 
@@ -182,7 +187,17 @@ def goes_on(item: HeldItem, outcome: Outcome) -> bool:
 def in_line(item: HeldItem) -> Settle:
     """Return the settle of an item whose call was refused for the rate: it asks again."""
     item.refusals += 1
+    return turned(item)
+
+
+def turned(item: HeldItem) -> Settle:
+    """Return the settle of an item whose call failed and that asks again, or another, at once."""
     return _settle(item, ItemState.RUNNING)
+
+
+def keep_open(end: AttemptEnd) -> None:
+    """Let a failed attempt stay unseen: what it went on with may be paid all the same."""
+    end.state, end.untold = AttemptState.UNKNOWN, True
 
 
 def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
@@ -228,14 +243,45 @@ def fallen(
     if decision is Decision.RETRY:
         item.tries += 1
         if policy.allows(item.tries):
-            wait_s = policy.wait_s(item.tries, outcome.wait_s, random)
-            if not budget.spend():
-                wait_s += policy.wait_max_s
-            return waiting(item, outcome, now + timedelta(seconds=wait_s))
+            return tried(item, item.tries, outcome, policy, budget, now, random)
         decision = Decision.FAIL
     if decision is Decision.PARK:
-        park_s = KEY_S if outcome.kind is OutcomeKind.AUTH else PARK_S
-        wait_s = park_s if outcome.wait_s is None else max(0.0, outcome.wait_s)
-        return waiting(item, outcome, now + timedelta(seconds=min(wait_s, WAIT_S_MAX)))
+        return waiting(item, outcome, now + timedelta(seconds=min(park_s(outcome), WAIT_S_MAX)))
     to_state, event = _ENDS[decision]
     return ended(item, outcome, to_state, event)
+
+
+def park_s(outcome: Outcome) -> float:
+    """Return how long what needs a key, funds or a quota waits for them."""
+    if outcome.wait_s is not None:
+        return max(0.0, outcome.wait_s)
+    return KEY_S if outcome.kind is OutcomeKind.AUTH else PARK_S
+
+
+def tried(
+    item: HeldItem,
+    tries: int,
+    outcome: Outcome,
+    policy: RetryPolicy,
+    budget: RetryBudget,
+    now: datetime,
+    random: Random,
+) -> Settle:
+    """Return the settle of an item that is tried again after so many failed tries."""
+    wait_s = policy.wait_s(tries, outcome.wait_s, random)
+    if not budget.spend():
+        wait_s += policy.wait_max_s
+    return waiting(item, outcome, now + timedelta(seconds=wait_s))
+
+
+def buried(item: HeldItem) -> Settle:
+    """Return the settle of a poison item, whose worker died at every attempt."""
+    outcome = Outcome(
+        OutcomeKind.INVALID,
+        f"its worker died {item.crashes} times while working on it",
+        remedy="Look at this row's input; 'headrace retry' tries it again.",
+    )
+    settle = ended(item, outcome, ItemState.DEAD, EventKind.ITEM_DEAD)
+    if item.open_attempt is not None:
+        settle.attempt = given_up(item.open_attempt.number)
+    return settle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,17 +39,54 @@ class Named:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
+class Route(StrEnum):
+    """In which order a stage's choices are asked: as listed, the cheapest first, the free first."""
+
+    ORDER = "order"
+    PRICE = "price"
+    FREE = "free"
+
+
+class Choice(Protocol):
+    """One of the models by which a stage may be made."""
+
+    @property
+    def provider(self) -> Provider:
+        """Return whose model it is."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Return the model's name at its provider."""
+        ...
+
+    def request(self, given: StageInput) -> Request:
+        """Return the request for one item; raises ``CallFailed`` (invalid) for a bad row."""
+        ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models by which a stage may be made, as the recipe lists them: one at least."""
+
+    choices: tuple[Choice, ...]
+    route: Route = Route.ORDER
+
+
 class Stage(Protocol):
     """One step of a recipe, bound to its settings.
 
     A stage either calls a provider (``provider`` is set: permit, attempt, cache, price)
     or is done on the spot by ``apply`` (``provider`` is ``None``: pure and instant).
+    One that names models has ``models``; ``provider`` and ``request`` are then those of
+    the first listed.
     """
 
     name: str
     kind: str
     provider: Provider | None
     cacheable: bool
+    models: Models | None
 
     def columns(self) -> set[str]:
         """Return the input columns that the stage reads."""
@@ -61,3 +99,20 @@ class Stage(Protocol):
     def apply(self, given: StageInput) -> Artifact | Named | None:
         """Do a stage that calls nobody; ``None`` passes the previous artifact on."""
         ...
+
+
+def providers_of(stage: Stage) -> tuple[Provider, ...]:
+    """Return all that the stage may call: none where it is done on the spot."""
+    if stage.models is not None:
+        return tuple(choice.provider for choice in stage.models.choices)
+    return () if stage.provider is None else (stage.provider,)
+
+
+def requests_of(stage: Stage, given: StageInput) -> list[Request]:
+    """Return what the stage may ask for one item, in the order of its list.
+
+    Raises ``CallFailed`` (invalid) where one of them cannot be built.
+    """
+    if stage.models is not None:
+        return [choice.request(given) for choice in stage.models.choices]
+    return [] if stage.provider is None else [stage.request(given)]

@@ -18,12 +18,12 @@ from headrace.errors import InputError, UsageError
 from headrace.held import encode_json
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed
-from headrace.price import FREE, Price, read_usd
+from headrace.price import FREE, Price, dearest, read_usd
 from headrace.provider import CrashClass
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
-from headrace.stage import Stage, StageInput
+from headrace.stage import Stage, StageInput, providers_of, requests_of
 from headrace.store.batches import NewBatch, NewItem
 
 CLASSES = ("interactive", "batch", "bulk")
@@ -80,12 +80,17 @@ class Terms:
 
 
 def price_of(stages: Iterable[Stage]) -> Price:
-    """Return the most that one item can cost: the sum over its stages' models."""
+    """Return the most that one item can cost: the sum over its stages of their dearest models."""
     total = FREE
     for stage in stages:
-        if stage.provider is not None:
-            model = getattr(stage, "model", "")
-            total += stage.provider.price(Request(stage.provider.name, model, "", {}))
+        if stage.models is not None:
+            asked = [(choice.provider, choice.model) for choice in stage.models.choices]
+        else:
+            asked = [(provider, "") for provider in providers_of(stage)]
+        if asked:
+            total += dearest(
+                provider.price(Request(provider.name, model, "", {})) for provider, model in asked
+            )
     return total
 
 
@@ -109,7 +114,7 @@ def guarded(terms: Terms, stages: Iterable[Stage], run: Run) -> tuple[Terms, int
 
 
 def _calls_somebody(stage: Stage) -> bool:
-    return stage.provider is not None and stage.provider.crash_class is not CrashClass.PURE
+    return any(one.crash_class is not CrashClass.PURE for one in providers_of(stage))
 
 
 def new_batch(
@@ -166,7 +171,9 @@ def requestable(
         if stage.provider is not None and not isinstance(row, BadRow):
             values = dict(row.values if isinstance(row, Row) else row)
             try:
-                stage.request(StageInput(values, {}, {}, None, number, terms.name or "", folders))
+                requests_of(
+                    stage, StageInput(values, {}, {}, None, number, terms.name or "", folders)
+                )
             except CallFailed as error:
                 outcome = error.outcome
                 reason = outcome.reason.removeprefix(f"row {number}: ")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
 from headrace.artifact import Artifact
 from headrace.canary import Seen
 from headrace.clock import Clock
+from headrace.course import Made
 from headrace.errors import PausedError, UsageError
 from headrace.event import Event, EventKind
-from headrace.held import decode_json, read_outputs
+from headrace.held import decode_json, read_made, read_outputs
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
 from headrace.pause import Pause, PauseCode
@@ -20,7 +21,7 @@ from headrace.store import batches, guards, reports, statements
 from headrace.store.batches import Summary
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
-from headrace.store.reports import Wait
+from headrace.store.reports import Maker, Wait
 
 PAGE = 500
 _ENDS = frozenset(
@@ -38,7 +39,8 @@ _ENDS = frozenset(
 class ItemResult:
     """One item as it stands: ``row_number`` counts from 1; costs in micro-USD and micro-credits.
 
-    ``artifact`` is the last stage's, ``outputs`` those of all stages by name.
+    ``artifact`` is the last stage's, ``outputs`` those of all stages by name; ``made`` tells by
+    stage name which model made it.
     """
 
     row_number: int
@@ -52,6 +54,7 @@ class ItemResult:
     cost_microusd: int
     spent_microcredits: int
     error: dict[str, Any] | None
+    made: dict[str, Made] = field(default_factory=dict)
 
 
 class Batch:
@@ -97,6 +100,11 @@ class Batch:
         """Return why items wait, and until when: a key, funds or quota first."""
         async with self._database.acquire() as connection:
             return await reports.waits(connection, self.uuid)
+
+    async def makers(self) -> list[Maker]:
+        """Return which models made the delivered items, and why others than the first."""
+        async with self._database.acquire() as connection:
+            return await reports.makers(connection, self.uuid)
 
     async def events(
         self, after_seq: int = 0, *, until_paused: bool = False
@@ -259,4 +267,5 @@ def item_result(row: Any) -> ItemResult:
         cost_microusd=row["cost_microusd"],
         spent_microcredits=row["spent_microcredits"],
         error=decode_json(row["error"]) if row["error"] else None,
+        made=read_made(row["made"]),
     )

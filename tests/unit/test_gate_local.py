@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from random import Random
 
 import pytest
 
-from headrace.gate import LaneShutError, PermitEnd
-from headrace.gates.local import PARK_S, LocalGate
+from headrace.gate import PARK_S, LaneShutError, PermitEnd
+from headrace.gates.local import LocalGate
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.testing import ManualClock
 from headrace.testing.conformance.gate_suite import ask
@@ -148,3 +149,34 @@ async def test_nothing_leaks_under_random_cancelling(seed: int) -> None:
     await clock.finish(asyncio.gather(*tasks, return_exceptions=True))
     assert gate.in_flight("a") == 0
     assert gate.waiting("a") == 0
+
+
+async def test_somebody_who_could_leave_looks_whether_a_provider_works_again() -> None:
+    """When a probe is due, whoever asks is it, though it could leave; the next one leaves."""
+    clock = ManualClock()
+    gate = LocalGate(clock)
+    goes = replace(ask("a", 20), elsewhere=True)
+    for permit in [await gate.acquire(goes) for _ in range(20)]:
+        permit.end(PermitEnd.DROPPED, Outcome(OutcomeKind.OVERLOADED))
+    with pytest.raises(LaneShutError, match="its last 20 calls failed"):
+        await gate.acquire(goes)
+    await clock.advance(0.6)
+    probe = await gate.acquire(goes)
+    assert probe.probe
+    with pytest.raises(LaneShutError):
+        await gate.acquire(goes)
+    probe.end(PermitEnd.SUCCESS, Outcome(OutcomeKind.SUCCESS))
+    (await gate.acquire(goes)).end(PermitEnd.SUCCESS, Outcome(OutcomeKind.SUCCESS))
+
+
+async def test_a_short_wait_for_the_rate_sends_nobody_away() -> None:
+    """Who could go elsewhere stands in line at a lane that refused for its rate."""
+    clock = ManualClock()
+    gate = LocalGate(clock)
+    goes = replace(ask("a", 2), elsewhere=True)
+    (await gate.acquire(goes)).end(PermitEnd.DROPPED, refused(30.0))
+    waiting = asyncio.create_task(gate.acquire(goes))
+    await clock.advance(29.0)
+    assert not waiting.done()
+    await clock.advance(1.5)
+    (await waiting).end(PermitEnd.SUCCESS)

@@ -38,4 +38,4 @@ class PostgresCache:
 def _hit(row: Any) -> CacheHit:
     artifact = Artifact(row["sha256"], row["media_type"], row["size_bytes"], row["body"])
     facts = decode_json(row["facts"]) if row["facts"] else {}
-    return CacheHit(artifact, facts, row["created_at"])
+    return CacheHit(artifact, facts, row["created_at"], row["fingerprint"])

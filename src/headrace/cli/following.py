@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FailOn = Literal["never", "any", "all"]
 EXPORT_EVERY_S = 1.0
 FAILURES_SHOWN = 5
+MOVES_SHOWN = 3
 
 
 async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) -> int:
@@ -131,6 +132,7 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: 
     )
     if summary.repeats:
         line(f"  {summary.repeats} calls made again, because their answers were never seen")
+    await _tell_makers(batch)
     if summary.ended_badly:
         await _tell_failures(batch, summary, place)
     for text in await pause_lines(batch, summary, place):
@@ -144,6 +146,13 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: 
         again = "all" if summary.ended_badly == 0 else "what succeeded comes"
         told = f" · run again: {again} from cache" if summary.open == 0 else ""
         line(f"  next: headrace show {batch.id}{place}{told}")
+
+
+async def _tell_makers(batch: Batch) -> None:
+    """Say which models made it where the first was not always asked."""
+    makers = await batch.makers()
+    for by in [one for one in makers if one.why is not None][:MOVES_SHOWN]:
+        line(f"  {by.items} made by {by.provider}/{by.model}: {by.why}")
 
 
 async def _tell_failures(batch: Batch, summary: Summary, place: str) -> None:

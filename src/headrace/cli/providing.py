@@ -18,10 +18,10 @@ KEYS = {None: "none needed", True: "set", False: "missing"}
 
 def list_(*, common: Common | None = None) -> int:
     """List the providers: kind, address, key, what is done after a crash, limits told."""
-    from headrace.engine import providers_of
+    from headrace.engine import shelf_of
 
     common = common or Common()
-    shelf = providers_of(common.settings())
+    shelf = shelf_of(common.settings())
     found = [_told(name, shelf) for name in shelf]
     if common.json:
         data({"providers": found, "kinds": shelf.kinds()})
@@ -50,10 +50,10 @@ def check(
     common: Common | None = None,
 ) -> int:
     """Try the keys of providers; exit 1 when one does not work. Nothing is bought."""
-    from headrace.engine import providers_of
+    from headrace.engine import shelf_of
 
     common = common or Common()
-    shelf = providers_of(common.settings())
+    shelf = shelf_of(common.settings())
     wanted = names or [*shelf]
 
     async def work() -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from headrace.clock import Clock
 from headrace.fairness import FairLine
-from headrace.gate import Ask, LaneNow, LaneShutError, PermitEnd
+from headrace.gate import PARK_S, Ask, LaneNow, LaneShutError, PermitEnd, shut_to
+from headrace.gates.leaving import send_away
 from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
 from headrace.outcome import Outcome
@@ -19,24 +20,26 @@ LEAD_S, LEAD_S_MAX = 0.01, 0.1
 """How long before its moment a permit is handed out, so that the attempt is written by then."""
 TICK_S = 1e-4
 """No timer is set for less."""
-PARK_S = 60.0
-"""Nobody stands in line at a lane that stays shut for longer."""
 
 
 @dataclass(slots=True)
 class _Waiter:
     load: Load
     future: asyncio.Future[Ticket]
+    elsewhere: bool = False
 
 
 @dataclass(slots=True)
 class _Lane:
+    """``movable``: somebody in line may be able to go elsewhere."""
+
     name: str
     pacer: Pacer
     call_s: float | None = None
     line: FairLine[_Waiter] = field(default_factory=FairLine)
     timer: asyncio.Task[None] | None = None
     timer_at_s: float = math.inf
+    movable: bool = False
 
 
 class LocalPermit:
@@ -106,8 +109,8 @@ class LocalGate:
             wait_s = lane.pacer.wait_s(ask.load, now_s)
             if wait_s <= self._lead_s:
                 return LocalPermit(self, lane, lane.pacer.send(ask.load, now_s, wait_s))
-        if (shut_s := lane.pacer.shut_s(now_s)) > PARK_S:
-            raise LaneShutError(lane.name, shut_s, lane.pacer.why_shut())
+        if shut := shut_to(lane.name, lane.pacer, now_s, elsewhere=ask.elsewhere):
+            raise shut
         return LocalPermit(self, lane, await self._wait(lane, ask))
 
     def lanes(self) -> list[LaneNow]:
@@ -159,9 +162,9 @@ class LocalGate:
 
     async def _wait(self, lane: _Lane, ask: Ask) -> Ticket:
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        place = lane.line.push(
-            _Waiter(ask.load, future), ask.tenant_id, ask.class_name, ask.weight, ask.cost
-        )
+        waiter = _Waiter(ask.load, future, ask.elsewhere)
+        place = lane.line.push(waiter, ask.tenant_id, ask.class_name, ask.weight, ask.cost)
+        lane.movable |= ask.elsewhere
         self._admit(lane)
         try:
             return await future
@@ -184,6 +187,11 @@ class LocalGate:
     def _admit(self, lane: _Lane) -> None:
         """Hand permits to those whose turn it is, then sleep until the next may go."""
         now_s = self._clock.monotonic_s()
+        self._serve(lane, now_s)
+        if lane.movable:
+            lane.movable = not send_away(lane.line, lane.name, lane.pacer, now_s)
+
+    def _serve(self, lane: _Lane, now_s: float) -> None:
         shut_s = lane.pacer.shut_s(now_s)
         while (first := lane.line.peek()) is not None:
             waiter, place = first

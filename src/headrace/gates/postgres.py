@@ -17,8 +17,8 @@ from typing import Any
 import asyncpg
 
 from headrace.clock import Clock
-from headrace.gate import Ask, LaneNow, LaneShutError, Permit, PermitEnd
-from headrace.gates.local import PARK_S, LocalGate
+from headrace.gate import Ask, LaneNow, Permit, PermitEnd
+from headrace.gates.local import LocalGate
 from headrace.gates.packing import shape
 from headrace.gates.shared import pack_lane
 from headrace.gates.side import Ahead, End, Given, LaneSide, Waiter
@@ -145,16 +145,16 @@ class PostgresGate:
             return await self._local.acquire(ask)
         side = self._side(ask)
         now_s = self._clock.monotonic_s()
-        if (shut_s := side.shut_s(now_s)) > PARK_S and side.reopened == self._reopened:
-            assert side.shared is not None  # who knows that it is shut has seen it
-            raise LaneShutError(side.name, shut_s, side.shared.pacer.why_shut())
+        shut = side.shut_to(now_s, elsewhere=ask.elsewhere)
+        if shut is not None and side.reopened == self._reopened:
+            raise shut
         future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
         if not side.line:
             side.due(max(now_s, side.rests_until_s))
             self._wake.set()
-        place = side.line.push(
-            Waiter(ask.load, future), ask.tenant_id, ask.class_name, ask.weight, ask.cost
-        )
+        waiter = Waiter(ask.load, future, ask.elsewhere)
+        place = side.line.push(waiter, ask.tenant_id, ask.class_name, ask.weight, ask.cost)
+        side.movable |= ask.elsewhere
         try:
             return PostgresPermit(self, side, await future)
         except asyncio.CancelledError:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headrace.fairness import FairLine
-from headrace.gate import LaneNow, LaneShutError
+from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_to
 from headrace.gates.drift import Drift, Share
-from headrace.gates.local import PARK_S
+from headrace.gates.leaving import send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
 from headrace.learned import Learned, learned_of, warm
 from headrace.limits import Load, Quota
@@ -44,6 +44,7 @@ class Waiter:
 
     load: Load
     future: asyncio.Future[Given]
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,8 @@ class LaneSide:
     """What one worker knows and wants of a lane. Times are its own clock's.
 
     ``out`` counts permits, those included whose ends are not reported yet; ``shared`` is
-    the lane as it was last seen, at ``seen_s``; ``tight``: somebody waits for a place.
+    the lane as it was last seen, at ``seen_s``; ``tight``: somebody waits for a place;
+    ``movable``: somebody in line may be able to go elsewhere.
     """
 
     name: str
@@ -83,6 +85,7 @@ class LaneSide:
     seen_s: float = -math.inf
     offset_s: float = 0.0
     tight: bool = False
+    movable: bool = False
     reopened: int = 0
     gone: set[int] = field(default_factory=set)
     before: Learned | None = None
@@ -112,11 +115,11 @@ class LaneSide:
             self.drift.pause(now_s + (end.outcome.wait_s or 1.0))
         return self.due_s < before_s
 
-    def shut_s(self, now_s: float) -> float:
-        """Return for how long the lane is known to take nothing; 0.0 where that is old news."""
+    def shut_to(self, now_s: float, *, elsewhere: bool) -> LaneShutError | None:
+        """Return why nobody should stand in line; ``None`` also where that is old news."""
         if self.shared is None or now_s > self.seen_s + LOOK_S:
-            return 0.0
-        return self.shared.pacer.shut_s(now_s + self.offset_s)
+            return None
+        return shut_to(self.name, self.shared.pacer, now_s + self.offset_s, elsewhere=elsewhere)
 
     def now(self, now_s: float) -> LaneNow | None:
         """Return how the lane is doing, as it was last seen."""
@@ -195,6 +198,8 @@ class LaneSide:
             return Given(found, found.sent_s - self.offset_s, now_s - self.offset_s)
 
         wait_s = self._serve(shared, ask, given)
+        if self.movable:
+            self.movable = not send_away(self.line, self.name, shared.pacer, now_s)
         member.wants = len(self.line)
         member.held = bool(self.line) and math.isinf(wait_s)
         wake = shared.call(member)

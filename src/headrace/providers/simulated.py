@@ -59,6 +59,7 @@ class SimulatedProvider:
         self.calls_received = self.purchases = 0
         self.in_flight = self.in_flight_max = 0
         self.log = CallLog(settings.log_path)
+        self._sent: dict[str, int] = {}
         self._clock: Clock = clock or SystemClock()
         self._price = Price(settings.price_microcredits, settings.cost_microusd)
         self._png = _png(settings)
@@ -227,7 +228,10 @@ class SimulatedProvider:
         if not self.settings.failures:
             return None
         by_content = self._share(b"content" + call.request.fingerprint)
-        by_key = self._share(b"key" + call.key.encode())
+        # Sent again under its key, a call meets another moment: what was spent or down passes.
+        nth = self._sent[call.key] = self._sent.get(call.key, 0) + 1
+        again = b"" if nth == 1 else b" %d" % nth
+        by_key = self._share(b"key" + call.key.encode() + again)
         for kind, share in self.settings.failures.items():
             if kind in _BY_CONTENT:
                 by_content -= share

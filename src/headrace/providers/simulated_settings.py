@@ -35,10 +35,10 @@ class SimulatedSettings:
     """How the simulated provider behaves; the default answers at once, with a little text.
 
     ``failures`` gives the share of calls that end in each outcome. Refused and invalid
-    depend on the request's content, the others on the call's key, all on ``seed``: the
-    same call ends the same way in every run. ``retry_after_share`` of rate limits and
-    overloads name a wait of ``retry_after_s``. ``size_px`` and ``body_bytes`` shape
-    image bodies; ``body_bytes`` also lengthens text.
+    depend on the request's content, the others on the call's key and how often this process
+    sent it, all on ``seed``: the same call ends the same way in every run. ``retry_after_share``
+    of rate limits and overloads name a wait of ``retry_after_s``. ``size_px`` and ``body_bytes``
+    shape image bodies; ``body_bytes`` also lengthens text.
     """
 
     latency_s: float | LogNormal = 0.0

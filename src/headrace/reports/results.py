@@ -27,6 +27,9 @@ OWN_COLUMNS = (
     "headrace_bytes",
     "headrace_cached",
     "headrace_attempts",
+    "headrace_provider",
+    "headrace_model",
+    "headrace_moved",
     "headrace_cost_usd",
     "headrace_credits",
     "headrace_error",
@@ -41,6 +44,7 @@ class ResultRow(msgspec.Struct, frozen=True):
 
     ``number`` counts from 1, ``values`` are the input cells by column, ``file`` the public
     name in the output folder; ``cost_microusd`` and ``microcredits`` are integers.
+    ``provider`` and ``model`` made it, ``moved`` says why not the first of several.
     """
 
     number: int
@@ -52,6 +56,9 @@ class ResultRow(msgspec.Struct, frozen=True):
     size_bytes: int | None = None
     cached: bool = False
     attempts: int = 0
+    provider: str | None = None
+    model: str | None = None
+    moved: str | None = None
     cost_microusd: int = 0
     microcredits: int = 0
     error: str | None = None
@@ -68,6 +75,9 @@ class ResultRow(msgspec.Struct, frozen=True):
             self.size_bytes,
             self.cached,
             self.attempts,
+            self.provider,
+            self.model,
+            self.moved,
             millionths(self.cost_microusd),
             millionths(self.microcredits),
             self.error,

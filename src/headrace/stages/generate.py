@@ -8,22 +8,31 @@ from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
-from headrace.stage import StageInput
+from headrace.stage import Models, Route, StageInput
 from headrace.stages.filling import Tree, checked, need_texts, values_of
+from headrace.stages.model_list import listed
 from headrace.stages.settings import Providers, Settings
 from headrace.stages.sources import Sources, forged_place, read_sources
 
-KNOWN = ("provider", "model", "prompt", "params", "inputs", "seed", "image", "sources")
+KNOWN = (
+    "provider",
+    "model",
+    "models",
+    "route",
+    "prompt",
+    "params",
+    "inputs",
+    "seed",
+    "image",
+    "sources",
+)
 
 
-class Generate:
-    """Asks a provider's model; ``Request.params`` is the prompt with the params beside it.
+class Asked:
+    """One model with what it is asked: ``Request.params`` is the prompt beside the params.
 
     Pictures that go in are the request's sources, each under the param that it becomes.
     """
-
-    kind = "generate"
-    cacheable = True
 
     def __init__(
         self,
@@ -35,10 +44,9 @@ class Generate:
         tree: Tree,
         sources: Sources,
     ) -> None:
-        self.name = name
-        self.provider: Provider | None = provider
-        self._provider_name = provider.name
+        self.provider = provider
         self.model = model
+        self._name = name
         self._version = version
         self._prompt = prompt
         self._tree = tree
@@ -61,7 +69,7 @@ class Generate:
         if self._prompt.text and (not prompt or prompt.isspace()):
             raise failed(
                 OutcomeKind.INVALID,
-                f"the prompt of stage {self.name!r} is empty for row {given.row_number}",
+                f"the prompt of stage {self._name!r} is empty for row {given.row_number}",
                 remedy=f"Fill {', '.join(sorted(self._prompt.columns)) or 'the prompt'}.",
             )
         params = self._tree.fill(values)
@@ -77,7 +85,28 @@ class Generate:
                 remedy="Pictures go in by image = … or [stages.sources] of the recipe.",
             )
         params |= pictures
-        return Request(self._provider_name, self.model, self._version, params, digests, files)
+        return Request(self.provider.name, self.model, self._version, params, digests, files)
+
+
+class Generate:
+    """Asks a provider's model, or one of several in the order of its route."""
+
+    kind = "generate"
+    cacheable = True
+
+    def __init__(self, name: str, choices: tuple[Asked, ...], route: Route) -> None:
+        self.name = name
+        self.models: Models | None = Models(choices, route)
+        self.provider: Provider | None = choices[0].provider
+        self._choices = choices
+
+    def columns(self) -> set[str]:
+        """Return the columns that the prompts and the params read."""
+        return set().union(*(choice.columns() for choice in self._choices))
+
+    def request(self, given: StageInput) -> Request:
+        """Return the request to the model listed first."""
+        return self._choices[0].request(given)
 
     def apply(self, given: StageInput) -> None:
         """Pass the previous artifact on: this stage calls a provider instead."""
@@ -97,6 +126,17 @@ def _seed(value: Any, row_number: int) -> int:
 def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     """Return the stage that ``spec`` describes; raises ``RecipeError``."""
     settings = Settings(spec, KNOWN)
+    choices = tuple(_asked(one, providers) for one in listed(spec, settings))
+    if "route" not in settings:
+        return Generate(spec.name, choices, Route.ORDER)
+    if "models" not in settings:
+        raise settings.wrong("route orders several models", 'Write models = ["…", "…"].')
+    route = settings.choice("route", [word.value for word in Route])
+    return Generate(spec.name, choices, Route(route))
+
+
+def _asked(settings: Settings, providers: Providers) -> Asked:
+    """Return one model with what it is asked."""
     provider_name, model = _whom(settings)
     provider = settings.provider(provider_name, providers)
     params = _params(settings)
@@ -112,7 +152,7 @@ def build_generate(spec: StageSpec, providers: Providers) -> Generate:
     told = {"prompt": prompt.text} if prompt.text else {}
     settings.check(provider, model, {**told, **params, **sources.unfilled()})
     tree = Tree(params, f"{settings.place} params")
-    return Generate(spec.name, provider, model, version, prompt, tree, sources)
+    return Asked(settings.name, provider, model, version, prompt, tree, sources)
 
 
 def _prompt(settings: Settings, provider: Provider, params: dict[str, Any]) -> Template:

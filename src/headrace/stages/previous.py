@@ -8,7 +8,7 @@ from headrace.artifact import Artifact
 from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Provider
 from headrace.request import Request
-from headrace.stage import StageInput
+from headrace.stage import Models, StageInput
 from headrace.stages.filling import checked
 
 PROVIDER = "images"
@@ -19,6 +19,7 @@ class PreviousStage:
 
     kind = ""
     cacheable = True
+    models: Models | None = None
 
     def __init__(self, name: str, provider: Provider, version: str) -> None:
         self.name = name

@@ -10,7 +10,7 @@ from headrace.errors import HeadraceError
 from headrace.provider import Provider
 from headrace.recipe import StageSpec
 from headrace.request import Request
-from headrace.stage import StageInput
+from headrace.stage import Models, StageInput
 from headrace.stages.filling import Tree, checked, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
 
@@ -63,6 +63,7 @@ class Render:
 
     kind = "render"
     cacheable = True
+    models: Models | None = None
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ class Settings:
     """The settings table of one stage, checked key by key; all errors are ``RecipeError``."""
 
     def __init__(self, spec: StageSpec, known: Iterable[str]) -> None:
+        self.name = spec.name
         self.place = f"{spec.place} ({spec.name})"
         self._table = spec.settings
         names = set(known)

@@ -9,7 +9,7 @@ from headrace.errors import HeadraceError
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
-from headrace.stage import Named, StageInput
+from headrace.stage import Models, Named, StageInput
 from headrace.stages.filling import invalid, need_texts, values_of
 from headrace.stages.settings import Providers, Settings
 
@@ -46,6 +46,7 @@ class Write:
     kind = "write"
     provider: Provider | None = None
     cacheable = False
+    models: Models | None = None
 
     def __init__(self, name: str, file: Template) -> None:
         self.name = name

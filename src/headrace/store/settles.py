@@ -70,6 +70,8 @@ async def _items(connection: Any, settles: list[Settle], now: datetime) -> set[t
         [s.error for s in settles],
         [s.file for s in settles],
         now,
+        [s.course for s in settles],
+        [s.made for s in settles],
     )
     return {(row[0], row[1]) for row in rows}
 

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from headrace import cutting
+from headrace.course import Course
 from headrace.cutting import Line, Pace, Piece, Plan, Room
-from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_outputs
+from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_made, read_outputs
 from headrace.lifecycle import ItemState
 from headrace.store import queue, statements
 from headrace.store.progress import Deltas
@@ -86,6 +87,8 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
         spent_microcredits=row["spent_microcredits"],
         file=row["file"],
         previous=next(reversed(outputs.values())) if outputs else None,
+        course=Course.from_json(decode_json(row["course"]) if row["course"] else None),
+        made=read_made(row["made"]),
     )
     if row["number"] is not None:
         item.open_attempt = OpenAttempt(
@@ -94,6 +97,9 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
             row["provider_request_id"],
             row["provider_url"],
             row["repeats"],
+            row["provider"],
+            row["lane"],
+            row["fingerprint"],
         )
     return item
 

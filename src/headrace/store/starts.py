@@ -134,6 +134,7 @@ async def _start(
         now,
         [s.provider_request_id for s in starts],
         [s.provider_url for s in starts],
+        [s.course for s in starts],
     )
     moved = None if len(rows) == len(starts) else {(row[0], row[1]) for row in rows}
     granted, gone = [], []

@@ -55,6 +55,7 @@ class Start:
     overrun_microcredits: int = 0
     provider_request_id: str | None = None
     provider_url: str | None = None
+    course: str | None = None
 
 
 @dataclass(slots=True)
@@ -118,6 +119,8 @@ class Settle:
     expires_at: datetime | None = None
     outputs: str | None = None
     file: str | None = None
+    course: str | None = None
+    made: str | None = None
     error: str | None = None
     due_at: datetime | None = None
     cost_microusd: int = 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from headrace.gate import Ask, Gate, Permit, PermitEnd
+from headrace.gate import Ask, Gate, LaneShutError, Permit, PermitEnd
 from headrace.limits import Quota
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.testing.manual_clock import settle
 
 
@@ -123,6 +125,44 @@ class GateConformance:
             gone.result().end(PermitEnd.IGNORED)
         (await next_one).end(PermitEnd.SUCCESS)
         end_all([await gate.acquire(self.ask("a", 1))])
+
+    async def test_who_can_go_elsewhere_does_not_wait_for_a_key(self) -> None:
+        """A rejected key sends those away who have somewhere to go; the others stand in line."""
+        gate = await self.make_gate()
+        stays, goes = self.ask("a", 2), replace(self.ask("a", 2), elsewhere=True)
+        permits = [await gate.acquire(stays), await gate.acquire(goes)]
+        leaving = [asyncio.create_task(gate.acquire(goes)) for _ in range(3)]
+        staying = asyncio.create_task(gate.acquire(stays))
+        await self.settle()
+        permits[0].end(PermitEnd.DROPPED, Outcome(OutcomeKind.AUTH, "no such key", wait_s=30.0))
+        for task in leaving:
+            with pytest.raises(LaneShutError, match="no such key") as shut:
+                await task
+            assert not shut.value.briefly
+        with pytest.raises(LaneShutError, match="no such key"):
+            await gate.acquire(goes)
+        assert not staying.done()
+        staying.cancel()
+        permits[1].end(PermitEnd.IGNORED)
+
+    async def test_who_can_go_elsewhere_does_not_wait_out_an_outage(self) -> None:
+        """Once a provider fails again and again, who has somewhere to go goes there."""
+        gate = await self.make_gate()
+        stays, goes = self.ask("a", 20), replace(self.ask("a", 20), elsewhere=True)
+        permits = [await gate.acquire(stays) for _ in range(20)]
+        leaving = [asyncio.create_task(gate.acquire(goes)) for _ in range(30)]
+        await self.settle()
+        broke = Outcome(OutcomeKind.TRANSIENT, "HTTP 502")
+        for permit in permits:
+            permit.end(PermitEnd.DROPPED, broke)
+        gone = []
+        for end in await asyncio.gather(*leaving, return_exceptions=True):
+            if isinstance(end, LaneShutError):
+                gone.append(end)
+            elif not isinstance(end, BaseException):
+                end.end(PermitEnd.DROPPED, broke)
+        assert gone
+        assert all(end.briefly and "calls failed" in end.reason for end in gone)
 
 
 def end_all(permits: list[Permit]) -> None:

@@ -3,7 +3,8 @@
 WITH first AS (
     SELECT item.idx, item.state, item.cached, item.cost_microusd, item.error,
         coalesce(item.error ->> 'code', '') IN ('auth', 'quota_exhausted')
-            AND item.state IN ('failed', 'waiting') AS is_fatal
+            AND item.state IN ('failed', 'waiting') AS is_fatal,
+        (SELECT min(stage.value ->> 'why') FROM json_each(item.made) AS stage) AS moved
     FROM item
     JOIN batch ON batch.id = item.batch_id AND item.idx < batch.canary
     WHERE item.batch_id = $1 AND coalesce(item.error ->> 'code', '') <> 'invalid_input'
@@ -19,6 +20,8 @@ SELECT count(*) AS items,
     count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
     count(*) FILTER (WHERE state = 'succeeded' AND cached) AS cached,
     count(*) FILTER (WHERE is_fatal) AS fatal,
+    count(*) FILTER (WHERE state = 'succeeded' AND NOT cached AND moved IS NOT NULL) AS moved,
+    min(moved) FILTER (WHERE state = 'succeeded' AND NOT cached) AS moved_why,
     (SELECT count(*) FROM calls) AS calls,
     (SELECT count(*) FROM calls WHERE outcome IN ('rate_limited', 'overloaded')) AS refusals,
     (SELECT count(*) FROM calls WHERE state = 'succeeded' AND cost_microusd IS NULL) AS calls_untold,

@@ -2,7 +2,8 @@
 -- its latest attempt where that one's answer was never seen.
 SELECT item.idx, item.state, item.version, item.stage, item.round, item.tries, item.attempts,
     item.crashes, item.spent_microcredits, item.file, item.inputs, item.outputs,
-    attempt.number, attempt.key_number, attempt.provider_request_id, attempt.provider_url,
+    item.course, item.made, attempt.number, attempt.key_number, attempt.provider_request_id,
+    attempt.provider_url, attempt.provider, attempt.lane, attempt.fingerprint,
     CASE WHEN attempt.number IS NOT NULL THEN (
         SELECT count(*) FROM attempt AS earlier
         WHERE earlier.batch_id = item.batch_id AND earlier.idx = item.idx

@@ -4,13 +4,14 @@ WITH told AS (
     SELECT *
     FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[], $5::integer[],
         $6::smallint[], $7::smallint[], $8::smallint[], $9::text[], $10::text[], $11::bytea[],
-        $12::bigint[], $13::integer[], $14::bigint[], $16::text[], $17::text[])
+        $12::bigint[], $13::integer[], $14::bigint[], $16::text[], $17::text[], $18::text[])
         AS told (batch_id, idx, version, number, key_number, round, stage, tries, provider, lane,
-            fingerprint, shard_id, fence, cost_max_microusd, provider_request_id, provider_url)
+            fingerprint, shard_id, fence, cost_max_microusd, provider_request_id, provider_url,
+            course)
 ), moved AS (
     UPDATE item
     SET state = 'running', version = item.version + 1, attempts = told.number,
-        stage = told.stage, tries = told.tries, changed_at = $15
+        stage = told.stage, tries = told.tries, course = told.course::json, changed_at = $15
     FROM told
     WHERE item.batch_id = told.batch_id AND item.idx = told.idx AND item.version = told.version
     RETURNING item.batch_id, item.idx

@@ -1,0 +1,248 @@
+"""One attempt of an order: a permit, the write-ahead, the call, and what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import partial
+
+from headrace import routing, settlement
+from headrace.artifact import Artifact
+from headrace.cache import CacheHit
+from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
+from headrace.held import HeldItem, OpenAttempt
+from headrace.lifecycle import ItemState
+from headrace.order import Order, ask, call_key, start_of
+from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
+from headrace.purchase import Bought
+from headrace.recovery import Again, Way, again, leaves_open, way_on
+from headrace.store.writes import Accept, Settle, Start, StartEnd
+from headrace.surroundings import Released, Surroundings
+
+
+class Attempts:
+    """Makes attempts; each is written before its call, and settled after it."""
+
+    def __init__(self, around: Surroundings, stopping: asyncio.Event) -> None:
+        self._around = around
+        self._stopping = stopping
+
+    async def make(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None]:
+        """Get a permit and write the attempt ahead; where that is granted, call and settle.
+
+        Raises ``LaneShutError``.
+        """
+        around, alone = self._around, order.item.crashes > 0
+        if self._stopping.is_set():
+            raise Released
+        try:
+            permit = await self._permit(order, alone)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            # Sent away from the line because this process stops.
+            raise Released from None
+        try:
+            try:
+                if self._stopping.is_set():
+                    raise Released
+                start = start_of(order, claim=claim)
+                end = await around.writer.starts.hand_in(start)
+            except BaseException:  # broad: a permit is ended exactly once, whatever happens
+                permit.end(PermitEnd.IGNORED)
+                raise
+            if end is not StartEnd.GRANTED:
+                permit.end(PermitEnd.IGNORED)
+                return end, None
+            if order.item.tries + order.item.course.tries_at(order.option.place) == 0:
+                around.budgets[order.provider.name].first_try()
+            _started(order.item, start)
+            await permit.ready()
+            return end, await self._call(order, permit, claim)
+        finally:
+            around.quiet.leave(alone)
+
+    async def _permit(self, order: Order, alone: bool) -> Permit:
+        """Stand in line for a permit, for as long as the order has patience."""
+        around = self._around
+        if order.patience_s is None:
+            return await around.quiet.enter(around.gate, ask(order), alone)
+        entering = asyncio.ensure_future(around.quiet.enter(around.gate, ask(order), alone))
+        sleeping = asyncio.ensure_future(around.clock.sleep(order.patience_s))
+        try:
+            await asyncio.wait({entering, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+            if not entering.done():
+                entering.cancel()
+                await asyncio.wait({entering})
+                if entering.cancelled():
+                    lane = order.provider.lane(order.request)
+                    raise LaneShutError(lane, 0.0, "it is in trouble still", briefly=True)
+        except asyncio.CancelledError:
+            entering.cancel()
+            await asyncio.wait({entering})
+            if not entering.cancelled() and entering.exception() is None:
+                entering.result().end(PermitEnd.IGNORED)
+                around.quiet.leave(alone)
+            raise
+        finally:
+            sleeping.cancel()
+        return entering.result()
+
+    # -- the call --------------------------------------------------------------------------
+
+    async def _call(self, order: Order, permit: Permit, claim: bool) -> CacheHit | None:
+        item = order.item
+        attempt = item.open_attempt
+        assert attempt is not None
+        call = self._around.purchaser.call(
+            order.request,
+            call_key(item, attempt),
+            item.batch.folders,
+            self._accepted(item, attempt),
+        )
+        resume = order.again.resume if order.again is not None else None
+        how, outcome = PermitEnd.IGNORED, None
+        try:
+            bought = await self._around.purchaser.buy(order.provider, call, resume)
+            how, outcome = permit_end(bought.outcome), bought.outcome
+        finally:
+            permit.end(how, outcome)
+        if bought.artifact is None:
+            await self._fell(order, bought, attempt, claim, lane_fault=permit.probe)
+            return None
+        return await self._deliver(order, bought, bought.artifact, claim)
+
+    def _accepted(
+        self, item: HeldItem, attempt: OpenAttempt
+    ) -> Callable[[str, str | None], Awaitable[None]]:
+        async def accepted(provider_request_id: str, url: str | None) -> None:
+            attempt.provider_request_id, attempt.provider_url = provider_request_id, url
+            await self._around.writer.accepts.hand_in(
+                Accept(
+                    batch_id=item.batch.id,
+                    idx=item.idx,
+                    number=attempt.number,
+                    shard_id=item.shard_id,
+                    fence=item.fence,
+                    provider_request_id=provider_request_id,
+                    provider_url=url,
+                )
+            )
+
+        return accepted
+
+    async def _deliver(
+        self, order: Order, bought: Bought, artifact: Artifact, claim: bool
+    ) -> CacheHit:
+        """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
+        item, now = order.item, self._around.clock.now()
+        spent = order.provider.price(order.request).credits_microcredits
+        end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
+        item.open_attempt = None
+        item.spent_microcredits += spent
+        item.take(order.stage.name, artifact)
+        if order.stage.models is not None:
+            item.made[order.stage.name] = routing.made_by(order)
+        item.stage += 1
+        try:
+            settle = settlement.moved_on(item, settlement.pass_free_stages(item))
+        except CallFailed as failure:
+            settle = self._around.fallen(item, failure.outcome)
+            settle.outputs, settle.made = item.outputs_json(), item.made_json()
+        settlement.attach(settle, end, order.request.fingerprint if claim else None)
+        settle.spent_microcredits = spent
+        settle.artifact = artifact
+        settle.fill = claim
+        settle.facts = end.facts
+        settle.expires_at = now + timedelta(seconds=self._around.cache_ttl_s)
+        await self._around.settle(item, settle)
+        return CacheHit(artifact, bought.facts or {}, now, order.request.fingerprint)
+
+    async def _fell(
+        self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
+    ) -> None:
+        """Settle a failure: retried, moved on, parked, failed, or held when its answer is unknown.
+
+        ``lane_fault``: the call was sent to see whether the lane works again, so that its
+        failure is not the item's.
+        """
+        item, outcome = order.item, bought.outcome
+        end = settlement.attempt_end(attempt.number, outcome, bought.latency_s)
+        is_open = leaves_open(order.provider.crash_class, order.again, outcome)
+        if outcome.decision is Decision.ASK:
+            way = way_on(order.provider.crash_class, attempt, item.batch.unknown_policy)
+            settle = settlement.asked(item, outcome, way, self._fallen_of(order))
+        elif settlement.goes_on(item, outcome):
+            settle = settlement.in_line(item)
+        elif order.may_turn:
+            settle = self._moved(order, outcome, probe=lane_fault)
+        else:
+            item.tries -= lane_fault
+            settle = self._fallen_of(order)(item, outcome)
+        if is_open:
+            settlement.keep_open(end)
+        else:
+            item.open_attempt = None
+        # Not the order's: it may have turned to another model by now.
+        settlement.attach(settle, end, attempt.fingerprint if claim else None)
+        await self._around.settle(item, settle)
+
+    def _moved(self, order: Order, outcome: Outcome, *, probe: bool) -> Settle:
+        """Return the settle after a failure of one of several models."""
+        around, item = self._around, order.item
+        now, most = around.clock.now(), around.retry.attempts_max
+        passed = routing.passed_after(order, outcome, probe=probe, tries_max=most, now=now)
+        if passed is None and routing.is_trouble(outcome):
+            tries, budget = item.course.tries, around.budgets[order.provider.name]
+            return settlement.tried(item, tries, outcome, around.retry, budget, now, around.random)
+        fallen: Outcome | None = outcome
+        if passed is not None:
+            fallen = routing.turn(order, passed, now)
+        return settlement.turned(item) if fallen is None else self._fallen_of(order)(item, fallen)
+
+    def _fallen_of(self, order: Order) -> Callable[[HeldItem, Outcome], Settle]:
+        return partial(self._around.fallen, provider=order.provider.name)
+
+    async def recover(self, order: Order, attempt: OpenAttempt) -> Again:
+        """Decide how an attempt of a dead worker, or one never answered, is continued."""
+        item, provider = order.item, order.provider
+        way = way_on(provider.crash_class, attempt, item.batch.unknown_policy)
+        if way is Way.FIND:
+            call = self._around.purchaser.call(
+                order.request, call_key(item, attempt), item.batch.folders, _not_accepted
+            )
+            attempt.provider_request_id = await provider.find(call)
+            way = Way.RESUME if attempt.provider_request_id is not None else Way.RESEND
+        if way in (Way.HOLD, Way.REFUND):
+            outcome = Outcome(
+                OutcomeKind.UNKNOWN,
+                "the call was sent and its answer never seen",
+                remedy="'headrace retry' buys it again; it may then be paid twice.",
+            )
+            settle = settlement.asked(item, outcome, way, self._fallen_of(order))
+            settle.attempt = settlement.attempt_end(attempt.number, outcome, 0.0)
+            await self._around.settle(item, settle)
+            raise Released
+        return again(way, attempt, item.attempts + 1)
+
+
+def _started(item: HeldItem, start: Start) -> None:
+    item.version += 1
+    item.state = ItemState.RUNNING
+    item.attempts = start.number
+    repeats = item.open_attempt.repeats if item.open_attempt is not None else 0
+    item.open_attempt = OpenAttempt(
+        number=start.number,
+        key_number=start.key_number,
+        provider_request_id=start.provider_request_id,
+        provider_url=start.provider_url,
+        repeats=repeats + start.repeats,
+        provider=start.provider,
+        lane=start.lane,
+        fingerprint=start.fingerprint,
+    )
+
+
+async def _not_accepted(provider_request_id: str, url: str | None) -> None:
+    """Ignore an acceptance during a search: the attempt that adopts it writes it."""

@@ -1,0 +1,220 @@
+"""Which of a stage's models an item asks next: decided here without I/O, done by the executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from headrace.cache import CacheHit
+from headrace.circuit import PROBE_S_MAX
+from headrace.course import Course, Made, Passed
+from headrace.gate import LaneShutError
+from headrace.held import HeldItem, OpenAttempt
+from headrace.limits import DAY_S, WAIT_S_MAX
+from headrace.order import Option, Order
+from headrace.outcome import Outcome, OutcomeKind
+from headrace.settlement import IN_HAND_S, park_s
+from headrace.stage import Route, Stage, StageInput
+
+TRIES_EACH = 2
+"""Calls that may fail at one choice before the next is asked: the results of a batch should come
+from one model where they can, so one accident does not move an item; a second is no accident."""
+
+PATIENCE_S_MIN = 1.0
+WORDS_MAX = 200
+"""Characters of a provider's own words that are kept with every item that moved."""
+
+_SHUT = frozenset({OutcomeKind.QUOTA_EXHAUSTED, OutcomeKind.AUTH})
+_TROUBLE = frozenset({OutcomeKind.OVERLOADED, OutcomeKind.TRANSIENT, OutcomeKind.TIMEOUT})
+
+
+# -- the order of the choices ------------------------------------------------------------------
+
+
+def options_of(stage: Stage, given: StageInput) -> list[Option]:
+    """Return what may be asked for one item, in the order of the stage's route.
+
+    Raises ``CallFailed`` (invalid) where one of the requests cannot be built.
+    """
+    if stage.models is None:
+        assert stage.provider is not None  # free stages are passed before
+        request = stage.request(given)
+        return [Option(0, stage.provider, request.model, request)]
+    made = [
+        Option(place, choice.provider, choice.model, choice.request(given))
+        for place, choice in enumerate(stage.models.choices)
+    ]
+    return made if len(made) == 1 else sorted(made, key=_RANKS[stage.models.route])
+
+
+def _as_listed(option: Option) -> tuple[int]:
+    return (option.place,)
+
+
+def _by_price(option: Option) -> tuple[bool, int, int]:
+    cost = option.provider.price(option.request).cost_microusd_max
+    return (cost is None, cost or 0, option.place)
+
+
+def _free_first(option: Option) -> tuple[bool, int]:
+    limits = option.provider.quota.limits
+    by_day = any(limit.window_s is not None and limit.window_s >= DAY_S for limit in limits)
+    return (not by_day, option.place)
+
+
+_RANKS: dict[Route, Callable[[Option], tuple[int, ...]]] = {
+    Route.ORDER: _as_listed,
+    Route.PRICE: _by_price,
+    Route.FREE: _free_first,
+}
+
+
+def order_of(item: HeldItem, now: datetime) -> Order:
+    """Return what the item's stage wants bought now, and from whom.
+
+    An attempt whose answer was never seen goes on with whom it asked. Raises ``CallFailed``.
+    """
+    stage = item.batch.stages[item.stage]
+    options = options_of(stage, item.given())
+    if len(options) == 1:
+        return Order(item, stage, options, options[0])
+    if item.open_attempt is not None:
+        return Order(item, stage, options, _asked(options, item.open_attempt))
+    order = Order(item, stage, options, options[0])
+    if not _pick(order, now):
+        item.course = Course()
+    return order
+
+
+def _asked(options: list[Option], attempt: OpenAttempt) -> Option:
+    """Return the option that an attempt asked; what shapes a request may have changed since."""
+    asked = [one for one in options if one.provider.name == attempt.provider]
+    in_lane = [one for one in asked if one.provider.lane(one.request) == attempt.lane]
+    exact = [one for one in in_lane if one.request.fingerprint == attempt.fingerprint]
+    return (exact or in_lane or asked or options)[0]
+
+
+# -- moving on ---------------------------------------------------------------------------------
+
+
+def turn(order: Order, passed: Passed, now: datetime) -> Outcome | None:
+    """Pass the order's choice over and turn it to the next.
+
+    Where all have fallen, returns what that means for the item, which then begins again with
+    the first: one try of it has failed, or, if all are shut, it waits for the first to open.
+    """
+    course = order.item.course
+    course.passed[order.option.place] = passed
+    if _pick(order, now):
+        return None
+    order.item.course = Course()
+    reasons = "; ".join(one.reason for one in course.passed.values())
+    tried = [one for one in course.passed.values() if one.until is None]
+    if tried:
+        return Outcome(tried[-1].kind, f"every model of this stage fails: {reasons}")
+    soonest = min(course.passed.values(), key=lambda one: one.until or now)
+    return Outcome(
+        OutcomeKind.AUTH if soonest.kind is OutcomeKind.AUTH else OutcomeKind.QUOTA_EXHAUSTED,
+        f"every model of this stage is shut: {reasons}",
+        remedy="'headrace lanes' shows until when.",
+        wait_s=((soonest.until or now) - now).total_seconds(),
+    )
+
+
+def _pick(order: Order, now: datetime) -> bool:
+    """Turn an order to its best choice that is open, or to the line of one that is in trouble."""
+    course = order.item.course
+    order.patient, order.patience_s = False, None
+    for option in order.options:
+        if not course.is_passed(option.place, now):
+            order.option = option
+            return True
+    untils = {place: one.until for place, one in course.passed.items() if one.until is not None}
+    brief = [option for option in order.options if course.passed[option.place].briefly]
+    if not brief:
+        return False
+    order.option = min(brief, key=lambda option: untils[option.place])
+    order.patient = True
+    others = [until for place, until in untils.items() if place != order.option.place]
+    if others:
+        order.patience_s = max(PATIENCE_S_MIN, (min(others) - now).total_seconds())
+    return True
+
+
+def passed_after(
+    order: Order, outcome: Outcome, *, probe: bool, tries_max: int, now: datetime
+) -> Passed | None:
+    """Return why an item passes its choice over after a failed call; ``None``: it does not.
+
+    ``probe``: the call was to see whether the lane works again. Counts the try.
+    """
+    name, kind = order.option.name, outcome.kind
+    long_wait = kind is OutcomeKind.RATE_LIMITED and (outcome.wait_s or 0.0) > IN_HAND_S
+    words = (outcome.reason or kind.value)[:WORDS_MAX]
+    if kind in _SHUT or long_wait:
+        until = _later(now, park_s(outcome))
+        return Passed(kind, f"{name} is shut: {words} {_until(until)}", until)
+    if kind not in _TROUBLE:
+        return None
+    if probe:
+        until = _later(now, PROBE_S_MAX)
+        return Passed(kind, f"{name} is in trouble: {words}", until, briefly=True)
+    failed = order.item.course.failed_at(order.option.place)
+    if failed < min(TRIES_EACH, tries_max):
+        return None
+    times = "once" if failed == 1 else f"{failed} times"
+    return Passed(kind, f"{name} failed {times}: {words}")
+
+
+def is_trouble(outcome: Outcome) -> bool:
+    """Tell whether an outcome is of those that move an item after a few tries."""
+    return outcome.kind in _TROUBLE
+
+
+def passed_shut(order: Order, shut: LaneShutError, now: datetime) -> Passed:
+    """Return why an item passes its choice over when the lane is shut to it."""
+    name, until = order.option.name, _later(now, shut.wait_s)
+    words = shut.reason[:WORDS_MAX]
+    if shut.briefly:
+        reason = f"{name} is in trouble: {words}"
+        return Passed(OutcomeKind.OVERLOADED, reason, until, briefly=True)
+    return Passed(OutcomeKind.QUOTA_EXHAUSTED, f"{name} is shut: {words} {_until(until)}", until)
+
+
+def _later(now: datetime, wait_s: float) -> datetime:
+    return now + timedelta(seconds=min(max(0.0, wait_s), WAIT_S_MAX))
+
+
+def _until(until: datetime) -> str:
+    return f"until {until:%Y-%m-%d %H:%M} UTC"
+
+
+# -- what is told ------------------------------------------------------------------------------
+
+
+def made_by(order: Order) -> Made:
+    """Return who has made the order's stage, and why not the first choice."""
+    option, why = order.option, None
+    if option is not order.options[0]:
+        passed = order.item.course.passed
+        before = order.options[: order.options.index(option)]
+        reasons = [passed[one.place].reason for one in before if one.place in passed]
+        why = "; ".join(reasons) or "an earlier call to it was gone on with"
+    return Made(option.provider.name, option.model, why)
+
+
+def best_hit(options: list[Option], hits: dict[bytes, CacheHit]) -> CacheHit | None:
+    """Return the cached result of the best option that has one."""
+    for option in options:
+        hit = hits.get(option.request.fingerprint)
+        if hit is not None:
+            return hit
+    return None
+
+
+def made_before(options: list[Option], hit: CacheHit) -> Made:
+    """Return who made a result that was found in the cache, or bought by another just now."""
+    for option in options[1:]:
+        if option.request.fingerprint == hit.fingerprint:
+            return Made(option.provider.name, option.model, "its result was there already")
+    return Made(options[0].provider.name, options[0].model)
