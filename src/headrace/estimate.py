@@ -11,7 +11,7 @@ from headrace.engine import Engine
 from headrace.forecast import UNKNOWN, Forecast, forecast
 from headrace.limits import Load
 from headrace.outcome import CallFailed
-from headrace.price import Price, credits, usd, usd_exact
+from headrace.price import credits, usd, usd_exact
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
@@ -52,11 +52,16 @@ class Quote:
             f"{self.rows} rows under {self.recipe}: {self.cached} cached, "
             f"{self.duplicates} duplicates, {self.to_buy} to make"
             + (f", {self.bad_rows} cannot be used" if self.bad_rows else ""),
-            f"cost at most {usd(self.cost_microusd_max)}, "
+            f"cost at most {self._most()}, "
             f"credits at most {credits(self.credits_microcredits_max)}",
             self._capped(cap_microusd),
             f"time {self.time_words}",
         ]
+
+    def _most(self) -> str:
+        if self.cost_microusd_max is not None:
+            return usd(self.cost_microusd_max)
+        return "unknown (a model without a list price, or without a most of its output)"
 
     def _capped(self, cap_microusd: int | None) -> str:
         most = self.cost_microusd_max
@@ -89,6 +94,7 @@ async def estimate_rows(
     buying = next((stage for stage in stages if stage.provider is not None), None)
     total = bad = cached = 0
     seen: set[bytes] = set()
+    worst = _Worst()
     loads: dict[str, list[int]] = {}
     duplicates = 0
     for page in _pages(rows):
@@ -107,8 +113,10 @@ async def estimate_rows(
                 seen.add(request.fingerprint)
                 prints.append(request.fingerprint)
                 _load(loads, buying, request)
+                worst.add(buying, request)
         hits = await engine.cache.get_many("default", prints) if prints else {}
         cached += len(hits)
+        worst.take_off(hits)
     to_buy = len(seen) - cached
     price = price_of(stages)
     share = to_buy / len(seen) if seen else 0.0
@@ -120,7 +128,7 @@ async def estimate_rows(
         cached,
         duplicates,
         to_buy,
-        _times(price, to_buy),
+        worst.total(stages, to_buy),
         price.credits_microcredits * to_buy,
         time.time_s,
         time.words,
@@ -157,8 +165,41 @@ async def _forecast(
     return max(found, key=lambda one: one.time_s or 0.0)
 
 
-def _times(price: Price, count: int) -> int | None:
-    return None if price.cost_microusd_max is None else price.cost_microusd_max * count
+class _Worst:
+    """Sums up the most that the calls of the first buying stage cost, row by row.
+
+    A longer prompt may cost more. What later stages are asked depends on what comes before
+    them, so they count at what a call of theirs costs at most whatever it asks.
+    """
+
+    def __init__(self) -> None:
+        self._page: dict[bytes, int | None] = {}
+        self._sum = 0
+        self._unknown = 0
+
+    def add(self, stage: Stage | None, request: Request) -> None:
+        """Count a row that may have to be bought."""
+        if stage is not None and stage.provider is not None:
+            most = stage.provider.price(request).cost_microusd_max
+            self._page[request.fingerprint] = most
+
+    def take_off(self, hits: Iterable[bytes]) -> None:
+        """End a page of rows, of which these need not be bought."""
+        for fingerprint in hits:
+            self._page.pop(fingerprint, None)
+        self._unknown += sum(most is None for most in self._page.values())
+        self._sum += sum(most or 0 for most in self._page.values())
+        self._page.clear()
+
+    def total(self, stages: list[Stage], to_buy: int) -> int | None:
+        """Return the most that all of it costs in micro-USD, ``None`` when not known."""
+        first = next((at for at, stage in enumerate(stages) if stage.provider is not None), None)
+        if first is None or not to_buy:
+            return 0
+        later = price_of(stages[first + 1 :]).cost_microusd_max
+        if self._unknown or later is None:
+            return None
+        return self._sum + later * to_buy
 
 
 def _pages(rows: Iterable[Row | BadRow]) -> Iterator[list[tuple[int, Row | BadRow]]]:

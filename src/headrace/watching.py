@@ -39,6 +39,8 @@ class ItemResult:
     """One item as it stands: ``row_number`` counts from 1; costs in micro-USD and micro-credits.
 
     ``artifact`` is the last stage's, ``outputs`` those of all stages by name.
+    ``cost_estimate_microusd`` is what list prices make of calls that did not tell their
+    cost, ``cost_unknown`` counts those for which even that is not known.
     """
 
     row_number: int
@@ -52,6 +54,8 @@ class ItemResult:
     cost_microusd: int
     spent_microcredits: int
     error: dict[str, Any] | None
+    cost_estimate_microusd: int = 0
+    cost_unknown: int = 0
 
 
 class Batch:
@@ -259,4 +263,6 @@ def item_result(row: Any) -> ItemResult:
         cost_microusd=row["cost_microusd"],
         spent_microcredits=row["spent_microcredits"],
         error=decode_json(row["error"]) if row["error"] else None,
+        cost_estimate_microusd=row["cost_estimate_microusd"],
+        cost_unknown=row["cost_unknown"],
     )

@@ -56,7 +56,7 @@ def duration(seconds: float) -> str:
 
 def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     """Return the line that tells how far a batch is."""
-    from headrace.price import usd, usd_exact
+    from headrace.price import usd_exact
 
     fresh = summary.succeeded - summary.cached
     doing = "Generating" if summary.open else "Ended"
@@ -82,7 +82,7 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
         parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
         if summary.open and summary.state == "running":
             parts.append(f"ETA {duration(max(1, round(summary.open / rate_per_s)))}")
-    cost = f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else "")
+    cost = f"cost {summary.cost_words}"
     if summary.cost_cap_microusd is not None:
         cost += f" of ${usd_exact(summary.cost_cap_microusd)} at most"
     return " · ".join([*parts, cost])

@@ -58,7 +58,6 @@ def batches(
 
     async def work() -> int:
         from headrace.identity import show_batch_id
-        from headrace.price import usd
 
         async with engine_of(common, work=False) as engine:
             found = await engine.recent(limit)
@@ -78,7 +77,7 @@ def batches(
                     f"{s.done}/{s.item_count}",
                     str(s.cached),
                     str(s.ended_badly),
-                    usd(s.cost_microusd),
+                    s.cost_words,
                     f"{s.created_at:%Y-%m-%d %H:%M}",
                 ]
                 for s in found

@@ -28,11 +28,13 @@ OWN_COLUMNS = (
     "headrace_cached",
     "headrace_attempts",
     "headrace_cost_usd",
+    "headrace_cost_estimate_usd",
+    "headrace_calls_of_unknown_cost",
     "headrace_credits",
     "headrace_error",
     "headrace_remedy",
 )
-AMOUNTS = ("headrace_cost_usd", "headrace_credits")
+AMOUNTS = ("headrace_cost_usd", "headrace_cost_estimate_usd", "headrace_credits")
 ROWS_AT_ONCE = 500
 
 
@@ -41,6 +43,8 @@ class ResultRow(msgspec.Struct, frozen=True):
 
     ``number`` counts from 1, ``values`` are the input cells by column, ``file`` the public
     name in the output folder; ``cost_microusd`` and ``microcredits`` are integers.
+    ``cost_estimate_microusd`` is no part of the cost: it stands for calls that did not tell
+    theirs, and ``cost_unknown`` counts those without even that.
     """
 
     number: int
@@ -53,6 +57,8 @@ class ResultRow(msgspec.Struct, frozen=True):
     cached: bool = False
     attempts: int = 0
     cost_microusd: int = 0
+    cost_estimate_microusd: int = 0
+    cost_unknown: int = 0
     microcredits: int = 0
     error: str | None = None
     remedy: str | None = None
@@ -68,11 +74,18 @@ class ResultRow(msgspec.Struct, frozen=True):
             self.size_bytes,
             self.cached,
             self.attempts,
-            millionths(self.cost_microusd),
+            self._cost_usd(),
+            millionths(self.cost_estimate_microusd),
+            self.cost_unknown,
             millionths(self.microcredits),
             self.error,
             self.remedy,
         )
+
+    def _cost_usd(self) -> str | None:
+        """Return the true cost; nothing where no call told it, which is not zero."""
+        untold = self.cost_estimate_microusd or self.cost_unknown
+        return millionths(self.cost_microusd) if self.cost_microusd or not untold else None
 
 
 class ResultsWriter:
@@ -163,7 +176,7 @@ def _jsonl_text(rows: list[list[Any]], names: list[str]) -> str:
     lines = []
     for row in rows:
         line = dict(zip(names, row, strict=True))
-        line |= {name: float(line[name]) for name in AMOUNTS}
+        line |= {name: float(line[name]) for name in AMOUNTS if line[name] is not None}
         lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
     return "".join(lines)
 

@@ -14,6 +14,7 @@ from headrace.held import encode_json
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
+from headrace.price import cost_words
 from headrace.store import ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas, finish, tell
@@ -156,7 +157,9 @@ class Summary:
     """A batch with the counts of its items; amounts in micro-USD and micro-credits.
 
     ``in_flight_microusd`` is the worst case of the calls under way, ``untold_microusd``
-    of those that ended without telling their cost.
+    of those that ended without telling their cost. ``cost_estimate_microusd`` is what
+    list prices make of calls whose true cost is not known: no part of ``cost_microusd``.
+    ``cost_unknown`` counts results that have neither.
     """
 
     id: UUID
@@ -196,6 +199,7 @@ class Summary:
     pause_json: str | None = None
     in_flight_microusd: int = 0
     untold_microusd: int = 0
+    cost_estimate_microusd: int = 0
 
     @property
     def pause(self) -> Pause | None:
@@ -203,6 +207,11 @@ class Summary:
         if self.state != BatchState.PAUSED.value:
             return None
         return read_pause(self.pause_json) or BY_PERSON
+
+    @property
+    def cost_words(self) -> str:
+        """Return what the batch cost so far, for people: true costs and estimates apart."""
+        return cost_words(self.cost_microusd, self.cost_estimate_microusd, self.cost_unknown)
 
     @property
     def open(self) -> int:
