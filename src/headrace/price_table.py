@@ -95,6 +95,12 @@ class ModelPrice:
         """Return the most that a call of at most ``usage`` costs, rounded up; or ``None``."""
         return self._cost(usage, at_most=True)
 
+    @property
+    def by_request(self) -> int | None:
+        """Return the price of a call that costs the same whatever it uses, else ``None``."""
+        is_all = self._is_flat and not self.images and self.image is self.second is None
+        return self.request if is_all else None
+
     def _cost(self, usage: Usage, *, at_most: bool) -> int | None:
         parts = [*self._tokens(usage, at_most), *self._others(usage, at_most)]
         if not parts or not self._holds(usage):
@@ -136,7 +142,7 @@ class ModelPrice:
     @property
     def _is_flat(self) -> bool:
         """Tell whether the model is billed by image, second or request, and not by tokens."""
-        by_token = (self.input, self.output, self.image_output)
+        by_token = (getattr(self, name) for name in TOKENS)
         flat = (self.image, self.second, self.request)
         told = any(price is not None for price in flat) or bool(self.images)
         return told and all(price is None for price in by_token)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.cli.options import Common, data, line
 from headrace.cli.pausing import pause_code, pause_lines
-from headrace.cli.progress import Progress, duration
+from headrace.cli.progress import Progress, cost_of, duration
 
 if TYPE_CHECKING:
     from headrace.engine import Engine
@@ -125,7 +125,7 @@ async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: 
     line(
         f"{summary.succeeded} of {summary.item_count} delivered{took}, "
         f"{summary.cached} from cache, {summary.ended_badly} failed, "
-        f"cost {summary.cost_words} · {batch.id} {summary.state}"
+        f"cost {cost_of(summary)} · {batch.id} {summary.state}"
     )
     if summary.repeats:
         line(f"  {summary.repeats} calls made again, because their answers were never seen")

@@ -41,14 +41,21 @@ class Costs:
         return built_in().get(self._kind, PriceTable()).find(model) if self._official else None
 
     def most(self, model: str, usage: Usage | None) -> int | None:
-        """Return the most in micro-USD that a call of at most ``usage`` costs, or ``None``."""
-        price = self.find(model) if usage is not None else None
-        return price.most(usage) if price is not None and usage is not None else None
+        """Return the most in micro-USD that a call of at most ``usage`` costs, or ``None``.
+
+        Where nobody knows its usage, only a price by the request can tell.
+        """
+        price = self.find(model)
+        if price is None or usage is None:
+            return None if price is None else price.by_request
+        return price.most(usage)
 
     def of(self, model: str, usage: Usage | None) -> int | None:
         """Return the estimate in micro-USD of a call that used ``usage``, or ``None``."""
-        price = self.find(model) if usage is not None else None
-        return price.of(usage) if price is not None and usage is not None else None
+        price = self.find(model)
+        if price is None or usage is None:
+            return None if price is None else price.by_request
+        return price.of(usage)
 
 
 def told_microusd(headers: Mapping[str, str], usage: Any = None) -> int | None:

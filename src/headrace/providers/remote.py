@@ -8,7 +8,7 @@ mean (``headrace.signals``), jobs (``following``) and bodies (``receiving``) are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -197,6 +197,12 @@ class RemoteProvider:
         if told is not None:
             return {"cost_microusd": told}
         return {"estimate_microusd": self.costs.of(model, usage)}
+
+    def priced(self, reply: Reply, model: str) -> Reply:
+        """Return ``reply`` with an estimate, where it has no cost and calls have one price."""
+        if reply.cost_microusd is not None or reply.estimate_microusd is not None:
+            return reply
+        return replace(reply, estimate_microusd=self.costs.of(model, None))
 
     async def refuse(self, response: aiohttp.ClientResponse, deadline_s: float) -> None:
         """Raise ``CallFailed`` for a response that is no success; do nothing for one that is."""

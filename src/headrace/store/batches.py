@@ -14,7 +14,6 @@ from headrace.held import encode_json
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
-from headrace.price import cost_words
 from headrace.store import ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas, finish, tell
@@ -207,11 +206,6 @@ class Summary:
         if self.state != BatchState.PAUSED.value:
             return None
         return read_pause(self.pause_json) or BY_PERSON
-
-    @property
-    def cost_words(self) -> str:
-        """Return what the batch cost so far, for people: true costs and estimates apart."""
-        return cost_words(self.cost_microusd, self.cost_estimate_microusd, self.cost_unknown)
 
     @property
     def open(self) -> int:
