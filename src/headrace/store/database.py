@@ -45,13 +45,17 @@ class Database:
 
         Raises OSError or asyncpg's errors when the server cannot be reached.
         """
-        async with self.pool.acquire() as connection:
-            yield connection
+        try:
+            async with self.pool.acquire() as connection:
+                yield connection
+        except asyncpg.InternalClientError as error:
+            # How the driver says that a session was ended in the middle of an answer.
+            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Lend a connection in a transaction: committed at the end, undone on an error."""
-        async with self.pool.acquire() as connection, connection.transaction():
+        async with self.acquire() as connection, connection.transaction():
             yield connection
 
     async def session(self) -> asyncpg.Connection[asyncpg.Record]:
