@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.pause import Pause, PauseCode
-from headrace.price import usd
+from headrace.price import cost_words, usd
 
 FATAL = (PauseCode.AUTH.value, PauseCode.QUOTA_EXHAUSTED.value)
 """Codes of errors that every further item would meet as well."""
@@ -19,7 +19,7 @@ class Seen:
     ``ended`` items have a final state or wait for a person, ``shut`` ones wait for a
     provider's key, funds or quota, the rest of ``items`` is under way. ``calls`` and
     ``refusals`` (for rate or load) count attempts, ``latency_p50_ms`` is that of the
-    successful ones; ``calls_untold`` did not say what they cost. ``error`` is the
+    successful ones; ``calls_untold`` have neither a cost nor an estimate. ``error`` is the
     first one in row order, a rejected key before all, then a fatal one. ``moved`` of those
     that were made were not by the first model of their stage; ``moved_why`` is one reason.
     """
@@ -38,6 +38,7 @@ class Seen:
     error: dict[str, Any] | None = None
     moved: int = 0
     moved_why: str | None = None
+    cost_estimate_microusd: int = 0
 
     @property
     def bad(self) -> int:
@@ -54,7 +55,7 @@ class Seen:
         """Return the cost of a result that had to be made; ``None`` while that is unknown."""
         if self.bought <= 0 or self.calls_untold:
             return None
-        return round(self.cost_microusd / self.bought)
+        return round((self.cost_microusd + self.cost_estimate_microusd) / self.bought)
 
     def counts(self) -> str:
         """Return what became of the items, for people."""
@@ -64,10 +65,12 @@ class Seen:
     def lines(self, open_items: int, spent_microusd: int) -> list[str]:
         """Return for people what was seen, and a quote for the whole batch made from it."""
         told = [f"canary: {self.counts()}, {self.bad} did not"]
-        seen = [f"cost {usd(self.cost_microusd)}" + (" +?" if self.calls_untold else "")]
+        cost = cost_words(self.cost_microusd, self.cost_estimate_microusd, self.calls_untold)
+        seen = [f"cost {cost}"]
         each = self.cost_each_microusd
         if each is not None:
-            seen.append(f"{usd(each)} each")
+            about = "about " if self.cost_estimate_microusd else ""
+            seen.append(f"{about}{usd(each)} each")
         if self.latency_p50_ms is not None:
             seen.append(f"half of the calls took {self.latency_p50_ms / 1000:.1f} s or less")
         seen.append(f"{self.refusals} of {self.calls} calls refused for rate or load")

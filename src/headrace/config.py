@@ -88,12 +88,14 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
     ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
-    ``s3://``, ``gs://`` or ``az://``; ``providers`` has a table for each provider.
+    ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
+    before our own; ``providers`` has a table for each provider.
     """
 
     home: str = ".headrace"
     database_url: str | None = None
     blob_url: str | None = None
+    prices: str | None = None
     worker: Worker = Worker()
     retry: Retry = Retry()
     cache: Cache = Cache()

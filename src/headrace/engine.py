@@ -339,7 +339,8 @@ def shelf_of(
 ) -> Shelf:
     """Return the configured providers, none of them opened; no database is needed."""
     folders = (Path("templates"), Path(config.home) / "templates")
-    return Shelf(config.providers, folders, clock or SystemClock(), given)
+    prices = Path(config.prices) if config.prices is not None else None
+    return Shelf(config.providers, folders, clock or SystemClock(), given, prices)
 
 
 @asynccontextmanager

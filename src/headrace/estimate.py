@@ -12,7 +12,7 @@ from headrace.forecast import UNKNOWN, Forecast, forecast
 from headrace.limits import Load, Quota
 from headrace.order import Option
 from headrace.outcome import CallFailed
-from headrace.price import Price, credits, usd, usd_exact
+from headrace.price import credits, dearest, usd, usd_exact
 from headrace.recipe import Recipe
 from headrace.routing import best_hit, options_of
 from headrace.source import BadRow, Row
@@ -54,11 +54,16 @@ class Quote:
             f"{self.rows} rows under {self.recipe}: {self.cached} cached, "
             f"{self.duplicates} duplicates, {self.to_buy} to make"
             + (f", {self.bad_rows} cannot be used" if self.bad_rows else ""),
-            f"cost at most {usd(self.cost_microusd_max)}, "
+            f"cost at most {self._most()}, "
             f"credits at most {credits(self.credits_microcredits_max)}",
             self._capped(cap_microusd),
             f"time {self.time_words}",
         ]
+
+    def _most(self) -> str:
+        if self.cost_microusd_max is not None:
+            return usd(self.cost_microusd_max)
+        return "unknown (a model without a list price, or without a most of its output)"
 
     def _capped(self, cap_microusd: int | None) -> str:
         most = self.cost_microusd_max
@@ -91,6 +96,7 @@ async def estimate_rows(
     buying = next((stage for stage in stages if stage.provider is not None), None)
     total = bad = cached = 0
     seen: set[bytes] = set()
+    worst = _Worst()
     loads: dict[str, _Load] = {}
     duplicates = 0
     for page in _pages(rows):
@@ -112,7 +118,9 @@ async def estimate_rows(
                 _load(loads, options[0])
         prints = [option.request.fingerprint for options in asked for option in options]
         hits = await engine.cache.get_many("default", prints) if prints else {}
-        cached += sum(best_hit(options, hits) is not None for options in asked)
+        to_make = [options for options in asked if best_hit(options, hits) is None]
+        cached += len(asked) - len(to_make)
+        worst.add(to_make)
     to_buy = len(seen) - cached
     price = price_of(stages)
     share = to_buy / len(seen) if seen else 0.0
@@ -124,7 +132,7 @@ async def estimate_rows(
         cached,
         duplicates,
         to_buy,
-        _times(price, to_buy),
+        worst.total(stages, to_buy),
         price.credits_microcredits * to_buy,
         time.time_s,
         time.words,
@@ -165,8 +173,33 @@ async def _forecast(engine: Engine, loads: dict[str, _Load], share: float) -> Fo
     return max(found, key=lambda one: one.time_s or 0.0)
 
 
-def _times(price: Price, count: int) -> int | None:
-    return None if price.cost_microusd_max is None else price.cost_microusd_max * count
+class _Worst:
+    """Sums up the most that the calls of the first buying stage cost, row by row.
+
+    A longer prompt may cost more. What later stages are asked depends on what comes before
+    them, so they count at what a call of theirs costs at most whatever it asks.
+    """
+
+    def __init__(self) -> None:
+        self._sum = 0
+        self._unknown = False
+
+    def add(self, to_make: list[list[Option]]) -> None:
+        """Count rows that have to be bought, each at the dearest model that may make it."""
+        for options in to_make:
+            price = dearest(option.provider.price(option.request) for option in options)
+            self._sum += price.cost_microusd_max or 0
+            self._unknown |= price.cost_microusd_max is None
+
+    def total(self, stages: list[Stage], to_buy: int) -> int | None:
+        """Return the most that all of it costs in micro-USD, ``None`` when not known."""
+        first = next((at for at, stage in enumerate(stages) if stage.provider is not None), None)
+        if first is None or not to_buy:
+            return 0
+        later = price_of(stages[first + 1 :]).cost_microusd_max
+        if self._unknown or later is None:
+            return None
+        return self._sum + later * to_buy
 
 
 def _pages(rows: Iterable[Row | BadRow]) -> Iterator[list[tuple[int, Row | BadRow]]]:

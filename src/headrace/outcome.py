@@ -64,7 +64,8 @@ class Outcome:
     named none. ``reason`` and ``remedy`` are for people; ``facts`` holds further JSON.
     ``provider_request_id`` is the provider's own id where it gave one; costs are the
     provider's true cost in micro-USD (``None`` when unknown) and are kept also for
-    failures that the provider bills. ``said`` is what the answer tells about the
+    failures that the provider bills. ``estimate_microusd`` stands in for a true cost
+    that is not known; it is never added to one. ``said`` is what the answer tells about the
     lane's limits.
     """
 
@@ -74,6 +75,7 @@ class Outcome:
     wait_s: float | None = None
     provider_request_id: str | None = None
     cost_microusd: int | None = None
+    estimate_microusd: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     said: Said | None = None
 

@@ -51,6 +51,23 @@ def usd(amount_microusd: int | None) -> str:
     return f"${dollars:.2f}" if dollars == 0 or abs(dollars) >= 0.01 else f"${dollars:.6f}"
 
 
+def cost_words(known: int, estimate: int, unknown: int) -> str:
+    """Return a cost for people, its parts apart: ``$0.42 known + about $1.10 + 3 calls unknown``.
+
+    ``known`` and ``estimate`` are micro-USD, ``unknown`` counts calls. What is not known
+    is never shown as zero.
+    """
+    parts = []
+    if known or not (estimate or unknown):
+        parts.append(usd(known) + (" known" if estimate or unknown else ""))
+    if estimate:
+        parts.append(f"about {usd(estimate)}")
+    if unknown:
+        calls = f"{unknown} call" + ("s" if unknown > 1 else "")
+        parts.append(f"{calls} unknown" if parts else f"unknown ({calls})")
+    return " + ".join(parts)
+
+
 def usd_exact(amount_microusd: int) -> str:
     """Return micro-USD to the last digit, two after the point at least: ``12.50``, ``0.0151``."""
     whole, part = divmod(amount_microusd, MICRO)

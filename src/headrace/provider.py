@@ -73,7 +73,8 @@ class Reply:
     """What a successful call gave.
 
     Exactly one of ``body`` (small, in memory) and ``artifact`` (already spooled) is set.
-    ``cost_microusd`` is the provider's true cost, ``None`` when it does not say.
+    ``cost_microusd`` is the provider's true cost, ``None`` when it does not say;
+    ``estimate_microusd`` is then what list prices make of what the call used, if known.
     ``facts`` is JSON kept with the attempt: usage, seed, model, width, height.
     ``said`` is what the answer tells about the lane's limits.
     """
@@ -82,6 +83,7 @@ class Reply:
     body: bytes | None = None
     artifact: Artifact | None = None
     cost_microusd: int | None = None
+    estimate_microusd: int | None = None
     provider_request_id: str | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     said: Said | None = None

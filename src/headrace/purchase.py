@@ -119,6 +119,7 @@ class Purchaser:
         outcome = Outcome(
             OutcomeKind.SUCCESS,
             cost_microusd=reply.cost_microusd,
+            estimate_microusd=reply.estimate_microusd,
             provider_request_id=reply.provider_request_id,
             said=reply.said,
         )

@@ -54,7 +54,7 @@ _PERHAPS_BILLED = frozenset(
         OutcomeKind.CANCELLED,
     }
 )
-"""Ends after which a provider may send a bill; one that says no cost is counted at its worst."""
+"""Ends after which a provider may send a bill; without cost or estimate, the worst case counts."""
 
 
 def attempt_end(
@@ -62,16 +62,19 @@ def attempt_end(
 ) -> AttemptEnd:
     """Return how an attempt ended, as it is written."""
     told = facts if facts is not None else outcome.facts
+    cost = outcome.cost_microusd
+    estimate = outcome.estimate_microusd if cost is None else None
     return AttemptEnd(
         number=number,
         state=_ATTEMPT_STATES.get(outcome.kind, AttemptState.FAILED),
         outcome=outcome.kind,
         provider_request_id=outcome.provider_request_id,
-        cost_microusd=outcome.cost_microusd,
+        cost_microusd=cost,
+        cost_estimate_microusd=estimate,
         latency_ms=round(latency_s * 1000),
         facts=encode_json(told).decode() if told else None,
         error=None if outcome.kind is OutcomeKind.SUCCESS else _error_json(outcome),
-        untold=outcome.cost_microusd is None and outcome.kind in _PERHAPS_BILLED,
+        untold=cost is None and estimate is None and outcome.kind in _PERHAPS_BILLED,
     )
 
 
@@ -87,7 +90,9 @@ def attach(settle: Settle, end: AttemptEnd, claimed: bytes | None) -> None:
     """Let ``settle`` end an attempt too, and give back (or fill) its claimed fingerprint."""
     settle.attempt = end
     settle.cost_microusd = end.cost_microusd or 0
-    settle.cost_unknown = end.cost_microusd is None and end.state is AttemptState.SUCCEEDED
+    settle.cost_estimate_microusd = end.cost_estimate_microusd or 0
+    known = end.cost_microusd is not None or end.cost_estimate_microusd is not None
+    settle.cost_unknown = not known and end.state is AttemptState.SUCCEEDED
     settle.fingerprint = claimed
 
 

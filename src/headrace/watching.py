@@ -40,7 +40,8 @@ class ItemResult:
     """One item as it stands: ``row_number`` counts from 1; costs in micro-USD and micro-credits.
 
     ``artifact`` is the last stage's, ``outputs`` those of all stages by name; ``made`` tells by
-    stage name which model made it.
+    stage name which model made it. ``cost_estimate_microusd`` is what list prices make of
+    calls that did not tell their cost, ``cost_unknown`` counts those without even that.
     """
 
     row_number: int
@@ -55,6 +56,8 @@ class ItemResult:
     spent_microcredits: int
     error: dict[str, Any] | None
     made: dict[str, Made] = field(default_factory=dict)
+    cost_estimate_microusd: int = 0
+    cost_unknown: int = 0
 
 
 class Batch:
@@ -268,4 +271,6 @@ def item_result(row: Any) -> ItemResult:
         spent_microcredits=row["spent_microcredits"],
         error=decode_json(row["error"]) if row["error"] else None,
         made=read_made(row["made"]),
+        cost_estimate_microusd=row["cost_estimate_microusd"],
+        cost_unknown=row["cost_unknown"],
     )

@@ -66,7 +66,18 @@ def test_failed_counts_refused_and_dead() -> None:
 
 def test_a_cost_that_is_partly_unknown_says_so() -> None:
     """An unknown cost is never shown as zero."""
-    assert progress_line(summary(cost_microusd=40_000, cost_unknown=1), None).endswith("$0.04 +?")
+    line = progress_line(summary(cost_microusd=40_000, cost_unknown=1), None)
+    assert line.endswith("cost $0.04 known + 1 call unknown")
+    line = progress_line(summary(cost_unknown=3), None)
+    assert line.endswith("cost unknown (3 calls)")
+
+
+def test_an_estimate_stands_beside_the_true_cost() -> None:
+    """What list prices say is called about, and never added to what is known."""
+    both = summary(cost_microusd=420_000, cost_estimate_microusd=1_100_000)
+    assert progress_line(both, None).endswith("cost $0.42 known + about $1.10")
+    alone = summary(cost_estimate_microusd=1_100_000, cost_cap_microusd=2_000_000)
+    assert progress_line(alone, None).endswith("cost about $1.10 of $2.00 at most")
 
 
 def test_the_rate_is_that_of_the_window() -> None:

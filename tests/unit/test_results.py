@@ -64,6 +64,33 @@ async def test_rows_stand_beside_their_results(tmp_path: Path) -> None:
     assert second["headrace_error"].startswith("1 cell")
 
 
+async def test_estimates_and_unknown_costs_stand_apart(tmp_path: Path) -> None:
+    """An estimate has a column of its own; a cost that nobody told is empty, not zero."""
+    rows = [
+        ResultRow(1, {}, "succeeded", cost_microusd=7, cost_estimate_microusd=1_100),
+        ResultRow(2, {}, "succeeded", cost_estimate_microusd=1_100),
+        ResultRow(3, {}, "succeeded", cost_unknown=2),
+        ResultRow(4, {}, "succeeded", cached=True),
+    ]
+    await ResultsWriter(tmp_path / "results.csv", []).write(each(rows))
+    found = [
+        [
+            row[f"headrace_{name}"]
+            for name in ("cost_usd", "cost_estimate_usd", "calls_of_unknown_cost")
+        ]
+        for row in read_csv(tmp_path / "results.csv")
+    ]
+    assert found == [
+        ["0.000007", "0.0011", "0"],
+        ["", "0.0011", "0"],
+        ["", "0", "2"],
+        ["0", "0", "0"],
+    ]
+    await ResultsWriter(tmp_path / "results.jsonl", [], kind="jsonl").write(each(rows))
+    lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
+    assert [line["headrace_cost_usd"] for line in lines] == [0.000007, None, None, 0.0]
+
+
 async def test_jsonl_keeps_values_exact(tmp_path: Path) -> None:
     """JSONL keeps nesting, numbers and text that a spreadsheet must not see."""
     path = tmp_path / "results.jsonl"

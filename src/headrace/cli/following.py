@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.cli.options import Common, data, line
 from headrace.cli.pausing import pause_code, pause_lines
-from headrace.cli.progress import Progress, duration
+from headrace.cli.progress import Progress, cost_of, duration
 
 if TYPE_CHECKING:
     from headrace.engine import Engine
@@ -120,15 +120,13 @@ def stop_signals(stop: asyncio.Event) -> Any:
 
 async def sum_up(batch: Batch, summary: Summary, export: Export | None, common: Common) -> None:
     """Say how a batch ended, what failed and why, and what to do next."""
-    from headrace.price import usd
-
     place, took = common.repeated(), ""
     if summary.finished_at is not None:
         took = f" in {duration((summary.finished_at - summary.created_at).total_seconds())}"
     line(
         f"{summary.succeeded} of {summary.item_count} delivered{took}, "
         f"{summary.cached} from cache, {summary.ended_badly} failed, "
-        f"cost {usd(summary.cost_microusd)} · {batch.id} {summary.state}"
+        f"cost {cost_of(summary)} · {batch.id} {summary.state}"
     )
     if summary.repeats:
         line(f"  {summary.repeats} calls made again, because their answers were never seen")

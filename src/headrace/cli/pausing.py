@@ -44,7 +44,7 @@ async def pause_lines(batch: Batch, summary: Summary, place: str) -> list[str]:
         told.append(f"    → {pause.remedy}")
     if pause.code in _AFTER_CANARY:
         seen = await batch.canary_seen()
-        told += seen.lines(summary.open, summary.cost_microusd)
+        told += seen.lines(summary.open, summary.cost_microusd + summary.cost_estimate_microusd)
     flag = ""
     if pause.code is PauseCode.BUDGET:
         dollars = _enough_usd(summary)
@@ -57,7 +57,7 @@ async def pause_lines(batch: Batch, summary: Summary, place: str) -> list[str]:
 def _enough_usd(summary: Summary) -> int | None:
     """Return whole dollars that should do for the rest, judged by the rows bought so far."""
     bought = summary.succeeded - summary.cached
-    spent = summary.cost_microusd + summary.untold_microusd
+    spent = summary.cost_microusd + summary.cost_estimate_microusd + summary.untold_microusd
     if bought <= 0 or spent <= 0:
         return None
     needed = spent + summary.open * spent / bought

@@ -54,9 +54,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def cost_of(summary: Summary) -> str:
+    """Return what a batch cost so far, for people: true costs and estimates apart."""
+    from headrace.price import cost_words
+
+    return cost_words(summary.cost_microusd, summary.cost_estimate_microusd, summary.cost_unknown)
+
+
 def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     """Return the line that tells how far a batch is."""
-    from headrace.price import usd, usd_exact
+    from headrace.price import usd_exact
 
     fresh = summary.succeeded - summary.cached
     doing = "Generating" if summary.open else "Ended"
@@ -82,7 +89,7 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
         parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
         if summary.open and summary.state == "running":
             parts.append(f"ETA {duration(max(1, round(summary.open / rate_per_s)))}")
-    cost = f"cost {usd(summary.cost_microusd)}" + (" +?" if summary.cost_unknown else "")
+    cost = f"cost {cost_of(summary)}"
     if summary.cost_cap_microusd is not None:
         cost += f" of ${usd_exact(summary.cost_cap_microusd)} at most"
     return " · ".join([*parts, cost])

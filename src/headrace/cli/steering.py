@@ -11,7 +11,7 @@ from headrace.cli.following import tell_failure
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line, table
 from headrace.cli.pausing import pause_lines
-from headrace.cli.progress import progress_line, wait_lines
+from headrace.cli.progress import cost_of, progress_line, wait_lines
 
 if TYPE_CHECKING:
     from headrace.store.batches import Summary
@@ -58,7 +58,6 @@ def batches(
 
     async def work() -> int:
         from headrace.identity import show_batch_id
-        from headrace.price import usd
 
         async with engine_of(common, work=False) as engine:
             found = await engine.recent(limit)
@@ -78,7 +77,7 @@ def batches(
                     f"{s.done}/{s.item_count}",
                     str(s.cached),
                     str(s.ended_badly),
-                    usd(s.cost_microusd),
+                    cost_of(s),
                     f"{s.created_at:%Y-%m-%d %H:%M}",
                 ]
                 for s in found

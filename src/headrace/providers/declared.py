@@ -86,7 +86,7 @@ class HttpProvider(RemoteProvider):
             more = {**(headers or {}), **content_type}
             ended = await self.http.post(url, body, call.deadline_s, take, more)
         if isinstance(ended, Reply):
-            return ended
+            return self.priced(ended, call.request.model)
         job_id, job_url = ended
         await call.accepted(job_id, job_url)
         return await self.resume(call, job_id, job_url)
@@ -106,7 +106,8 @@ class HttpProvider(RemoteProvider):
                 look, call.deadline_s, provider_request_id
             )
             if result_url is None:
-                return await self._taken(told, call, provider_request_id)
+                taken = await self._taken(told, call, provider_request_id)
+                return self.priced(taken, call.request.model)
 
             async def ask() -> Reply:
                 return await self.http.get(
@@ -114,9 +115,10 @@ class HttpProvider(RemoteProvider):
                 )
 
             # The job is done and paid: a passing fault here is no reason to buy it again.
-            return await self._follower.follow(
+            reply = await self._follower.follow(
                 ask, call.deadline_s, provider_request_id, first_s=0.0
             )
+            return self.priced(reply, call.request.model)
         except CallFailed as failure:
             outcome = replace(failure.outcome, provider_request_id=provider_request_id)
             raise CallFailed(outcome) from failure

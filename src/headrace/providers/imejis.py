@@ -97,7 +97,9 @@ class ImejisProvider(RemoteProvider):
                 return replace(await take_body(response, call, WANTED), said=said)
             return replace(await self._hosted(response, call), said=said)
 
-        return await self.http.post(self._address(call.request), body, call.deadline_s, take)
+        address = self._address(call.request)
+        reply = await self.http.post(address, body, call.deadline_s, take)
+        return self.priced(reply, call.request.model)
 
     def _address(self, request: Request) -> URL:
         if request.model in (".", ".."):

@@ -13,8 +13,10 @@ from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
 from headrace.providers import openai_messages as messages
+from headrace.providers import usage as used
 from headrace.providers.http_calls import read_whole
 from headrace.providers.openai_images import take_image
 from headrace.providers.openai_settings import APIS, OpenAISettings, read_openai
@@ -51,6 +53,11 @@ class OpenAIProvider(RemoteProvider):
             messages.image_load(request) if self._paints(request) else messages.chat_load(request)
         )
 
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens, or the image, that a call can use."""
+        paints = self._paints(request)
+        return messages.image_most(request) if paints else messages.chat_most(request)
+
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
         if name == "api" and value not in APIS:
@@ -63,10 +70,16 @@ class OpenAIProvider(RemoteProvider):
         body = messages.image_body(call.request) if paints else messages.chat_body(call.request)
         headers = {"Idempotency-Key": call.key} if self._sends_key else None
 
+        def image_cost(
+            response: aiohttp.ClientResponse, reply: messages.ImageReply
+        ) -> dict[str, Any]:
+            usage = used.openai_image(reply.usage, reply.size, reply.quality)
+            return self.billed(call.request.model, response.headers, reply.usage, usage)
+
         async def take(response: aiohttp.ClientResponse) -> Reply:
             await self.refuse(response, call.deadline_s)
             if paints:
-                return await take_image(response, call, self.failed)
+                return await take_image(response, call, self.failed, image_cost)
             return await self._take_chat(response, call.request)
 
         url = self._images_url if paints else self._chat_url
@@ -82,9 +95,12 @@ class OpenAIProvider(RemoteProvider):
         said = Said(
             limits=read_announced(response.headers), tokens=messages.tokens_used(reply.usage)
         )
+        standard = reply.service_tier in messages.STANDARD_TIERS
+        usage = used.openai_text(reply.usage) if standard else None
+        cost: dict[str, Any] = self.billed(request.model, response.headers, reply.usage, usage)
         if content is None:
             told = self.failed(response, body).outcome
-            raise CallFailed(replace(_empty(reply, told), facts=facts, said=said))
+            raise CallFailed(replace(_empty(reply, told), facts=facts, said=said, **cost))
         as_json = isinstance(request.params.get("response_format"), dict) and (
             request.params["response_format"].get("type") != "text"
         )
@@ -94,6 +110,7 @@ class OpenAIProvider(RemoteProvider):
             provider_request_id=request_id(response, reply.id),
             facts=facts,
             said=said,
+            **cost,
         )
 
     def _paints(self, request: Request) -> bool:

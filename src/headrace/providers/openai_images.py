@@ -18,10 +18,16 @@ from headrace.providers.receiving import receiving
 from headrace.signals import read_announced
 
 Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
+Cost = Callable[[aiohttp.ClientResponse, messages.ImageReply], dict[str, Any]]
 
 
-async def take_image(response: aiohttp.ClientResponse, call: Call, told: Failed) -> Reply:
-    """Return the image of a success; ``told`` says how a response without one ended."""
+async def take_image(
+    response: aiohttp.ClientResponse, call: Call, told: Failed, cost: Cost
+) -> Reply:
+    """Return the image of a success; ``told`` says how a response without one ended.
+
+    ``cost`` returns what the call cost as fields of the reply.
+    """
     field = Base64Field()
     async with receiving(call) as image:
         try:
@@ -42,6 +48,7 @@ async def take_image(response: aiohttp.ClientResponse, call: Call, told: Failed)
         said=Said(
             limits=read_announced(response.headers), tokens=messages.tokens_used(reply.usage)
         ),
+        **cost(response, reply),
     )
 
 

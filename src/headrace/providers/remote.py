@@ -8,7 +8,7 @@ mean (``headrace.signals``), jobs (``following``) and bodies (``receiving``) are
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -19,8 +19,10 @@ from headrace.limits import Limit, Load
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import Price
+from headrace.price_table import PriceTable, Usage
 from headrace.provider import Call, Reply
 from headrace.providers.addresses import Addresses
+from headrace.providers.costs import Costs, told_microusd
 from headrace.providers.http_calls import HttpCalls, read_error
 from headrace.providers.remote_settings import RemoteSettings
 from headrace.request import Request
@@ -66,7 +68,9 @@ class RemoteProvider:
         self.quota = settings.quota
         self.remote = settings
         self._clock = clock
-        self._price = Price(settings.price_microcredits, None)
+        self.costs = Costs(
+            name, settings.api.kind, official=settings.is_official, own=settings.prices
+        )
         self._secrets = tuple(one for one in (settings.api_key, *secrets) if one)
         addresses = Addresses(
             settings.base_url,
@@ -137,8 +141,17 @@ class RemoteProvider:
         return ""
 
     def price(self, request: Request) -> Price:
-        """Return the configured credits; what the API bills is not known beforehand."""
-        return self._price
+        """Return the configured credits, and the most that the API bills where that is known."""
+        most = self.costs.most(request.model, self.most(request))
+        return Price(self.remote.price_microcredits, most)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return the most that a call can use, ``None`` where nobody knows beforehand."""
+        return None
+
+    def use_prices(self, lists: Mapping[str, PriceTable]) -> None:
+        """Take the prices of a user's file, by section."""
+        self.costs.use(lists)
 
     async def open(self) -> None:
         """Open the pool of connections; raises ``ConfigError`` without a key for a remote API."""
@@ -171,6 +184,25 @@ class RemoteProvider:
     def signal(self, status: int, headers: Mapping[str, str], body: bytes) -> Signal:
         """Return what an answer means, by the tables of this provider."""
         return read_signal(self.signals, status, headers, body, self._clock.now())
+
+    def billed(
+        self, model: str, headers: Mapping[str, str], raw_usage: Any, usage: Usage | None
+    ) -> dict[str, int | None]:
+        """Return the cost of a call as fields of a ``Reply`` or ``Outcome``.
+
+        True where the answer tells it, else estimated from ``usage`` where that can be;
+        ``raw_usage`` is the object as it came.
+        """
+        told = told_microusd(headers, raw_usage)
+        if told is not None:
+            return {"cost_microusd": told}
+        return {"estimate_microusd": self.costs.of(model, usage)}
+
+    def priced(self, reply: Reply, model: str) -> Reply:
+        """Return ``reply`` with an estimate, where it has no cost and calls have one price."""
+        if reply.cost_microusd is not None or reply.estimate_microusd is not None:
+            return reply
+        return replace(reply, estimate_microusd=self.costs.of(model, None))
 
     async def refuse(self, response: aiohttp.ClientResponse, deadline_s: float) -> None:
         """Raise ``CallFailed`` for a response that is no success; do nothing for one that is."""

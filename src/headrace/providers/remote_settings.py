@@ -12,6 +12,7 @@ from yarl import URL
 from headrace.errors import ConfigError
 from headrace.limits import Quota
 from headrace.nearest import did_you_mean
+from headrace.price_table import PriceTable, read_models
 from headrace.provider import CrashClass
 from headrace.providers.quotas import read_quota
 
@@ -25,6 +26,7 @@ KNOWN = (
     "limits",
     "price_microcredits",
     "download_hosts",
+    "prices",
 )
 """Keys that the table of every remote provider may have."""
 
@@ -58,7 +60,8 @@ class RemoteSettings:
     """Where an API is, who we are there, and what it may be asked; the key is never shown.
 
     ``download_hosts`` are hosts that results may be fetched from although they are
-    private: everything else on a private network is refused.
+    private: everything else on a private network is refused. ``prices`` are those of the
+    table, for this provider alone.
     """
 
     api: Api
@@ -70,11 +73,22 @@ class RemoteSettings:
     price_microcredits: int
     quota: Quota
     download_hosts: tuple[str, ...] = ()
+    prices: PriceTable = field(default_factory=PriceTable)
 
     @property
     def official_url(self) -> URL:
         """Return where the API is documented to be."""
         return URL(self.api.base_url)
+
+    @property
+    def is_official(self) -> bool:
+        """Tell whether this is the provider's own API, for which its list prices hold."""
+        host = self.base_url.host or ""
+        return self.base_url.scheme == "https" and any(
+            host == own or (own.startswith(".") and host.endswith(own))
+            for own in (self.official_url.host, *self.api.hosts)
+            if own
+        )
 
     @property
     def is_local(self) -> bool:
@@ -212,6 +226,9 @@ def read_remote(table: Table, api: Api) -> RemoteSettings:
             table.get("preset") or api.preset,
         ),
         download_hosts=table.names("download_hosts"),
+        prices=read_models(
+            {} if table.get("prices") is None else table.get("prices"), table.at("prices")
+        ),
     )
 
 

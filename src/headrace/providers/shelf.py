@@ -11,6 +11,7 @@ from typing import Any
 from headrace.clock import Clock
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.price_table import PriceTable, built_in, read_file
 from headrace.provider import Provider
 
 ENTRY_POINTS = "headrace.providers"
@@ -35,12 +36,15 @@ class Shelf(Mapping[str, Provider]):
         template_folders: tuple[Path, ...],
         clock: Clock,
         given: Mapping[str, Provider] | None = None,
+        prices: Path | None = None,
     ) -> None:
         self._tables = {name: dict(table) for name, table in tables.items()}
         self._template_folders = template_folders
         self._clock = clock
         self._built: dict[str, Provider] = dict(given or {})
         self._open: set[str] = set()
+        self._prices = prices
+        self._lists: dict[str, PriceTable] | None = None
 
     def __getitem__(self, name: str) -> Provider:
         if name not in self._built:
@@ -83,17 +87,36 @@ class Shelf(Mapping[str, Provider]):
         if kind in ADAPTERS:
             module, _, adapter = ADAPTERS[kind].partition(":")
             found = getattr(import_module(f"headrace.providers.{module}"), adapter)
-            built: Provider = found.from_config(name, table, self._clock)
-            return built
+            return self._priced(found.from_config(name, table, self._clock))
         plugins = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
         if kind in plugins:
-            made: Provider = plugins[kind].load()(name, table, self._clock)
-            return made
+            return self._priced(plugins[kind].load()(name, table, self._clock))
         raise ConfigError(
             f"there is no provider kind {kind!r}",
             place=f"[providers.{name}]",
             remedy=did_you_mean(kind, [*_LOCAL, *ADAPTERS, *plugins]),
         )
+
+    def _priced(self, provider: Provider) -> Provider:
+        """Give a provider that works with list prices those of the user."""
+        use: Any = getattr(provider, "use_prices", None)
+        if use is not None:
+            use(self._user_prices())
+        return provider
+
+    def _user_prices(self) -> dict[str, PriceTable]:
+        if self._lists is None:
+            lists = read_file(self._prices) if self._prices is not None else {}
+            known = sorted({*self._tables, *self.kinds(), *built_in()})
+            for section in lists:
+                if section not in known:
+                    raise ConfigError(
+                        f"[{section}] is neither a provider nor a kind of them",
+                        place=str(self._prices),
+                        remedy=did_you_mean(section, known),
+                    )
+            self._lists = lists
+        return self._lists
 
 
 def _template(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:

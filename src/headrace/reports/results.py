@@ -31,11 +31,13 @@ OWN_COLUMNS = (
     "headrace_model",
     "headrace_moved",
     "headrace_cost_usd",
+    "headrace_cost_estimate_usd",
+    "headrace_calls_of_unknown_cost",
     "headrace_credits",
     "headrace_error",
     "headrace_remedy",
 )
-AMOUNTS = ("headrace_cost_usd", "headrace_credits")
+AMOUNTS = ("headrace_cost_usd", "headrace_cost_estimate_usd", "headrace_credits")
 ROWS_AT_ONCE = 500
 
 
@@ -45,6 +47,8 @@ class ResultRow(msgspec.Struct, frozen=True):
     ``number`` counts from 1, ``values`` are the input cells by column, ``file`` the public
     name in the output folder; ``cost_microusd`` and ``microcredits`` are integers.
     ``provider`` and ``model`` made it, ``moved`` says why not the first of several.
+    ``cost_estimate_microusd`` is no part of the cost: it stands for calls that did not tell
+    theirs, and ``cost_unknown`` counts those without even that.
     """
 
     number: int
@@ -60,6 +64,8 @@ class ResultRow(msgspec.Struct, frozen=True):
     model: str | None = None
     moved: str | None = None
     cost_microusd: int = 0
+    cost_estimate_microusd: int = 0
+    cost_unknown: int = 0
     microcredits: int = 0
     error: str | None = None
     remedy: str | None = None
@@ -78,11 +84,18 @@ class ResultRow(msgspec.Struct, frozen=True):
             self.provider,
             self.model,
             self.moved,
-            millionths(self.cost_microusd),
+            self._cost_usd(),
+            millionths(self.cost_estimate_microusd),
+            self.cost_unknown,
             millionths(self.microcredits),
             self.error,
             self.remedy,
         )
+
+    def _cost_usd(self) -> str | None:
+        """Return the true cost; nothing where no call told it, which is not zero."""
+        untold = self.cost_estimate_microusd or self.cost_unknown
+        return millionths(self.cost_microusd) if self.cost_microusd or not untold else None
 
 
 class ResultsWriter:
@@ -173,7 +186,7 @@ def _jsonl_text(rows: list[list[Any]], names: list[str]) -> str:
     lines = []
     for row in rows:
         line = dict(zip(names, row, strict=True))
-        line |= {name: float(line[name]) for name in AMOUNTS}
+        line |= {name: float(line[name]) for name in AMOUNTS if line[name] is not None}
         lines.append(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
     return "".join(lines)
 

@@ -156,7 +156,9 @@ class Summary:
     """A batch with the counts of its items; amounts in micro-USD and micro-credits.
 
     ``in_flight_microusd`` is the worst case of the calls under way, ``untold_microusd``
-    of those that ended without telling their cost.
+    of those that ended without telling their cost. ``cost_estimate_microusd`` is what
+    list prices make of calls whose true cost is not known: no part of ``cost_microusd``.
+    ``cost_unknown`` counts results that have neither.
     """
 
     id: UUID
@@ -196,6 +198,7 @@ class Summary:
     pause_json: str | None = None
     in_flight_microusd: int = 0
     untold_microusd: int = 0
+    cost_estimate_microusd: int = 0
 
     @property
     def pause(self) -> Pause | None:

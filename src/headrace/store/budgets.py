@@ -1,4 +1,4 @@
-"""The cap on a batch's true cost, kept at every start, in the transaction that writes it ahead."""
+"""The cap on what a batch's calls cost, kept at every start, as it is written ahead."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ async def admit(
     purses = {
         row["batch_id"]: _Purse(
             caps[row["batch_id"]],
-            row["cost_microusd"] + row["untold_microusd"],
+            row["cost_microusd"] + row["cost_estimate_microusd"] + row["untold_microusd"],
             row["in_flight_microusd"],
         )
         for row in rows

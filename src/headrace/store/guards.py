@@ -30,6 +30,7 @@ class Guarded:
     look_first: bool
     cost_cap_microusd: int | None
     cost_microusd: int
+    cost_estimate_microusd: int
     untold_microusd: int
     short_microusd: int | None
     at_rest: int
@@ -37,13 +38,15 @@ class Guarded:
     def over_budget(self) -> Pause | None:
         """Return why the batch must stop for its cap, ``None`` while it need not."""
         cap, short = self.cost_cap_microusd, self.short_microusd
-        gone = self.cost_microusd + self.untold_microusd
+        gone = self.cost_microusd + self.cost_estimate_microusd + self.untold_microusd
         if cap is None or short is None or gone + short <= cap:
             return None
         priced = f"may cost ${usd_exact(short)}"
         if short <= UNPRICED_MICROUSD:
             priced = "has a cost that is not known beforehand"
         spent = f"${usd_exact(self.cost_microusd)} spent"
+        if self.cost_estimate_microusd:
+            spent += f", about ${usd_exact(self.cost_estimate_microusd)} more by list prices"
         if self.untold_microusd:
             spent += f", up to ${usd_exact(self.untold_microusd)} more for calls of unknown cost"
         reason = f"the cap of ${usd_exact(cap)} is reached: {spent}; the next call {priced}"

@@ -31,6 +31,7 @@ COUNTED = (
     "spent_microcredits",
     "in_flight_microusd",
     "untold_microusd",
+    "cost_estimate_microusd",
 )
 
 

@@ -72,6 +72,8 @@ async def _items(connection: Any, settles: list[Settle], now: datetime) -> set[t
         now,
         [s.course for s in settles],
         [s.made for s in settles],
+        [s.cost_estimate_microusd for s in settles],
+        [s.cost_unknown for s in settles],
     )
     return {(row[0], row[1]) for row in rows}
 
@@ -94,6 +96,7 @@ async def _attempts(connection: Any, settles: list[Settle], deltas: Deltas, now:
         [a.error for _, _, a in ended],
         now,
         [a.untold for _, _, a in ended],
+        [a.cost_estimate_microusd for _, _, a in ended],
     )
     budgets.count_landed(deltas, rows)
 
@@ -167,6 +170,7 @@ def _count(settles: list[Settle], deltas: Deltas) -> None:
         delta = deltas.of(s.batch_id)
         delta.move(s.from_state, s.to_state)
         delta.add("cost_microusd", s.cost_microusd)
+        delta.add("cost_estimate_microusd", s.cost_estimate_microusd)
         delta.add("spent_microcredits", s.post_microcredits)
         if s.cost_unknown:
             delta.add("cost_unknown")

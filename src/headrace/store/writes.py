@@ -75,8 +75,8 @@ class Accept:
 class AttemptEnd:
     """How an attempt ended, as it is written.
 
-    ``untold``: its cost is not known and may have been billed; a budget then counts the
-    call's worst case.
+    ``cost_estimate_microusd`` is set only where the true cost is not known. ``untold``:
+    there is neither, and it may have been billed; a budget then counts the worst case.
     """
 
     number: int
@@ -84,6 +84,7 @@ class AttemptEnd:
     outcome: OutcomeKind
     provider_request_id: str | None
     cost_microusd: int | None
+    cost_estimate_microusd: int | None
     latency_ms: int
     facts: str | None
     error: str | None
@@ -124,6 +125,7 @@ class Settle:
     error: str | None = None
     due_at: datetime | None = None
     cost_microusd: int = 0
+    cost_estimate_microusd: int = 0
     cost_unknown: bool = False
     spent_microcredits: int = 0
     post_microcredits: int = 0

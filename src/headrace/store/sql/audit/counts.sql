@@ -12,7 +12,8 @@ WITH counted AS (
         count(*) FILTER (WHERE state = 'dead') AS dead,
         count(*) FILTER (WHERE cached) AS cached,
         sum(attempts) AS attempts,
-        sum(cost_microusd) AS cost_microusd
+        sum(cost_microusd) AS cost_microusd,
+        sum(cost_estimate_microusd) AS cost_estimate_microusd
     FROM item
     GROUP BY batch_id
 )
@@ -33,7 +34,9 @@ CROSS JOIN LATERAL (VALUES
     ('dead', coalesce(counted.dead, 0), progress.dead::bigint),
     ('cached', coalesce(counted.cached, 0), progress.cached::bigint),
     ('attempts', coalesce(counted.attempts, 0), progress.attempts::bigint),
-    ('cost_microusd', coalesce(counted.cost_microusd, 0), progress.cost_microusd)
+    ('cost_microusd', coalesce(counted.cost_microusd, 0), progress.cost_microusd),
+    ('cost_estimate_microusd', coalesce(counted.cost_estimate_microusd, 0),
+        progress.cost_estimate_microusd)
 ) AS one (name, expected, found)
 WHERE one.expected <> one.found
 ORDER BY batch.id, one.name

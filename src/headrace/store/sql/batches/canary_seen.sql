@@ -1,7 +1,8 @@
 -- What was seen of a batch's canary; rows that could not be read do not count. A rejected key is
 -- told before a lane that is shut for it.
 WITH first AS (
-    SELECT item.idx, item.state, item.cached, item.cost_microusd, item.error,
+    SELECT item.idx, item.state, item.cached, item.cost_microusd, item.cost_estimate_microusd,
+        item.error,
         coalesce(item.error ->> 'code', '') IN ('auth', 'quota_exhausted')
             AND item.state IN ('failed', 'waiting') AS is_fatal,
         (SELECT min(stage.value ->> 'why') FROM json_each(item.made) AS stage) AS moved
@@ -9,7 +10,8 @@ WITH first AS (
     JOIN batch ON batch.id = item.batch_id AND item.idx < batch.canary
     WHERE item.batch_id = $1 AND coalesce(item.error ->> 'code', '') <> 'invalid_input'
 ), calls AS (
-    SELECT attempt.state, attempt.outcome, attempt.cost_microusd, attempt.latency_ms
+    SELECT attempt.state, attempt.outcome, attempt.cost_microusd,
+        attempt.cost_estimate_microusd, attempt.latency_ms
     FROM attempt
     JOIN batch ON batch.id = attempt.batch_id AND attempt.idx < batch.canary
     WHERE attempt.batch_id = $1
@@ -24,8 +26,10 @@ SELECT count(*) AS items,
     min(moved) FILTER (WHERE state = 'succeeded' AND NOT cached) AS moved_why,
     (SELECT count(*) FROM calls) AS calls,
     (SELECT count(*) FROM calls WHERE outcome IN ('rate_limited', 'overloaded')) AS refusals,
-    (SELECT count(*) FROM calls WHERE state = 'succeeded' AND cost_microusd IS NULL) AS calls_untold,
+    (SELECT count(*) FROM calls WHERE state = 'succeeded'
+        AND coalesce(cost_microusd, cost_estimate_microusd) IS NULL) AS calls_untold,
     coalesce(sum(cost_microusd), 0)::bigint AS cost_microusd,
+    coalesce(sum(cost_estimate_microusd), 0)::bigint AS cost_estimate_microusd,
     (SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms))::integer
         FROM calls WHERE state = 'succeeded') AS latency_p50_ms,
     (SELECT error FROM first WHERE error IS NOT NULL AND state <> 'succeeded'

@@ -8,7 +8,7 @@ WITH looked_after AS (
     SELECT id FROM batch WHERE state = 'finalizing'
 )
 SELECT batch.id, batch.state, batch.look_first, batch.cost_cap_microusd, progress.cost_microusd,
-    progress.untold_microusd, progress.short_microusd,
+    progress.cost_estimate_microusd, progress.untold_microusd, progress.short_microusd,
     progress.pending + progress.waiting + progress.unknown AS at_rest
 FROM looked_after
 JOIN batch ON batch.id = looked_after.id

@@ -6,7 +6,8 @@ SELECT batch.id, batch.tenant_id, batch.name, batch.state, batch.class, batch.re
     progress.failed, progress.refused, progress.cancelled, progress.dead, progress.cached,
     progress.attempts, progress.repeats, progress.cost_microusd, progress.cost_unknown,
     progress.spent_microcredits, progress.event_seq, batch.canary, batch.look_first,
-    batch.cost_cap_microusd, batch.pause, progress.in_flight_microusd, progress.untold_microusd
+    batch.cost_cap_microusd, batch.pause, progress.in_flight_microusd, progress.untold_microusd,
+    progress.cost_estimate_microusd
 FROM batch
 JOIN batch_progress AS progress ON progress.batch_id = batch.id
 WHERE batch.tenant_id = $1

@@ -24,14 +24,15 @@ SET pending = progress.pending + told.pending,
     spent_microcredits = progress.spent_microcredits + told.spent_microcredits,
     in_flight_microusd = progress.in_flight_microusd + told.in_flight_microusd,
     untold_microusd = progress.untold_microusd + told.untold_microusd,
+    cost_estimate_microusd = progress.cost_estimate_microusd + told.cost_estimate_microusd,
     event_seq = progress.event_seq + told.events
 FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[], $5::integer[],
     $6::integer[], $7::integer[], $8::integer[], $9::integer[], $10::integer[], $11::integer[],
     $12::integer[], $13::integer[], $14::bigint[], $15::integer[], $16::bigint[], $17::bigint[],
-    $18::bigint[], $19::integer[])
+    $18::bigint[], $19::bigint[], $20::integer[])
     AS told (batch_id, pending, running, waiting, unknown, succeeded, failed, refused, cancelled,
         dead, cached, attempts, repeats, cost_microusd, cost_unknown, spent_microcredits,
-        in_flight_microusd, untold_microusd, events)
+        in_flight_microusd, untold_microusd, cost_estimate_microusd, events)
 JOIN locked ON locked.batch_id = told.batch_id
 WHERE progress.batch_id = told.batch_id
 RETURNING progress.batch_id, progress.event_seq,

@@ -1,0 +1,78 @@
+"""What calls of one provider cost: told in the answer, or else estimated from list prices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from typing import Any
+
+from headrace.price import MICRO, USD_MAX
+from headrace.price_table import ModelPrice, PriceTable, Usage, built_in
+
+_TOLD_HEADER = "x-litellm-response-cost"
+
+
+class Costs:
+    """List prices in the order in which they count: the provider's own, the user's, ours.
+
+    ``kind`` prices, the user's and ours, hold only at the ``official`` address: another
+    server under the same API has other prices, or none.
+    """
+
+    def __init__(self, name: str, kind: str, *, official: bool, own: PriceTable) -> None:
+        self._name = name
+        self._kind = kind
+        self._official = official
+        self._tables = [own]
+
+    def use(self, lists: Mapping[str, PriceTable]) -> None:
+        """Take prices of a user's file: of the section of this provider, then of its kind."""
+        sections = [self._kind] if self._official else []
+        if self._name != self._kind:
+            sections.insert(0, self._name)
+        self._tables += [lists[section] for section in sections if section in lists]
+
+    def find(self, model: str) -> ModelPrice | None:
+        """Return the price of ``model``, ``None`` when it is not known."""
+        for table in self._tables:
+            found = table.find(model)
+            if found is not None:
+                return found
+        return built_in().get(self._kind, PriceTable()).find(model) if self._official else None
+
+    def most(self, model: str, usage: Usage | None) -> int | None:
+        """Return the most in micro-USD that a call of at most ``usage`` costs, or ``None``.
+
+        Where nobody knows its usage, only a price by the request can tell.
+        """
+        price = self.find(model)
+        if price is None or usage is None:
+            return None if price is None else price.by_request
+        return price.most(usage)
+
+    def of(self, model: str, usage: Usage | None) -> int | None:
+        """Return the estimate in micro-USD of a call that used ``usage``, or ``None``."""
+        price = self.find(model)
+        if price is None or usage is None:
+            return None if price is None else price.by_request
+        return price.of(usage)
+
+
+def told_microusd(headers: Mapping[str, str], usage: Any = None) -> int | None:
+    """Return the true cost that an answer tells in dollars, ``None`` when it tells none.
+
+    A LiteLLM gateway sends it in a header, OpenRouter as ``usage.cost``.
+    """
+    told = headers.get(_TOLD_HEADER)
+    if told is None and isinstance(usage, Mapping):
+        value = usage.get("cost")
+        told = repr(value) if type(value) in (int, float) else None
+    if told is None or len(told) > 40:
+        return None
+    try:
+        amount = Decimal(told)
+    except InvalidOperation:
+        return None
+    if not amount.is_finite() or not 0 <= amount < USD_MAX:
+        return None
+    return int((amount * MICRO).to_integral_value(rounding=ROUND_HALF_UP))
