@@ -12,7 +12,7 @@ from headrace.forecast import UNKNOWN, Forecast, forecast
 from headrace.limits import Load, Quota
 from headrace.order import Option
 from headrace.outcome import CallFailed
-from headrace.price import credits, usd, usd_exact
+from headrace.price import credits, dearest, usd, usd_exact
 from headrace.recipe import Recipe
 from headrace.routing import best_hit, options_of
 from headrace.source import BadRow, Row
@@ -94,10 +94,11 @@ async def estimate_rows(
     used: set[str] = set().union(*(stage.columns() for stage in stages))
     found.check_columns(columns, used, "input")
     buying = next((stage for stage in stages if stage.provider is not None), None)
-    total = bad = cached = duplicates = 0
+    total = bad = cached = 0
     seen: set[bytes] = set()
-    loads: dict[str, _Load] = {}
     worst = _Worst()
+    loads: dict[str, _Load] = {}
+    duplicates = 0
     for page in _pages(rows):
         asked: list[list[Option]] = []
         for number, row in page:
@@ -117,11 +118,9 @@ async def estimate_rows(
                 _load(loads, options[0])
         prints = [option.request.fingerprint for options in asked for option in options]
         hits = await engine.cache.get_many("default", prints) if prints else {}
-        for options in asked:
-            if best_hit(options, hits) is not None:
-                cached += 1
-            else:
-                worst.add(options)
+        to_make = [options for options in asked if best_hit(options, hits) is None]
+        cached += len(asked) - len(to_make)
+        worst.add(to_make)
     to_buy = len(seen) - cached
     price = price_of(stages)
     share = to_buy / len(seen) if seen else 0.0
@@ -183,14 +182,14 @@ class _Worst:
 
     def __init__(self) -> None:
         self._sum = 0
-        self._unknown = 0
+        self._unknown = False
 
-    def add(self, options: list[Option]) -> None:
-        """Count a row that has to be bought: at the most that any of its models may cost."""
-        costs = [one.provider.price(one.request).cost_microusd_max for one in options]
-        known = [cost for cost in costs if cost is not None]
-        self._unknown += len(known) < len(costs)
-        self._sum += max(known, default=0)
+    def add(self, to_make: list[list[Option]]) -> None:
+        """Count rows that have to be bought, each at the dearest model that may make it."""
+        for options in to_make:
+            price = dearest(option.provider.price(option.request) for option in options)
+            self._sum += price.cost_microusd_max or 0
+            self._unknown |= price.cost_microusd_max is None
 
     def total(self, stages: list[Stage], to_buy: int) -> int | None:
         """Return the most that all of it costs in micro-USD, ``None`` when not known."""

@@ -41,8 +41,7 @@ class ItemResult:
 
     ``artifact`` is the last stage's, ``outputs`` those of all stages by name; ``made`` tells by
     stage name which model made it. ``cost_estimate_microusd`` is what list prices make of
-    calls that did not tell their cost, ``cost_unknown`` counts those for which even that is
-    not known.
+    calls that did not tell their cost, ``cost_unknown`` counts those without even that.
     """
 
     row_number: int

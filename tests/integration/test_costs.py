@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.config import load_config
-from headrace.engine import providers_of
+from headrace.engine import shelf_of
 from headrace.errors import ConfigError
 from headrace.outcome import CallFailed
 from headrace.provider import Call, Reply
@@ -147,14 +147,14 @@ def test_a_file_of_prices_counts_before_ours(tmp_path: Path) -> None:
         '[providers.own.prices."m.1"]\nrequest_usd = 0.5\n'
     )
     config = load_config(tmp_path / "headrace.toml", environment={})
-    shelf = providers_of(config)
+    shelf = shelf_of(config)
     request = ask("gpt-5-mini", max_tokens=9)
     assert shelf["openai"].price(request).cost_microusd_max == 7_000_000
     assert shelf["own"].price(request).cost_microusd_max is None
     assert shelf["own"].price(ask("m.1")).cost_microusd_max == 500_000
     file.write_text("[opnai.models]\n")
     with pytest.raises(ConfigError, match="Did you mean 'openai'"):
-        providers_of(config)["openai"]
+        shelf_of(config)["openai"]
 
 
 # -- in a batch --------------------------------------------------------------------------------
@@ -268,3 +268,12 @@ async def test_an_estimate_goes_by_each_row_s_worst_case(shell: Shell) -> None:
     text = (shell.folder / "recipe.toml").read_text().replace("max_completion_tokens = 100", "")
     (shell.folder / "recipe.toml").write_text(text)
     assert "cost at most unknown (a model without a list price" in (await shell(*words)).out
+
+
+async def test_an_estimate_leaves_out_what_is_cached(shell: Shell) -> None:
+    """Of three rows one is cached: only the worst cases of the other two are summed."""
+    shell.table("a,One")
+    assert (await shell("run", "in.csv", "--recipe", "recipe.toml", "--out", "out")).code == 0
+    shell.table("a,One", "b,Two", "c,Three")
+    quote = (await shell("estimate", "in.csv", "--recipe", "recipe.toml", "--json")).json
+    assert (quote["cached"], quote["to_buy"], quote["cost_microusd_max"]) == (1, 2, 80_000)
