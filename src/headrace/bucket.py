@@ -40,6 +40,14 @@ class Bucket:
         self.refill(now_s, cost)
         self.level -= cost
 
+    def give(self, amount: float, now_s: float, cost: float = 0.0, room: float = 0.0) -> None:
+        """Put ``amount`` back in; what does not fit is lost.
+
+        It holds its burst, or ``cost`` if larger, and ``room`` above that.
+        """
+        self.refill(now_s, cost)
+        self.level = max(self.level, min(max(self.burst, cost) + room, self.level + amount))
+
     def spill(self, now_s: float, left: float = 0.0) -> None:
         """Empty the bucket down to ``left``; what it owes, it goes on owing."""
         self.refill(now_s)
@@ -70,3 +78,8 @@ class Spent:
         if now_s >= self.since_s + self.window_s:
             self.since_s, self.used = now_s, 0.0
         self.used += cost
+
+    def give(self, amount: float, taken_s: float) -> None:
+        """Take back what was taken at ``taken_s``, unless its window is over."""
+        if taken_s >= self.since_s:
+            self.used = max(0.0, self.used - amount)

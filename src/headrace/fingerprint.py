@@ -49,7 +49,13 @@ def _plain(value: Any) -> bool:
     if kind is int:
         return bool(-_INTEGER_MAX <= value <= _INTEGER_MAX)
     if kind is dict:
-        return all(type(k) is str and k.isascii() and _plain(v) for k, v in value.items())
+        for name, one in value.items():
+            # Most values are text: they need no call of their own.
+            if type(name) is not str or not name.isascii():
+                return False
+            if type(one) is not str and not _plain(one):
+                return False
+        return True
     if kind is list:
         return all(map(_plain, value))
     return False

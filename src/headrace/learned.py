@@ -51,13 +51,14 @@ class Learned(msgspec.Struct, frozen=True):
     """What is known of a lane; ``rates`` by the name of their dimension.
 
     ``credit`` is the refusals that the lane may still afford, ``call_s`` how long its
-    calls took on average.
+    calls took on average; ``tokens_refunded``: the provider was seen to give them back.
     """
 
     width: LearnedWidth = LearnedWidth()
     rates: dict[str, LearnedRate] = {}
     credit: float = CREDIT_START
     call_s: float | None = None
+    tokens_refunded: bool = False
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -84,6 +85,7 @@ def learned_of(pacer: Pacer, call_s: float | None = None) -> Learned:
         {name.value: _rate_of(rate, pacer.quota, name) for name, rate in pacer.rates.items()},
         pacer.credit,
         call_s,
+        pacer.refunds.found,
     )
 
 
@@ -137,6 +139,7 @@ def warm(pacer: Pacer, learned: Learned, now_s: float, age_s: float = 0.0) -> No
     from before is not taken for full.
     """
     pacer.credit = min(CREDIT_START, learned.credit)
+    pacer.refunds.found = learned.tokens_refunded
     before, width = learned.width, pacer.width
     if not before.told and not math.isfinite(width.top):
         warm_cap = math.ceil(WARM * before.cap)

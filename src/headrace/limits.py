@@ -73,7 +73,8 @@ class Quota:
     never exceeded, others only seed what is learned. ``concurrency`` is where calls in
     flight start; ``rate_start`` the calls per second to start with, ``None`` to hold
     nothing back until the first refusal. A lane that does not ``learn`` (a computation
-    on this machine) has its concurrency and nothing else.
+    on this machine) has its concurrency and nothing else. ``tokens_refunded``: the provider
+    gives back what calls reserve and do not use; ``None`` where nobody says.
     """
 
     concurrency: int = 8
@@ -81,3 +82,4 @@ class Quota:
     pinned: bool = False
     rate_start: float | None = None
     learns: bool = True
+    tokens_refunded: bool | None = None

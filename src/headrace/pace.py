@@ -13,6 +13,8 @@ from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode, Phases
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS, RECOVER_CALLS = 8, 8
+RETURN_CALLS = 3.0
+"""Calls end in clusters: what comes back may exceed the burst by so many calls, until refused."""
 
 
 @dataclass(slots=True)
@@ -29,6 +31,7 @@ class RatePace(Phases):
     reacted_refused: float = 0.0
     streak: int = 0
     recovered_s: float | None = None
+    room_calls: float = RETURN_CALLS
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
@@ -78,6 +81,20 @@ class RatePace(Phases):
         for quota in self.longer:
             quota.take(cost, now_s)
         return self.sent, gap_s
+
+    def give_back(self, cost: float, unused: float, taken_s: float, now_s: float) -> None:
+        """Put back what a call of ``cost`` took at ``taken_s`` and did not use.
+
+        A rate that was learned is one of what calls take, not of what they use: it stays.
+        """
+        for quota in self.longer:
+            quota.give(unused, taken_s)
+        if self.told is None:
+            return
+        self.returned += unused
+        self.bucket.give(unused, now_s, cost, self.room_calls * cost)
+        if self.cap is not None:
+            self.cap.give(unused, now_s)
 
     def refused(
         self,
@@ -150,6 +167,7 @@ class RatePace(Phases):
         if self.proven is not None and self.mode is Mode.HOLD:
             self.proven = max(self.mean, self.proven / 2.0)
         self.late_s = LATE_S_MIN if self.pace > 50.0 else 0.0
+        self.room_calls /= 2.0
         self.episode_s, self.recovered_s = now_s, None
         if self.safe > self.lo and self.told is None:
             self.lo = self.safe

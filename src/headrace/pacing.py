@@ -18,6 +18,7 @@ from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Qu
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.phases import Mode
+from headrace.refunds import Refunds
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
 CREDIT_EACH = 0.004
@@ -43,7 +44,7 @@ _REFUSED = (OutcomeKind.RATE_LIMITED, *SHUTS_S)
 
 @dataclass(slots=True)
 class Ticket:
-    """A call under way, as the lane remembers it."""
+    """A call under way, as the lane remembers it; ``left`` of the tokens at most, after it."""
 
     sent_s: float
     load: Load
@@ -52,6 +53,7 @@ class Ticket:
     probe: bool = False
     place: tuple[int, int] = (0, 0)
     lead_s: float = 0.0
+    left: float = math.inf
 
 
 @dataclass(slots=True)
@@ -79,6 +81,7 @@ class Pacer:
         self.rates: dict[Dimension, RatePace] = {}
         self.width = Width(float(quota.concurrency))
         self.circuit = Circuit()
+        self.refunds = Refunds(quota.tokens_refunded)
         self.in_flight = 0
         self.credit = CREDIT_START
         self.react_s = REACT_S
@@ -194,6 +197,7 @@ class Pacer:
             self.circuit.sent(),
             self.width.send(self.in_flight),
             lead_s,
+            self.refunds.take(float(load.tokens), now_s) if load.tokens else math.inf,
         )
 
     def _probe_width(self) -> None:
@@ -213,11 +217,13 @@ class Pacer:
         self.in_flight -= 1
         if outcome is None or outcome.kind in _OVERLOAD or outcome.kind in _REFUSED:
             self.width.gone(ticket.place)
+            self.refunds.untake(float(ticket.load.tokens), now_s)
         if outcome is None:
             self.circuit.ignored(ticket.probe)
             return
         if outcome.said is not None and self.quota.learns:
-            self._announced(outcome.said, now_s)
+            self._use(ticket, outcome.said, now_s)
+            self._announced(ticket, outcome.said, now_s)
         if outcome.kind in _REFUSED:
             self.circuit.ignored(ticket.probe)
             if outcome.kind is OutcomeKind.RATE_LIMITED:
@@ -276,9 +282,12 @@ class Pacer:
         rate = self._blamed(bucket, ticket, now_s)
         taken = dict(ticket.marks).get(bucket or Dimension.REQUESTS, (rate.sent, math.inf))
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
-        learning = rate.mode in (Mode.GROW, Mode.TRIAL)
+        held, learning = rate.mode is Mode.HOLD, rate.mode in (Mode.GROW, Mode.TRIAL)
         rate.allowance = self.credit - 0.5
-        rate.refused(cost, taken, ticket.sent_s, now_s, wait_s)
+        news = rate.refused(cost, taken, ticket.sent_s, now_s, wait_s)
+        if news and held and bucket in (None, Dimension.TOKENS):
+            # A rush that ends in a refusal tells nothing; at the told rate it may be our fault.
+            self.refunds.refused(now_s)
         self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:
@@ -322,7 +331,18 @@ class Pacer:
             rate.forget(self._pace_before * 2.0, now_s)
         return True
 
-    def _announced(self, said: Said, now_s: float) -> None:
+    def _use(self, ticket: Ticket, said: Said, now_s: float) -> None:
+        """Give back what a call took of the tokens and did not use, where the provider does."""
+        rate = self.rates.get(Dimension.TOKENS)
+        # What was sent while others could not be asked was never taken here.
+        taken = any(dimension is Dimension.TOKENS for dimension, _ in ticket.marks)
+        if said.tokens is None or rate is None or not taken:
+            return
+        cost = float(ticket.load.tokens)
+        if (back := self.refunds.back(cost - said.tokens)) > 0:
+            rate.give_back(cost, back, ticket.sent_s, now_s)
+
+    def _announced(self, ticket: Ticket, said: Said, now_s: float) -> None:
         """Take limits that an answer announces: they seed, and lower, but never raise."""
         for limit in said.limits:
             if limit.dimension is Dimension.CONCURRENCY:
@@ -333,3 +353,10 @@ class Pacer:
                 self._tell(limit, now_s, pinned=False)
             if rate is not None and limit.remaining is not None:
                 rate.left(limit.remaining, now_s)
+                if limit.dimension is Dimension.TOKENS:
+                    self._left_of_tokens(limit, ticket, rate, now_s)
+
+    def _left_of_tokens(self, limit: Limit, ticket: Ticket, rate: RatePace, now_s: float) -> None:
+        each = max(rate.mean, float(ticket.load.tokens))
+        call = (ticket.sent_s, ticket.left)
+        self.refunds.hear(limit, call, (each, self.in_flight * each), now_s)

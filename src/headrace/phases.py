@@ -51,7 +51,7 @@ class Phases(Bounds):
 
     ``told`` is a rate that somebody told (``cap`` is its bucket), ``told_before`` one that
     proved too high, ``longer`` are quotas of longer windows; ``allowance`` the refusals that
-    the lane may still afford.
+    the lane may still afford. ``sent`` is what calls took, ``returned`` what they gave back.
     """
 
     bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
@@ -66,6 +66,7 @@ class Phases(Bounds):
     late_s: float = LATE_S
     strikes: int = 0
     sent: float = 0.0
+    returned: float = 0.0
     phase_s: float = 0.0
     phase_sent: float = 0.0
     phase_calls: int = 0

@@ -63,7 +63,7 @@ class Standing:
             now_s,
             pacer.tally.sent,
             pacer.tally.refused,
-            {name: rate.sent for name, rate in pacer.rates.items()},
+            {name: rate.sent - rate.returned for name, rate in pacer.rates.items()},
             {name: rate.pace for name, rate in pacer.rates.items()},
             min(1.0, pacer.in_flight / pacer.width.cap),
             dict(pacer.tally.bound),

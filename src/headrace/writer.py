@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -21,6 +22,8 @@ W = TypeVar("W")
 A = TypeVar("A")
 
 GROUP_MAX = 400
+CROWD = 8
+"""A group commit whose groups are that large takes turns with its like: see ``GroupCommit``."""
 _RETRIES = 12
 _LOST = (
     asyncpg.PostgresConnectionError,
@@ -43,7 +46,9 @@ class GroupCommit(Generic[W, A]):
     """Gathers writes and commits each group in one transaction.
 
     While one group is being committed the next one gathers, so the group size follows
-    the load and no timer is needed. A group whose commit was cut off is looked up and
+    the load and no timer is needed. Those that share a ``turn`` commit one after the other
+    as soon as there is a crowd: side by side each of them would commit smaller groups, and a
+    transaction costs more than what is in it. A group whose commit was cut off is looked up and
     written again (``again`` tells the write function so); one that the database refuses
     for its content is split, so that a poisonous write fails alone.
     """
@@ -54,15 +59,18 @@ class GroupCommit(Generic[W, A]):
         clock: Clock,
         write: Callable[[Any, list[W], datetime, bool], Awaitable[Sequence[A]]],
         after: str,
+        turn: asyncio.Lock | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._write = write
         self._after = after
+        self._turn = turn
         self._waiting: list[tuple[W, asyncio.Future[A]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._latest = 0
         self.groups = 0
         self.written = 0
 
@@ -89,11 +97,18 @@ class GroupCommit(Generic[W, A]):
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                group = self._waiting[:GROUP_MAX]
-                del self._waiting[:GROUP_MAX]
-                await self._commit(group, again=False)
+                async with self._my_turn():
+                    group = self._waiting[:GROUP_MAX]
+                    del self._waiting[:GROUP_MAX]
+                    self._latest = len(group)
+                    await self._commit(group, again=False)
             if self._closing:
                 return
+
+    def _my_turn(self) -> contextlib.AbstractAsyncContextManager[None]:
+        if self._turn is None or self._latest < CROWD:
+            return contextlib.nullcontext()
+        return self._turn
 
     async def _commit(self, group: list[tuple[W, asyncio.Future[A]]], again: bool) -> None:
         try:
@@ -142,7 +157,7 @@ class Writer:
     """The three group commits of a process: starts, acceptances, settles."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        accounts = Accounts()
+        accounts, turn = Accounts(), asyncio.Lock()
 
         async def write_starts(
             connection: Any, group: list[Start], now: datetime, again: bool
@@ -178,10 +193,10 @@ class Writer:
             return await attempts.accept(connection, group)
 
         self.starts: GroupCommit[Start, StartEnd] = GroupCommit(
-            database, clock, write_starts, "start-after-commit"
+            database, clock, write_starts, "start-after-commit", turn
         )
         self.settles: GroupCommit[Settle, bool] = GroupCommit(
-            database, clock, write_settles, "settle-after-commit"
+            database, clock, write_settles, "settle-after-commit", turn
         )
         self.accepts: GroupCommit[Accept, None] = GroupCommit(
             database, clock, write_accepts, "after-accept"

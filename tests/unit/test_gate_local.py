@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
-from headrace.gate import PARK_S, LaneShutError, PermitEnd
+from headrace.gate import PARK_S, Ask, LaneShutError, PermitEnd
 from headrace.gates.local import LocalGate
+from headrace.limits import Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.testing import ManualClock
 from headrace.testing.conformance.gate_suite import ask
@@ -180,3 +181,23 @@ async def test_a_short_wait_for_the_rate_sends_nobody_away() -> None:
     assert not waiting.done()
     await clock.advance(1.5)
     (await waiting).end(PermitEnd.SUCCESS)
+
+
+async def test_tokens_that_come_back_wake_who_waits_for_them() -> None:
+    """A call ends without having used its tokens: the next in line goes, long before its time."""
+    clock = ManualClock()
+    gate = LocalGate(clock)
+    limits = (Limit(Dimension.TOKENS, 6000.0, 60.0),)
+    quota = Quota(8, limits, pinned=True, tokens_refunded=True)
+    first = asyncio.create_task(gate.acquire(Ask("a", quota, Load(tokens=6000))))
+    await clock.advance(60.0)
+    permit = first.result()
+    second = asyncio.create_task(gate.acquire(Ask("a", quota, Load(tokens=6000))))
+    await clock.advance(10.0)
+    assert not second.done()
+    said = Said(tokens=0)
+    permit.end(PermitEnd.SUCCESS, Outcome(OutcomeKind.SUCCESS, said=said))
+    await settle()
+    assert second.done()
+    second.result().end(PermitEnd.SUCCESS)
+    await gate.close()

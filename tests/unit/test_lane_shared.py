@@ -22,6 +22,7 @@ QUOTAS = [
     Quota(4, (Limit(Dimension.REQUESTS, 60, 60.0), Limit(Dimension.TOKENS, 9000, 60.0))),
     Quota(2, (Limit(Dimension.CONCURRENCY, 2.0),), pinned=True),
     Quota(8, rate_start=5.0),
+    Quota(8, (Limit(Dimension.TOKENS, 900, 60.0),), tokens_refunded=True),
 ]
 LOAD = Load(1, 100, 1)
 OUTCOMES = st.one_of(
@@ -37,6 +38,15 @@ OUTCOMES = st.one_of(
         Outcome,
         st.just(OutcomeKind.SUCCESS),
         said=st.builds(Said, limits=st.just((Limit(Dimension.REQUESTS, 30, 60.0, 5.0, 2.0),))),
+    ),
+    st.builds(
+        Outcome,
+        st.just(OutcomeKind.SUCCESS),
+        said=st.builds(
+            Said,
+            limits=st.just((Limit(Dimension.TOKENS, 900, 60.0, 890.0),)),
+            tokens=st.integers(0, 200),
+        ),
     ),
 )
 EVENTS = st.lists(
@@ -179,6 +189,24 @@ def test_permits_ahead_keep_the_distance_of_the_pace() -> None:
     gaps = [b - a for a, b in pairwise(moments[5:])]
     assert min(gaps) > 0.009
     assert max(gaps) < 0.0115
+
+
+def test_what_one_worker_s_call_gives_back_serves_another() -> None:
+    """Tokens that come back are the lane's: whoever steps it next may have them."""
+    limits = (Limit(Dimension.TOKENS, 600.0, 60.0),)
+    lane = SharedLane(Pacer(Quota(8, limits, pinned=True, tokens_refunded=True), 0.0))
+    load, one, other = Load(tokens=100), lane.present(1, 0), lane.present(2, 0)
+    ticket = lane.give(one, load, 0.0, 60.0)
+    assert isinstance(ticket, Ticket)
+    at_s = ticket.sent_s
+    before_s = lane.give(other, load, at_s, at_s)
+    assert isinstance(before_s, float)
+    lane.end(one, ticket, Outcome(OutcomeKind.SUCCESS, said=Said(tokens=20)), at_s)
+    again = unpack_lane(pack_lane(lane), lane.pacer.quota)
+    assert again is not None
+    after_s = again.give(again.present(2, 0), load, at_s, at_s)
+    assert isinstance(after_s, float)
+    assert before_s - after_s == pytest.approx(80.0 / lane.pacer.rates[Dimension.TOKENS].pace)
 
 
 def give_paced(lane: SharedLane, now_s: float) -> Ticket | float:

@@ -116,3 +116,14 @@ async def test_a_gate_begins_where_the_lane_was() -> None:
     (lane,) = gate.lanes()
     assert lane.pacer.rates[Dimension.REQUESTS].pace == pytest.approx(WARM * 10.0)
     assert lane.call_s == 3.0
+
+
+def test_whether_tokens_come_back_is_remembered() -> None:
+    """What was found is known at once by the next process; what the settings say wins."""
+    before = Learned(tokens_refunded=True)
+    for setting, given in ((None, True), (False, False)):
+        pacer = Pacer(Quota(tokens_refunded=setting), 0.0)
+        warm(pacer, before, 0.0)
+        assert pacer.refunds.given is given
+    assert learned_of(pacer).tokens_refunded
+    assert read_learned(msgspec.json.encode(before), "a") == before

@@ -58,6 +58,7 @@ def test_the_table_wins_over_the_environment() -> None:
         ({"price_microcredits": -1}, "price_microcredits"),
         ({"limits": {"rpm": 5}}, "limits"),
         ({"limits": 5}, "limits"),
+        ({"tokens_refunded": "yes"}, "tokens_refunded"),
     ],
 )
 def test_wrong_settings_name_their_place_and_show_no_key(table: dict[str, Any], place: str) -> None:

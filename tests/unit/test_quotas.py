@@ -8,7 +8,12 @@ import pytest
 
 from headrace.errors import ConfigError
 from headrace.limits import Dimension, Limit
-from headrace.providers.quotas import CONCURRENCY_START, RATE_START, read_quota
+from headrace.providers.quotas import (
+    CONCURRENCY_START,
+    RATE_START,
+    read_quota,
+    read_refunded,
+)
 
 
 def test_a_lane_of_which_nothing_is_told_starts_cautiously() -> None:
@@ -97,3 +102,21 @@ def test_an_unknown_preset_is_an_error() -> None:
     with pytest.raises(ConfigError, match="unknown preset") as raised:
         read_quota({}, "limits", preset="payed")
     assert "paid" in str(raised.value.remedy)
+
+
+@pytest.mark.parametrize("value", [True, False, None])
+def test_whether_tokens_come_back_may_be_told(value: bool | None) -> None:
+    """What is said is taken as it is; what is not said is left to be found out."""
+    refunded = read_refunded(value, "[providers.x] tokens_refunded")
+    assert refunded is value
+    assert read_quota({}, "limits", tokens_refunded=refunded).tokens_refunded is value
+
+
+@pytest.mark.parametrize("value", ["true", 1, 0.5, []])
+def test_whether_tokens_come_back_is_yes_or_no(value: Any) -> None:
+    """Anything else is shown, with its place and what to do."""
+    with pytest.raises(ConfigError) as caught:
+        read_refunded(value, "[providers.x] tokens_refunded")
+    assert caught.value.place == "[providers.x] tokens_refunded"
+    assert repr(value) in caught.value.message
+    assert caught.value.remedy

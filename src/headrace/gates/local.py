@@ -165,7 +165,10 @@ class LocalGate:
         waiter = _Waiter(ask.load, future, ask.elsewhere)
         place = lane.line.push(waiter, ask.tenant_id, ask.class_name, ask.weight, ask.cost)
         lane.movable |= ask.elsewhere
-        self._admit(lane)
+        first = lane.line.peek()
+        if lane.movable or (first is not None and first[1] is place):
+            # Whoever stands in front is looked at already, when its time comes or a call ends.
+            self._admit(lane)
         try:
             return await future
         except asyncio.CancelledError:
@@ -192,20 +195,19 @@ class LocalGate:
             lane.movable = not send_away(lane.line, lane.name, lane.pacer, now_s)
 
     def _serve(self, lane: _Lane, now_s: float) -> None:
-        shut_s = lane.pacer.shut_s(now_s)
         while (first := lane.line.peek()) is not None:
             waiter, place = first
             if waiter.future.done():
                 lane.line.remove(place)
-            elif shut_s > PARK_S:
-                lane.line.remove(place)
-                waiter.future.set_exception(LaneShutError(lane.name, shut_s, lane.pacer.why_shut()))
-            elif (wait_s := lane.pacer.wait_s(waiter.load, now_s)) > self._lead_s:
-                self._sleep(lane, now_s, max(TICK_S, wait_s - self._lead_s))
-                return
-            else:
+            elif (wait_s := lane.pacer.wait_s(waiter.load, now_s)) <= self._lead_s:
                 lane.line.take(place)
                 waiter.future.set_result(lane.pacer.send(waiter.load, now_s, wait_s))
+            elif (shut_s := lane.pacer.shut_s(now_s)) > PARK_S:
+                lane.line.remove(place)
+                waiter.future.set_exception(LaneShutError(lane.name, shut_s, lane.pacer.why_shut()))
+            else:
+                self._sleep(lane, now_s, max(TICK_S, wait_s - self._lead_s))
+                return
 
     def _sleep(self, lane: _Lane, now_s: float, wait_s: float) -> None:
         """See to it that the line is looked at again after ``wait_s``."""

@@ -38,6 +38,7 @@ def read_quota(
     place: str,
     concurrency: int | None = None,
     preset: str | None = None,
+    tokens_refunded: bool | None = None,
 ) -> Quota:
     """Return what ``table`` (the keys of ``KNOWN``) tells of every lane of a provider.
 
@@ -65,6 +66,21 @@ def read_quota(
         limits=limits,
         pinned=bool(limits),
         rate_start=None if told else rate_start,
+        tokens_refunded=tokens_refunded,
+    )
+
+
+def read_refunded(value: Any, place: str) -> bool | None:
+    """Return a provider's ``tokens_refunded``, ``None`` where it is left to be found out.
+
+    ``place`` names it; raises ``ConfigError``.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    raise ConfigError(
+        f"{value!r} is neither true nor false",
+        place=place,
+        remedy="Leave it out when it is not known.",
     )
 
 

@@ -14,7 +14,7 @@ from headrace.limits import Quota
 from headrace.nearest import did_you_mean
 from headrace.price_table import PriceTable, read_models
 from headrace.provider import CrashClass
-from headrace.providers.quotas import read_quota
+from headrace.providers.quotas import read_quota, read_refunded
 
 KNOWN = (
     "base_url",
@@ -24,6 +24,7 @@ KNOWN = (
     "concurrency",
     "preset",
     "limits",
+    "tokens_refunded",
     "price_microcredits",
     "download_hosts",
     "prices",
@@ -224,6 +225,7 @@ def read_remote(table: Table, api: Api) -> RemoteSettings:
             table.at("limits"),
             start,
             table.get("preset") or api.preset,
+            read_refunded(table.get("tokens_refunded"), table.at("tokens_refunded")),
         ),
         download_hosts=table.names("download_hosts"),
         prices=read_models(

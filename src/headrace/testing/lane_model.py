@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from headrace.limits import ONE_CALL, Load, Quota
+from headrace.limits import ONE_CALL, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer, Ticket
-from headrace.simulator.rules import LaneRules, Refused
+from headrace.simulator.rules import Admitted, LaneRules, Refused
+from headrace.simulator.terms import standing
 
 Latency = Callable[[Random], float]
 
@@ -27,6 +28,7 @@ class Told:
     refusals_s: list[float] = field(default_factory=list)
     accepts_s: list[float] = field(default_factory=list)
     in_flight_max: int = 0
+    used: int = 0
 
     def rate(self, from_s: float, to_s: float) -> float:
         """Return accepted calls a second between two times."""
@@ -40,12 +42,22 @@ class Told:
 
 
 @dataclass
+class _Answer:
+    result: Admitted | Refused
+    limits: tuple[Limit, ...] = ()
+    tokens: int | None = None
+
+
+@dataclass
 class LaneModel:
     """Sends ``items`` through a pacer to a limiter; retries what is refused.
 
     ``hint`` makes the wait that a refusal names (``None`` for none); ``late_s`` is how
     late our own timers and the network are, at most; ``lead_s`` how long before its
-    moment a permit is handed out.
+    moment a permit is handed out. ``used`` draws the tokens that a call really uses (all
+    of its load by default); ``announces`` says when what is left is looked at for the headers
+    of an answer: ``start`` or ``end`` of the call, or never; a lane that ``names`` its limits
+    says which of them refused.
     """
 
     rules: LaneRules
@@ -60,13 +72,16 @@ class LaneModel:
     seed: int = 0
     until_s: float = 36_000.0
     learned: Pacer | None = None
+    used: Callable[[Random], int] | None = None
+    announces: str = ""
+    names: bool = False
 
     def run(self) -> Told:
         """Run until all is done, or until ``until_s``."""
         random, now_s, told = Random(self.seed), 0.0, Told()
         pacer = self.learned or Pacer(self.quota, 0.0)
         self.pacer = pacer
-        events: list[tuple[float, int, Ticket, object]] = []
+        events: list[tuple[float, int, Ticket, _Answer]] = []
         left, number = self.items, 0
         while told.done < self.items and now_s < self.until_s:
             wait_s = pacer.wait_s(self.load, now_s) if left else math.inf
@@ -77,8 +92,8 @@ class LaneModel:
                     raise AssertionError("the lane waits for nothing")
                 if next_s <= wake_s:
                     now_s = next_s
-                    _, _, ticket, result = heapq.heappop(events)
-                    left += self._end(pacer, ticket, result, now_s, told)
+                    _, _, ticket, answer = heapq.heappop(events)
+                    left += self._end(pacer, ticket, answer, now_s, told)
                 else:
                     now_s = wake_s
                 continue
@@ -93,21 +108,40 @@ class LaneModel:
                 told.refusals_s.append(now_s)
             else:
                 told.accepts_s.append(now_s)
-            heapq.heappush(events, (now_s + wait_s + took_s, number, ticket, result))
+            answer = _Answer(result, self._limits("start", self._last_s))
+            if self.used is not None and isinstance(result, Admitted):
+                answer.tokens = self.used(random)
+            heapq.heappush(events, (now_s + wait_s + took_s, number, ticket, answer))
         told.end_s = now_s
         return told
 
     _last_s: float = 0.0
 
-    def _end(self, pacer: Pacer, ticket: Ticket, result: object, now_s: float, told: Told) -> int:
+    def _limits(self, when: str, now_s: float) -> tuple[Limit, ...]:
+        """Return what a truthful provider announces at this moment."""
+        if when != self.announces:
+            return ()
+        found = []
+        for rule in self.rules.rules:
+            here = standing(rule.limiter, now_s)
+            found.append(
+                Limit(rule.dimension, here.amount, here.window_s, here.remaining, here.reset_s)
+            )
+        return tuple(found)
+
+    def _end(self, pacer: Pacer, ticket: Ticket, answer: _Answer, now_s: float, told: Told) -> int:
         """Let a call end; returns how many items go back in line."""
         self._last_s = max(self._last_s, now_s)
+        result = answer.result
         if isinstance(result, Refused):
             told.refused += 1
             wait_s = self.hint(result, now_s)
-            pacer.end(ticket, Outcome(OutcomeKind.RATE_LIMITED, wait_s=wait_s), now_s)
+            said = Said(bucket=result.dimension) if self.names else None
+            pacer.end(ticket, Outcome(OutcomeKind.RATE_LIMITED, wait_s=wait_s, said=said), now_s)
             return 1
-        self.rules.finish(result, now_s)  # type: ignore[arg-type]
+        self.rules.finish(result, now_s, answer.tokens)
         told.done += 1
-        pacer.end(ticket, Outcome(OutcomeKind.SUCCESS), now_s)
+        said = Said(limits=answer.limits or self._limits("end", now_s), tokens=answer.tokens)
+        told.used += self.load.tokens if answer.tokens is None else answer.tokens
+        pacer.end(ticket, Outcome(OutcomeKind.SUCCESS, said=said), now_s)
         return 0
