@@ -108,7 +108,8 @@ class BflShape:
             return Answer(404, b"Not Found", media_type="text/plain")
         age_s = (self._desk.clock.now() - job.completed).total_seconds()
         if age_s > min(SAMPLE_S, self._settings.output.ttl_s):
-            return Answer(403, b"<Error><Message>Request has expired</Message></Error>")
+            page = b"<Error><Message>Request has expired</Message></Error>"
+            return Answer(403, page, media_type="application/xml")
         pieces = self._desk.pictures.png(job.ticket.number)
         return Answer(200, pieces, media_type="image/png")
 
