@@ -13,12 +13,16 @@ from typing import Any
 
 import pytest
 
+from headrace.config import Config, Retry
+from headrace.engine import open_engine
 from headrace.errors import ConfigError, NotFoundError, RecipeError
+from headrace.lifecycle import ItemState
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
 from headrace.providers.png_body import PngBody
 from headrace.providers.replicate import ReplicateProvider
 from headrace.providers.replicate_settings import read_replicate
+from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import LatencySettings, Settings
@@ -422,7 +426,10 @@ async def test_a_recorded_rejected_key_is_told_as_that() -> None:
         (told("failed", error="Model ran out of memory (E1001)"), OutcomeKind.INVALID),
         (told("failed", error=None), OutcomeKind.TRANSIENT),
         (told("failed", error={"odd": ["thing"]}), OutcomeKind.TRANSIENT),
-        (told("aborted"), OutcomeKind.TIMEOUT),
+        (told("aborted"), OutcomeKind.TRANSIENT),
+        (told("failed", error="Incorrect API key provided: x"), OutcomeKind.TRANSIENT),
+        (told("failed", error="Rate limit reached, try again in 9s"), OutcomeKind.TRANSIENT),
+        (told("failed", error="You exceeded your current quota"), OutcomeKind.TRANSIENT),
         (told("canceled"), OutcomeKind.CANCELLED),
         (told("succeeded", output=None, data_removed=True), OutcomeKind.LOST_RESULT),
         (told("succeeded", output=None), OutcomeKind.NO_OUTPUT),
@@ -638,3 +645,52 @@ class TestConformance(ProviderConformance):
 
     def purchases(self, provider: Provider) -> int | None:
         return self.simulator.truth.total
+
+
+async def engine_buys(
+    played: Played, database_url: str, folder: Path, count: int
+) -> list[ItemState]:
+    """How the items of a batch end that the whole engine buys here."""
+    table = {"base_url": f"{played.origin}/v1", "limits": {"requests_per_second": 1000}}
+    stage = {"kind": "generate", "model": f"replicate:{FLUX}", "prompt": "{{ t }}"}
+    recipe = parse_recipe({"name": "paint", "stages": [{"name": "make", **stage}]}, "test")
+    config = Config(
+        home=str(folder),
+        database_url=database_url,
+        providers={"replicate": table},
+        retry=Retry(attempts=3, base_s=0.0, cap_s=0.0),
+    )
+    async with open_engine(config) as engine:
+        given = [{"t": f"row {number}"} for number in range(count)]
+        batch = await engine.submit(given, recipe, columns=["t"])
+        await batch.done()
+        items = [item async for item in batch.items()]
+    return [item.state for item in items]
+
+
+async def test_the_engine_never_makes_a_prediction_anew_for_a_file_that_is_gone(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It is looked at again under its id, and the item fails when that does not help."""
+    async with playing() as played:
+        done = told("succeeded", output=[file_of(played)])
+        played.on("POST", "/v1/", says(told(), 201))
+        played.on("GET", "/v1/predictions/", says(done))
+        played.on("GET", "/files/", says(b"Not Found", 404))
+        states = await engine_buys(played, database_url, tmp_path, 1)
+        assert states == [ItemState.FAILED]
+        assert len(played.heard("POST")) == 1
+        assert len(played.heard("GET", "/files/")) > 1
+
+
+async def test_an_aborted_prediction_is_made_again_and_the_item_delivered(
+    database_url: str, tmp_path: Path
+) -> None:
+    """It never began and costs nothing; each item is delivered in the end."""
+    async with playing() as played:
+        done = says(told("succeeded", output="Words"))
+        played.on("POST", "/v1/", says(told(), 201))
+        played.on("GET", "/v1/predictions/", says(told("aborted")), done)
+        states = await engine_buys(played, database_url, tmp_path, 3)
+        assert states == [ItemState.SUCCEEDED] * 3
+        assert len(played.heard("POST")) == 4

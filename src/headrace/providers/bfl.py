@@ -17,7 +17,7 @@ from headrace.provider import Call, CrashClass, Reply
 from headrace.providers import bfl_messages as messages
 from headrace.providers.following import Follower
 from headrace.providers.http_calls import read_object, read_whole
-from headrace.providers.looking import Looker, Told
+from headrace.providers.looking import Looker, Told, own_end
 from headrace.providers.receiving import fetched
 from headrace.providers.remote import RemoteProvider
 from headrace.providers.remote_settings import Api, RemoteSettings, Table, read_remote
@@ -172,9 +172,7 @@ class BflProvider(RemoteProvider):
 
     def _ended_badly(self, told: Told, task: Task, facts: dict[str, Any]) -> Outcome:
         signal = read_signal(self.signals, 200, {}, told, self._clock.now())
-        kind = signal.kind
-        if kind in (OutcomeKind.SUCCESS, OutcomeKind.UNKNOWN):
-            kind = OutcomeKind.NO_OUTPUT
+        kind = own_end(signal.kind)
         # Whether a task that failed is billed is not documented: then its cost is unknown.
         cost = task.cost_microusd if kind is OutcomeKind.NO_OUTPUT else None
         return Outcome(

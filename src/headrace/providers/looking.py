@@ -25,6 +25,29 @@ Told = dict[str, Any]
 """What an answer says of a job: a JSON object whose fields may be of any kind."""
 
 
+_OWN_ENDS = frozenset(
+    {
+        OutcomeKind.REFUSED,
+        OutcomeKind.INVALID,
+        OutcomeKind.TRANSIENT,
+        OutcomeKind.OVERLOADED,
+        OutcomeKind.NO_OUTPUT,
+        OutcomeKind.LOST_RESULT,
+    }
+)
+
+
+def own_end(kind: OutcomeKind) -> OutcomeKind:
+    """Return how a job that gave nothing ended, by what its own words mean.
+
+    Words on a key, a quota or a rate are the model's, said of somebody else's account: they
+    must not shut our lane. That it ran out of time is over and done with, too.
+    """
+    if kind in (OutcomeKind.SUCCESS, OutcomeKind.UNKNOWN):
+        return OutcomeKind.NO_OUTPUT
+    return kind if kind in _OWN_ENDS else OutcomeKind.TRANSIENT
+
+
 class Looker:
     """Looks after the jobs of one provider that tells in a JSON object how each stands.
 

@@ -16,7 +16,7 @@ from headrace.provider import Call, Reply
 from headrace.providers import replicate_messages as messages
 from headrace.providers.following import Follower
 from headrace.providers.http_calls import Parcel, read_object, read_whole
-from headrace.providers.looking import Looker, Told
+from headrace.providers.looking import Looker, Told, own_end
 from headrace.providers.media import ANY, HEAD_BYTES, media_type_of
 from headrace.providers.receiving import fetched
 from headrace.providers.remote import RemoteProvider
@@ -190,7 +190,7 @@ class ReplicateProvider(RemoteProvider):
         output = None
         if str(prediction.get("status")).lower() in ("succeeded", "processing"):
             output = messages.output_of(prediction.get("output"))
-        if output is None or prediction.get("data_removed") is True:
+        if output is None:
             raise CallFailed(self._ended_badly(prediction, name, facts))
         if not output.files:
             return Reply(output.media_type, body=output.text, provider_request_id=name, facts=facts)
@@ -224,9 +224,7 @@ class ReplicateProvider(RemoteProvider):
                 facts=facts,
             )
         signal = read_signal(self.signals, 200, {}, prediction, self._clock.now())
-        kind = signal.kind
-        if kind in (OutcomeKind.SUCCESS, OutcomeKind.UNKNOWN):
-            kind = OutcomeKind.NO_OUTPUT
+        kind = own_end(signal.kind)
         return Outcome(
             kind,
             self.hidden(signal.reason) or "the prediction holds no result",
