@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from yarl import URL
@@ -42,7 +42,9 @@ class Api:
     that stand in for the table. ``hosts`` are further hosts of the provider that the key
     may go to; one that begins with a dot stands for all names that end in it.
     ``crash_class`` is the adapter's own, ``classes`` those that a table may choose
-    instead, by letter. ``concurrency`` and ``preset`` are where an unknown lane starts.
+    instead, by letter. ``concurrency`` and ``preset`` are where an unknown lane starts;
+    ``limits`` are documented ones, by the keys of a ``limits`` table, for what that does
+    not tell.
     """
 
     kind: str
@@ -54,6 +56,7 @@ class Api:
     classes: Mapping[str, CrashClass] = field(default_factory=dict)
     concurrency: int | None = None
     preset: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -220,18 +223,22 @@ def read_remote(table: Table, api: Api) -> RemoteSettings:
         models=table.names("models"),
         crash_class=api.classes[letter] if letter else api.crash_class,
         price_microcredits=table.count("price_microcredits"),
-        quota=read_quota(
-            {} if table.get("limits") is None else table.get("limits"),
-            table.at("limits"),
-            start,
-            table.get("preset") or api.preset,
-            read_refunded(table.get("tokens_refunded"), table.at("tokens_refunded")),
-        ),
+        quota=_quota(table, api, start),
         download_hosts=table.names("download_hosts"),
         prices=read_models(
             {} if table.get("prices") is None else table.get("prices"), table.at("prices")
         ),
     )
+
+
+def _quota(table: Table, api: Api, start: int | None) -> Quota:
+    """Return what is told of a lane; what is only documented by the provider is not pinned."""
+    told = {} if table.get("limits") is None else table.get("limits")
+    known = {**api.limits, **told} if isinstance(told, Mapping) else told
+    refunded = read_refunded(table.get("tokens_refunded"), table.at("tokens_refunded"))
+    preset = table.get("preset") or api.preset
+    quota = read_quota(known, table.at("limits"), start, preset, refunded)
+    return replace(quota, pinned=bool(told))
 
 
 def _tells_width(limits: Any) -> bool:

@@ -23,6 +23,8 @@ ADAPTERS = {
     "openai": "openai:OpenAIProvider",
     "http": "declared:HttpProvider",
     "imejis": "imejis:ImejisProvider",
+    "replicate": "replicate:ReplicateProvider",
+    "bfl": "bfl:BflProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 

@@ -15,6 +15,7 @@ from headrace.simulator.desk import Desk, json_answer
 from headrace.simulator.jobs import Jobs
 from headrace.simulator.lane import Lane
 from headrace.simulator.settings import Settings
+from headrace.simulator.shapes.bfl import BflShape
 from headrace.simulator.shapes.openai import OpenAIShape
 from headrace.simulator.shapes.openai_errors import error
 from headrace.simulator.shapes.queue import QueueShape
@@ -42,6 +43,7 @@ class Shape(Protocol):
 _SHAPES: dict[str, Callable[[Desk], Shape]] = {
     "openai": OpenAIShape,
     "replicate": ReplicateShape,
+    "bfl": BflShape,
     "queue": QueueShape,
 }
 

@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.limits import DAY_S
 
-SHAPES = ("openai", "replicate", "queue")
+SHAPES = ("openai", "replicate", "bfl", "queue")
 LIMITERS = ("bucket", "gcra", "fixed", "sliding", "subwindow", "day", "concurrency")
 RETRY_AFTER = (
     "true",

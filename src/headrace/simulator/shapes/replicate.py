@@ -6,9 +6,10 @@ Their files are served here too, under ``/files/``.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,14 +27,17 @@ PAGE = 100
 WAIT_MAX_S = 60
 OUTPUTS_MAX = 10
 _PROBLEM = "application/problem+json"
-_CREATE = re.compile(r"/v1/(?:models/([^/]+/[^/]+)/)?predictions")
+_CREATE = re.compile(r"/v1/(?:(?:models|deployments)/([^/]+/[^/]+)/)?predictions")
 _ONE = re.compile(r"/v1/predictions/([a-z0-9]+)(/cancel)?")
 _FILE = re.compile(r"/files/([a-z0-9]+)/out-(\d)\.png")
+_UPLOAD, _ACCOUNT = "/v1/files", "/v1/account"
+UPLOAD_S = 86_400.0
+"""How long an uploaded file stays."""
 _PREFER = re.compile(r"wait(?:=([1-9]|[1-5][0-9]|60))?")
 
 
 class ReplicateShape:
-    """Answers ``/v1/predictions``, ``/v1/models/…/predictions`` and ``/files/``."""
+    """Answers ``/v1/predictions``, ``/v1/models/…/predictions``, ``/v1/files`` and ``/files/``."""
 
     name = "replicate"
 
@@ -46,7 +50,8 @@ class ReplicateShape:
 
     def owns(self, path: str) -> bool:
         """Tell whether a path is one of this API."""
-        return any(one.fullmatch(path) for one in (_CREATE, _ONE, _FILE))
+        is_named = path in (_UPLOAD, _ACCOUNT)
+        return is_named or any(one.fullmatch(path) for one in (_CREATE, _ONE, _FILE))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
@@ -64,13 +69,18 @@ class ReplicateShape:
             return refusal
         if create is not None and create[1] is None and request.method == "GET":
             return self._list(request)
+        if (request.method, request.path) == ("POST", _UPLOAD):
+            return self._upload(request)
+        return self._one(request)
+
+    def _one(self, request: Request) -> Answer:
+        if (request.method, request.path) == ("GET", _ACCOUNT):
+            return json_answer(200, {"type": "user", "username": "simulated"}, self._headers())
         one = _ONE.fullmatch(request.path)
         job = None if one is None else self.jobs.all.get(one[1])
         if one is None or job is None:
             return problem(404, "The requested resource could not be found.", title="Not Found")
-        return self._one(request, job, is_cancel=one[2] is not None)
-
-    def _one(self, request: Request, job: Job, *, is_cancel: bool) -> Answer:
+        is_cancel = one[2] is not None
         if is_cancel != (request.method == "POST"):
             return problem(405, f'Method "{request.method}" not allowed.')
         if is_cancel:
@@ -123,6 +133,23 @@ class ReplicateShape:
         body = {"previous": None, "next": following, "results": page}
         return json_answer(200, body, self._headers())
 
+    def _upload(self, request: Request) -> Answer:
+        """Take a file in, and forget it: nothing here looks at inputs."""
+        digest = hashlib.sha256(request.body).hexdigest()
+        host = request.headers.get("host", "127.0.0.1")
+        now = self._desk.clock.now()
+        told = {
+            "id": digest[:32],
+            "content_type": "application/octet-stream",
+            "size": len(request.body),
+            "checksums": {"sha256": digest},
+            "metadata": {},
+            "created_at": moment(now),
+            "expires_at": moment(now + timedelta(seconds=UPLOAD_S)),
+            "urls": {"get": f"http://{host}{_UPLOAD}/{digest[:32]}"},
+        }
+        return json_answer(201, told, self._headers())
+
     def _file(self, name: str, number: int) -> Answer:
         job = self.jobs.all.get(name)
         if job is None or job.ending != "succeeded" or not self.jobs.is_kept(job):
@@ -150,7 +177,12 @@ class ReplicateShape:
             "error": self._error(job),
             "status": job.ending or ("starting" if started is None else "processing"),
             "created_at": moment(job.created),
-            "urls": {"get": base, "cancel": f"{base}/cancel"},
+            "source": "api",
+            "urls": {
+                "web": f"http://{job.host}/p/{job.id}",
+                "get": base,
+                "cancel": f"{base}/cancel",
+            },
         }
         if started is not None:
             told["started_at"] = moment(started)

@@ -1,0 +1,90 @@
+"""Whether a webhook is from whom it says: pure checks of signatures, for whoever receives one.
+
+Standard Webhooks (Replicate, OpenAI): HMAC-SHA256 over ``id.timestamp.body``, base64, under
+a secret that begins with ``whsec_``. Black Forest Labs: HMAC-SHA256 over the body, in hex.
+fal signs with ED25519, which Python's library does not have: it is not checked here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Mapping
+from datetime import datetime
+
+from headrace.errors import ConfigError
+
+AGE_S_MAX = 300.0
+"""How far a webhook's time may be from ours: a recorded one is not worth more than that."""
+SIGNATURES_MAX = 16
+"""A sender that changes its secret signs with both for a while; never with hundreds."""
+_HEADER_CHARS_MAX = 4096
+_PREFIX = "whsec_"
+
+
+def is_standard_webhook(
+    headers: Mapping[str, str], body: bytes, secret: str, now: datetime
+) -> bool:
+    """Tell whether a webhook is signed under ``secret``, and within ``AGE_S_MAX`` of ``now``.
+
+    ``headers`` are ``webhook-id``, ``webhook-timestamp`` (seconds since 1970) and
+    ``webhook-signature``, in any case of letters; ``body`` are the very bytes that came.
+    Whatever came, the answer is only yes or no. Raises ``ConfigError`` for a secret that
+    is none.
+    """
+    key = _standard_key(secret)
+    known = {name.lower(): value for name, value in headers.items()}
+    name, sent = known.get("webhook-id", ""), known.get("webhook-timestamp", "")
+    signatures = known.get("webhook-signature", "")[:_HEADER_CHARS_MAX]
+    if not name or len(name) > _HEADER_CHARS_MAX or not _is_recent(sent, now):
+        return False
+    signed = name.encode("utf-8", "replace") + b"." + sent.encode("ascii") + b"." + body
+    expected = hmac.new(key, signed, hashlib.sha256).digest()
+    is_right = False
+    for one in signatures.split(" ")[:SIGNATURES_MAX]:
+        version, comma, told = one.partition(",")
+        if version == "v1" and comma:
+            is_right |= hmac.compare_digest(expected, _unpacked(told))
+    return is_right
+
+
+def is_bfl_webhook(headers: Mapping[str, str], body: bytes, secret: str) -> bool:
+    """Tell whether a webhook's ``X-BFL-Signature`` is that of ``body`` under ``secret``.
+
+    It has no time in it: whoever receives one has to know it again by the task's id.
+    Raises ``ConfigError`` for an empty secret.
+    """
+    if not secret:
+        raise ConfigError("the secret of the webhook is empty", remedy="Set webhook_secret.")
+    known = {name.lower(): value for name, value in headers.items()}
+    told = known.get("x-bfl-signature", "")[:_HEADER_CHARS_MAX].strip().lower()
+    expected = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    digest = told.removeprefix("sha256=").encode("utf-8", "replace")
+    return hmac.compare_digest(expected.encode("ascii"), digest)
+
+
+def _standard_key(secret: str) -> bytes:
+    remedy = "Copy it again from the provider: whsec_ and base64 behind it."
+    try:
+        key = base64.b64decode(secret.strip().removeprefix(_PREFIX), validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if not secret.strip().startswith(_PREFIX) or not key:
+        # The secret is not shown.
+        raise ConfigError("the secret of the webhook is none", remedy=remedy)
+    return key
+
+
+def _is_recent(sent: str, now: datetime) -> bool:
+    if not (sent.isascii() and sent.isdigit() and len(sent) <= 12):
+        return False
+    return abs(now.timestamp() - int(sent)) <= AGE_S_MAX
+
+
+def _unpacked(told: str) -> bytes:
+    try:
+        return base64.b64decode(told, validate=True)
+    except (ValueError, binascii.Error):
+        return b""
