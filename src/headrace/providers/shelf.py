@@ -23,6 +23,9 @@ ADAPTERS = {
     "openai": "openai:OpenAIProvider",
     "http": "declared:HttpProvider",
     "imejis": "imejis:ImejisProvider",
+    "gemini": "gemini:GeminiProvider",
+    "vertex": "vertex:VertexProvider",
+    "anthropic": "anthropic:AnthropicProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 
