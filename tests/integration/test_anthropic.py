@@ -419,6 +419,24 @@ def test_the_load_is_input_and_the_most_of_output() -> None:
     assert messages.load_of(two) == Load(tokens=8 + 10 + 3200)
 
 
+async def test_costs_are_estimated_by_tokens() -> None:
+    """Recorded usage at list prices; beforehand the bytes that go in and max_tokens."""
+    prices = {"claude-x": {"input_usd_per_million": 3, "output_usd_per_million": 15}}
+    recorded = RECORDED["two names"]
+    answer = unstreamed(recorded["events"])
+    reply, _, _ = await bought(says(answer), prices=prices)
+    assert (reply.cost_microusd, reply.estimate_microusd) == (None, 17 * 3 + 10 * 15)
+    usage = {**USAGE, "service_tier": "priority"}
+    reply, _, _ = await bought(says(text("x", usage=usage)), prices=prices)
+    assert reply.estimate_microusd is None
+    provider = provider_at("http://127.0.0.1:9", prices=prices)
+    size = len(messages.body_of(ask()))
+    assert provider.price(ask()).cost_microusd_max == size * 3 + 4096 * 15
+    picture = {"role": "user", "content": [{"type": "image", "source": {}}]}
+    for params in ({"tools": []}, {"messages": [picture]}, {"response_schema": {}}, {"n": 2}):
+        assert provider.price(ask(**params)).cost_microusd_max is None
+
+
 def test_settings() -> None:
     """Where the API is, whose key, and what is no setting."""
     env = {"ANTHROPIC_API_KEY": "k1", "ANTHROPIC_BASE_URL": "https://proxy.example"}

@@ -21,6 +21,7 @@ from headrace.errors import ConfigError, NotFoundError, RecipeError
 from headrace.lifecycle import ItemState
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
+from headrace.providers import gemini_messages as messages
 from headrace.providers.gemini import GeminiProvider
 from headrace.providers.gemini_settings import read_gemini
 from headrace.providers.png_body import PngBody
@@ -407,6 +408,68 @@ async def test_large_images_at_once_take_little_memory(tmp_path: Path) -> None:
     assert [await blobs.read(sha256) for sha256 in made] == [body]
     await blobs.close()
     assert peak_bytes < 8_000_000, peak_bytes
+
+
+# -- costs -----------------------------------------------------------------------------------------
+
+PRICES = {
+    "gemini-3-pro-image-preview": {
+        "input_usd_per_million": 2,
+        "output_usd_per_million": 12,
+        "image_output_usd_per_million": 120,
+    },
+    "gemini-x": {"input_usd_per_million": 1, "output_usd_per_million": 10},
+}
+
+
+async def test_a_recorded_image_is_estimated_by_its_tokens() -> None:
+    """Words in, words and thoughts out, and the image's own tokens, each at its price."""
+    request = ask("gemini-3-pro-image-preview")
+    answer = says(whole(RECORDED["image with words"]["answered"], PNG))
+    reply, _, _ = await bought(answer, request, prices=PRICES)
+    assert reply.cost_microusd is None
+    assert reply.estimate_microusd == 14 * 2 + (1283 - 1120 + 174) * 12 + 1120 * 120
+
+
+async def test_what_another_price_holds_for_is_not_estimated() -> None:
+    """Other tiers and tools that run at Google are unknown, never wrong."""
+    for usage in ({**USAGE, "serviceTier": "flex"}, {**USAGE, "trafficType": "PROVISIONED"}):
+        answer = {**said({"text": "x"}), "usageMetadata": usage}
+        reply, _, _ = await bought(says(answer), prices=PRICES)
+        assert reply.estimate_microusd is None
+    for params in ({"tools": [{"google_search": {}}]}, {"service_tier": "priority"}):
+        reply, _, _ = await bought(says(said({"text": "x"})), ask(**params), prices=PRICES)
+        assert reply.estimate_microusd is None
+    ordinary = {**USAGE, "serviceTier": "standard", "trafficType": "ON_DEMAND"}
+    answer = {**said({"text": "x"}), "usageMetadata": ordinary}
+    reply, _, _ = await bought(says(answer), prices=PRICES)
+    assert reply.estimate_microusd == 9 + 50
+
+
+async def test_failures_that_used_tokens_are_estimated_too() -> None:
+    """A text that was withheld has a usage, and so a price."""
+    outcome = await fails(says(said(finish="SAFETY")), prices=PRICES)
+    assert outcome.estimate_microusd == 9 + 50
+
+
+def test_the_most_a_call_can_cost() -> None:
+    """Known where the output has a most of its own and nothing but text goes in."""
+    provider = provider_at("http://127.0.0.1:9", prices=PRICES)
+    request = ask(max_tokens="100")
+    size = len(messages.body_of(request))
+    assert provider.price(request).cost_microusd_max == size + 1000
+    painted = ask("gemini-3-pro-image-preview", config={"maxOutputTokens": 2000})
+    size = len(messages.body_of(painted))
+    assert provider.price(painted).cost_microusd_max == size * 2 + 2000 * 120
+    unknown = [
+        ask(),
+        ask(max_tokens=9, tools=[]),
+        ask(max_tokens=9, cached_content="x"),
+        ask(max_tokens="many"),
+        ask(max_tokens=9, contents=[{"parts": [{"fileData": {}}]}]),
+        Request("mine", "gemini-x", "1", {"prompt": "x", "max_tokens": 9}, ("ab",)),
+    ]
+    assert {provider.price(one).cost_microusd_max for one in unknown} == {None}
 
 
 # -- what goes wrong -------------------------------------------------------------------------------

@@ -419,6 +419,7 @@ def test_hosts_follow_the_location() -> None:
     """Global and regional hosts; a missing token is said when the provider opens."""
     regional = read_vertex("cloud", {"location": "europe-west4"}, {})
     assert str(regional.remote.base_url) == "https://europe-west4-aiplatform.googleapis.com"
+    assert regional.remote.is_official, "list prices hold in every region"
     assert str(read_vertex("cloud", {}, {}).remote.base_url) == "https://aiplatform.googleapis.com"
     env = {"GOOGLE_CLOUD_PROJECT": "p", "GOOGLE_CLOUD_LOCATION": "us-east1", "T": "a b"}
     assert read_vertex("cloud", {}, env).location == "us-east1"

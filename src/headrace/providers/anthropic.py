@@ -11,8 +11,10 @@ import aiohttp
 from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.outcome import CallFailed, Outcome
+from headrace.price_table import Usage
 from headrace.provider import Call, Reply
 from headrace.providers import anthropic_messages as messages
+from headrace.providers import usage as used
 from headrace.providers.anthropic_settings import AnthropicSettings, read_anthropic
 from headrace.providers.http_calls import read_whole
 from headrace.providers.inlined import inlined
@@ -46,6 +48,10 @@ class AnthropicProvider(RemoteProvider):
         """Return the tokens that the call takes at most, in and out together."""
         return messages.load_of(request)
 
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens that a call can use, where that is known beforehand."""
+        return messages.most_of(request)
+
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
         return messages.wrong_param(name, value)
@@ -73,12 +79,21 @@ class AnthropicProvider(RemoteProvider):
             told.facts(),
             Said(limits=read_announced(response.headers), tokens=told.tokens),
         )
+        usage = used.anthropic(told.raw_usage)
+        cost: dict[str, Any] = self.billed(request.model, response.headers, told.raw_usage, usage)
         result = messages.result_of(told, messages.forced_tool(request))
         named = _id(response, told.id)
         if isinstance(result, Outcome):
             reason = self.hidden(result.reason)
             raise CallFailed(
-                replace(result, reason=reason, facts=facts, said=said, provider_request_id=named)
+                replace(
+                    result,
+                    reason=reason,
+                    facts=facts,
+                    said=said,
+                    provider_request_id=named,
+                    **cost,
+                )
             )
         return Reply(
             "application/json" if messages.wants_json(request) else "text/plain",
@@ -86,6 +101,7 @@ class AnthropicProvider(RemoteProvider):
             provider_request_id=named,
             facts=facts,
             said=said,
+            **cost,
         )
 
 

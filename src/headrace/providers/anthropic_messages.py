@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from headrace.limits import Load
-from headrace.outcome import Outcome, OutcomeKind, failed
+from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.providers.chat_params import (
     CALL_TOKENS,
     Number,
@@ -49,6 +50,7 @@ _TYPES: dict[str, tuple[type, str]] = {
     "response_schema": (dict, "a table: a JSON schema"),
     "output_config": (dict, "a table"),
 }
+_UNTOLD = ("tools", "mcp_servers", "container", "response_schema", "output_config", "speed")
 _LEFT_OUT = ("prompt", "messages", "response_schema", "output_config", "stop")
 
 
@@ -151,6 +153,36 @@ def load_of(request: Request) -> Load:
     return Load(tokens=tokens + max(0, output))
 
 
+def most_of(request: Request) -> Usage | None:
+    """Return the most tokens that a call can use, ``None`` where nobody knows beforehand.
+
+    Nobody does with pictures in it, or with tools or a schema, whose explanation to the
+    model is Anthropic's own. A token has one byte at least.
+    """
+    params = request.params
+    if request.sources or any(name in params for name in _UNTOLD):
+        return None
+    if params.get("service_tier", "standard_only") != "standard_only":
+        return None
+    try:
+        size = len(body_of(request))
+    except CallFailed:
+        return None
+    if not _is_text(params.get("messages", [])):
+        return None
+    return Usage(input_tokens=size, output_tokens=int(params.get("max_tokens", MAX_TOKENS_DEFAULT)))
+
+
+def _is_text(messages: list[Any]) -> bool:
+    """Tell whether messages hold nothing but text."""
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        for block in content if isinstance(content, list) else ():
+            if not isinstance(block, dict) or block.get("type") != "text":
+                return False
+    return True
+
+
 # -- answers -----------------------------------------------------------------------------
 
 
@@ -159,7 +191,7 @@ class Told:
     """One answer: its text, what a tool is called with, and why it stopped, empty if untold.
 
     ``tools`` are pairs of a tool's name and its input. ``fault``: an error stands where an
-    answer should be.
+    answer should be. ``raw_usage`` is the usage as it came.
     """
 
     text: str = ""
@@ -167,6 +199,7 @@ class Told:
     stop: str = ""
     fault: bool = False
     usage: dict[str, int] = field(default_factory=dict)
+    raw_usage: Any = None
     tokens: int | None = None
     model: str | None = None
     id: str | None = None
@@ -208,6 +241,7 @@ def read_told(body: bytes) -> Told | None:
         stop=_text(value.get("stop_reason")),
         fault=bool(value.get("error")) or value.get("type") == "error",
         usage=plain_usage(usage),
+        raw_usage=usage,
         tokens=_used(usage),
         model=_text(value.get("model"))[:200] or None,
         id=_text(value.get("id"))[:200] or None,

@@ -14,9 +14,11 @@ from headrace.clock import Clock
 from headrace.errors import NotFoundError
 from headrace.limits import Load
 from headrace.outcome import CallFailed, OutcomeKind
+from headrace.price_table import Usage
 from headrace.provider import Call, Reply
 from headrace.providers import gemini_messages as messages
-from headrace.providers.gemini_replies import day_wait_s
+from headrace.providers import usage as used
+from headrace.providers.gemini_replies import Told, day_wait_s
 from headrace.providers.gemini_settings import GeminiSettings, read_gemini
 from headrace.providers.gemini_taking import take_answer
 from headrace.providers.http_calls import read_object
@@ -37,6 +39,10 @@ class GoogleModels(RemoteProvider):
     def load(self, request: Request) -> Load:
         """Return the tokens that go in, which Google's limits count, and the image."""
         return messages.load_of(request)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens that a call can use, where that is known beforehand."""
+        return messages.most_of(request)
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
@@ -65,11 +71,14 @@ class GoogleModels(RemoteProvider):
         ``unauthorized`` is called where the answer is that we are not known (401).
         """
 
+        def cost(response: aiohttp.ClientResponse, told: Told) -> dict[str, Any]:
+            return self._cost(response, call.request, told)
+
         async def take(response: aiohttp.ClientResponse) -> Reply:
             if response.status == 401:
                 unauthorized()
             await self.refuse(response, call.deadline_s)
-            return await take_answer(response, call, self.failed)
+            return await take_answer(response, call, self.failed, cost)
 
         try:
             return await self.http.post(url, body, call.deadline_s, take, headers)
@@ -77,6 +86,13 @@ class GoogleModels(RemoteProvider):
             # Here, so that what a model says is looked through for keys, too.
             outcome = failure.outcome
             raise CallFailed(replace(outcome, reason=self.hidden(outcome.reason))) from None
+
+    def _cost(
+        self, response: aiohttp.ClientResponse, request: Request, told: Told
+    ) -> dict[str, Any]:
+        known = told.at_list_price and messages.at_list_price(request)
+        usage = used.gemini(told.raw_usage, len(told.images[:1])) if known else None
+        return self.billed(request.model, response.headers, told.raw_usage, usage)
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended; a day's quota waits for midnight."""

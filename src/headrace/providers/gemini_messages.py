@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.limits import Load
-from headrace.outcome import OutcomeKind, failed
+from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.providers.chat_params import (
     CALL_TOKENS,
     encode,
@@ -230,3 +231,49 @@ def load_of(request: Request) -> Load:
     tokens += text_tokens(params.get("prompt")) + text_tokens(params.get("system"))
     tokens += IMAGE_TOKENS * sources_in(params)
     return Load(tokens=tokens, images=1 if paints(request) else 0)
+
+
+def at_list_price(request: Request) -> bool:
+    """Tell whether list prices hold: tools that run at Google, and other tiers, have their own."""
+    params = request.params
+    tier = params.get("serviceTier", params.get("service_tier", "standard"))
+    return "tools" not in params and tier in ("standard", "unspecified")
+
+
+def most_of(request: Request) -> Usage | None:
+    """Return the most tokens that a call can use, ``None`` where nobody knows beforehand.
+
+    Nobody does without a most of its own for the output, or with pictures or a cache in it. A
+    token has one byte at least; of a call that paints, all output may be the image.
+    """
+    params = request.params
+    known = not request.sources and at_list_price(request) and not _cached(params)
+    if not known or not _is_text(params.get("contents", [])):
+        return None
+    try:
+        size = len(body_of(request))
+    except CallFailed:
+        return None
+    drawn = paints(request)
+    most = _config_of(params, drawn).get("maxOutputTokens")
+    if most is None or most < 0:
+        return None
+    return Usage(
+        input_tokens=size,
+        output_tokens=0 if drawn else most,
+        image_output_tokens=most if drawn else 0,
+    )
+
+
+def _cached(params: Mapping[str, Any]) -> bool:
+    return "cachedContent" in params or "cached_content" in params
+
+
+def _is_text(contents: Any) -> bool:
+    """Tell whether a conversation holds nothing but text."""
+    for content in contents if isinstance(contents, list) else ():
+        parts = content.get("parts") if isinstance(content, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if not isinstance(part, dict) or part.keys() != {"text"}:
+                return False
+    return True

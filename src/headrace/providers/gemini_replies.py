@@ -19,6 +19,7 @@ from headrace.waits import dig
 
 PARTS_MAX = 1000
 WORDS_CHARS_MAX = 300
+_STANDARD = ("STANDARD", "UNSPECIFIED", "ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED")
 _DETAILS = ("prompt", "candidates", "cache", "toolUsePrompt")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _NOTHING = re.compile(r"\blimit: 0\b(?!\.)")
@@ -31,7 +32,8 @@ class Told:
 
     ``images`` are numbers of data texts, as ``InlineSieve`` counts them. ``finish`` and
     ``blocked`` are Google's reasons, empty where it gave none; ``calls``: the model wants a
-    tool to be called. ``fault``: an error stands where an answer should be.
+    tool to be called. ``fault``: an error stands where an answer should be. ``raw_usage`` is
+    the usage as it came.
     """
 
     text: str = ""
@@ -42,9 +44,16 @@ class Told:
     calls: bool = False
     fault: bool = False
     usage: dict[str, int] = field(default_factory=dict)
+    raw_usage: Any = None
     prompt_tokens: int | None = None
     model: str | None = None
     id: str | None = None
+
+    @property
+    def at_list_price(self) -> bool:
+        """Tell whether nothing in the usage says that the call had another price."""
+        tiers = (dig(self.raw_usage, "serviceTier"), dig(self.raw_usage, "trafficType"))
+        return all(one is None or str(one).upper() in _STANDARD for one in tiers)
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept with the attempt."""
@@ -79,6 +88,7 @@ def read_told(rest: bytes) -> Told | None:
         calls=any("functionCall" in part for part in parts),
         fault=bool(body.get("error")),
         usage=_counts(usage),
+        raw_usage=usage,
         prompt_tokens=count_of(usage, "promptTokenCount"),
         model=_text(body.get("modelVersion"))[:200] or None,
         id=_text(body.get("responseId"))[:200] or None,

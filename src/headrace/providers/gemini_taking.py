@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 
@@ -23,6 +24,7 @@ IMAGES_MAX = 8
 """Images of one answer that are received: thoughts may come as images, too, before the last."""
 
 Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
+Cost = Callable[[aiohttp.ClientResponse, Told], dict[str, Any]]
 
 
 class _Images:
@@ -64,10 +66,13 @@ class _Images:
         raise first
 
 
-async def take_answer(response: aiohttp.ClientResponse, call: Call, told_by: Failed) -> Reply:
+async def take_answer(
+    response: aiohttp.ClientResponse, call: Call, told_by: Failed, cost: Cost
+) -> Reply:
     """Return the reply of a success, text or image as was asked.
 
-    ``told_by`` says how a response without an answer ended. Raises ``CallFailed``.
+    ``told_by`` says how a response without an answer ended, ``cost`` what one that was billed
+    cost, as fields of a ``Reply``. Raises ``CallFailed``.
     """
     drawn = paints(call.request)
     sieve = InlineSieve(IMAGES_MAX if drawn else 0, JSON_BYTES_MAX)
@@ -88,9 +93,13 @@ async def take_answer(response: aiohttp.ClientResponse, call: Call, told_by: Fai
         try:
             reply = await _result(told, call, images if drawn else None, told_by, response, rest)
         except CallFailed as failure:
-            raise _with(failure, told, response) from None
+            raise _with(failure, told, response, cost(response, told)) from None
     return replace(
-        reply, provider_request_id=_id(told), facts=told.facts(), said=_said(told, response)
+        reply,
+        provider_request_id=_id(told),
+        facts=told.facts(),
+        said=_said(told, response),
+        **cost(response, told),
     )
 
 
@@ -113,7 +122,9 @@ async def _result(
     return Reply(media_type, body=told.text.encode("utf-8", "replace"))
 
 
-def _with(failure: CallFailed, told: Told, response: aiohttp.ClientResponse) -> CallFailed:
+def _with(
+    failure: CallFailed, told: Told, response: aiohttp.ClientResponse, cost: dict[str, Any]
+) -> CallFailed:
     """The failure with what its answer told beside it: usage is billed all the same."""
     outcome = failure.outcome
     return CallFailed(
@@ -122,6 +133,7 @@ def _with(failure: CallFailed, told: Told, response: aiohttp.ClientResponse) -> 
             facts={**outcome.facts, **told.facts()},
             provider_request_id=outcome.provider_request_id or _id(told),
             said=outcome.said or _said(told, response),
+            **cost,
         )
     )
 
