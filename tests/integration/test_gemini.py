@@ -366,8 +366,9 @@ async def test_an_image_that_breaks_off_is_lost() -> None:
 
 async def test_a_body_without_end_is_bounded() -> None:
     """What stands beside the images is capped; a drip ends at the deadline."""
-    outcome = await fails(says(b'{"text": "' + b"x" * (17 * 1024 * 1024)))
-    assert outcome.kind is OutcomeKind.NO_OUTPUT
+    long = says(b'{"text": "' + b"x" * (17 * 1024 * 1024))
+    assert (await fails(long)).kind is OutcomeKind.LOST_RESULT
+    assert (await fails(long, ask(PAINTER))).kind is OutcomeKind.NO_OUTPUT
     found: list[Speaker] = []
     raw = http(b"{", claimed_bytes=100_000)
     async with speaking(drips(raw, lambda: found[0])) as speaker:

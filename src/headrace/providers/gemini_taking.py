@@ -14,7 +14,7 @@ from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
 from headrace.providers.gemini_messages import paints, wants_json
 from headrace.providers.gemini_replies import Told, read_told, unfit
-from headrace.providers.http_calls import JSON_BYTES_MAX, PIECE_BYTES
+from headrace.providers.http_calls import JSON_BYTES_MAX, PIECE_BYTES, read_whole
 from headrace.providers.inline_sieve import InlineSieve
 from headrace.providers.receiving import Receiver
 from headrace.providers.remote import ID_CHARS_MAX
@@ -22,6 +22,9 @@ from headrace.signals import read_announced
 
 IMAGES_MAX = 8
 """Images of one answer that are received: thoughts may come as images, too, before the last."""
+
+REST_BYTES_MAX = 4 * 1024 * 1024
+"""What may stand beside the images of an answer."""
 
 Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
 Cost = Callable[[aiohttp.ClientResponse, Told], dict[str, Any]]
@@ -75,11 +78,13 @@ async def take_answer(
     cost, as fields of a ``Reply``. Raises ``CallFailed``.
     """
     drawn = paints(call.request)
-    sieve = InlineSieve(IMAGES_MAX if drawn else 0, JSON_BYTES_MAX)
+    sieve = InlineSieve(*((IMAGES_MAX, REST_BYTES_MAX) if drawn else (0, JSON_BYTES_MAX)))
     async with AsyncExitStack() as stack:
         images = _Images(call, stack)
         try:
-            while piece := await response.content.read(PIECE_BYTES):
+            if not drawn:
+                sieve.feed(await read_whole(response))
+            while drawn and (piece := await response.content.read(PIECE_BYTES)):
                 for number, decoded in sieve.feed(piece):
                     await images.add(number, decoded)
         except ValueError as error:  # of the sieve: not base64, or the rest too long
