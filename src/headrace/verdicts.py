@@ -49,6 +49,8 @@ GEMINI_REFUSALS = frozenset(
         "JAILBREAK",
     )
 )
+# The API's description and Google's own kit spell it in two ways.
+GEMINI_UNSPECIFIED = frozenset(("BLOCK_REASON_UNSPECIFIED", "BLOCKED_REASON_UNSPECIFIED"))
 GEMINI_AGAIN = frozenset(("NO_IMAGE", "IMAGE_OTHER", "OTHER", "MALFORMED_RESPONSE"))
 
 
@@ -175,7 +177,7 @@ def _google(answer: Answer) -> Verdict | None:
     """Gemini's candidates and Imagen's predictions."""
     body = answer.body
     if isinstance(reason := dig(body, "promptFeedback", "blockReason"), str) and reason:
-        return NO_OUTPUT if reason == "BLOCKED_REASON_UNSPECIFIED" else REFUSED
+        return NO_OUTPUT if reason in GEMINI_UNSPECIFIED else REFUSED
     predictions = _objects(body.get("predictions"))
     if predictions and all(item.get("raiFilteredReason") for item in predictions):
         return REFUSED

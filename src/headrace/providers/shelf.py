@@ -25,6 +25,9 @@ ADAPTERS = {
     "imejis": "imejis:ImejisProvider",
     "replicate": "replicate:ReplicateProvider",
     "bfl": "bfl:BflProvider",
+    "gemini": "gemini:GeminiProvider",
+    "vertex": "vertex:VertexProvider",
+    "anthropic": "anthropic:AnthropicProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 

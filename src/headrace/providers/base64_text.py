@@ -1,0 +1,35 @@
+"""Decodes one base64 text of a JSON body that comes in pieces, escapes and all."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+_ESCAPE_BYTES = 6
+# Some writers of JSON escape the three letters of base64 that are neither letter nor digit.
+_ESCAPE = re.compile(rb"\\(?:/|u00(?:2[bB]|2[fF]|3[dD]))")
+_PLAIN = {b"b": b"+", b"f": b"/", b"/": b"/", b"d": b"="}
+
+
+class Base64Text:
+    """Fed with a text piece by piece, gives its bytes, also where the padding is left out."""
+
+    def __init__(self) -> None:
+        self._carry = b""
+
+    def add(self, text: bytes, last: bool = False) -> bytes:
+        """Return what the next piece decodes to; raises ``ValueError`` for what is no base64."""
+        text, held = self._carry + text if self._carry else text, b""
+        if not last:
+            # An escape may be cut in two.
+            cut = text.rfind(b"\\", max(0, len(text) - _ESCAPE_BYTES + 1))
+            if cut >= 0:
+                text, held = text[:cut], text[cut:]
+        if b"\\" in text:
+            text = _ESCAPE.sub(lambda found: _PLAIN[found[0][-1:].lower()], text)
+        over = len(text) % 4
+        if last:
+            ready, self._carry = text + b"=" * (-over % 4), b""
+        else:
+            ready, self._carry = text[: len(text) - over], text[len(text) - over :] + held
+        return binascii.a2b_base64(ready, strict_mode=True) if ready else b""

@@ -1,0 +1,92 @@
+"""What params of a chat have in common at every API: numbers out of cells, sizes in tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from headrace.outcome import OutcomeKind, failed
+
+CALL_TOKENS = 8
+MESSAGE_TOKENS = 4
+
+_UNREAD_TOKENS = 16
+
+_encode = msgspec.json.Encoder().encode
+
+Number = type[int] | type[float]
+
+
+def encode(body: Any) -> bytes:
+    """Return a body as JSON, bytes in it as base64; raises ``CallFailed`` (invalid)."""
+    try:
+        return _encode(body)
+    except (TypeError, ValueError, RecursionError) as error:
+        # Half of a surrogate pair, out of a row's own JSON, has no bytes.
+        raise failed(
+            OutcomeKind.INVALID,
+            f"the params cannot be written as JSON: {error}",
+            remedy="Correct the row's text.",
+        ) from None
+
+
+def is_number(value: Any, kind: Number) -> bool:
+    """Tell whether a value, also the text of a CSV cell, is such a number; never raises."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return False
+    try:
+        return float(value) == kind(value) and abs(float(value)) != float("inf")
+    except (ValueError, OverflowError):
+        return False
+
+
+def wrong_number(name: str, value: Any, kind: Number) -> str:
+    """Return what is wrong with a param that has to be a number, empty when nothing is."""
+    if is_number(value, kind):
+        return ""
+    what = "a whole number" if kind is int else "a number"
+    return f"{name} = {repr(value)[:100]} is not {what}"
+
+
+def number_of(value: Any, kind: Number) -> Any:
+    """Return a value that ``is_number`` as it is sent: text and 50.0 for 50 become numbers."""
+    return kind(value) if isinstance(value, str) or kind is int else value
+
+
+def text_tokens(value: Any) -> int:
+    """Return the tokens of a text, or of the JSON of anything else, at four bytes a token."""
+    if value is None or value == "":
+        return 0
+    if isinstance(value, str):
+        return -(-len(value.encode("utf-8", "replace")) // 4)
+    try:
+        return -(-len(_encode(value)) // 4)
+    except (TypeError, ValueError, RecursionError):
+        return _UNREAD_TOKENS
+
+
+def messages_tokens(messages: Any) -> int:
+    """Return the tokens of a list of messages, with what each takes beside its text."""
+    if not isinstance(messages, list):
+        return 0
+    return text_tokens(messages) + MESSAGE_TOKENS * len(messages)
+
+
+def plain_usage(usage: Any) -> dict[str, int]:
+    """Return the counts of a ``usage`` object, those nested in its details under their name."""
+    if not isinstance(usage, dict):
+        return {}
+    counts: dict[str, int] = {}
+    for name, value in usage.items():
+        if type(value) is int:
+            counts[name] = value
+        elif isinstance(value, dict):
+            counts.update({key: n for key, n in value.items() if type(n) is int and n})
+    return counts
+
+
+def count_of(usage: Any, name: str) -> int | None:
+    """Return one count of a ``usage`` object, ``None`` where it is not a number above zero."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    return found if type(found) is int and found >= 0 else None
