@@ -23,6 +23,7 @@ ADAPTERS = {
     "openai": "openai:OpenAIProvider",
     "http": "declared:HttpProvider",
     "imejis": "imejis:ImejisProvider",
+    "openai-compatible": "openai_compatible:OpenAICompatibleProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 
