@@ -10,7 +10,7 @@ WORKERS ?= 0
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check format bench bench-admission bench-fairness crash docs lock clean help
+.PHONY: demo test check format bench bench-admission bench-fairness crash referees docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
@@ -39,6 +39,10 @@ bench-fairness: $(STAMP) ## what light tenants wait behind a heavy one, beside F
 
 crash: $(STAMP) ## kill the engine at every named crash point and audit what is left
 	$(BIN)/python -m bench.crash $(ARGS)
+
+referees: ## foreign programs that judge ours; `make test` runs their tests once they are here
+	@command -v npm >/dev/null 2>&1 || { echo "npm was not found: install Node.js 20 or newer." >&2; exit 1; }
+	cd tests/referees && npm ci
 
 docs: $(STAMP) ## check that the documents tell the truth about the code
 	$(BIN)/python -m pytest tests/unit/test_docs.py $(ARGS)
