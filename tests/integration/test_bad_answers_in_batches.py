@@ -85,7 +85,7 @@ async def test_a_black_image_fails_a_check_that_asks_for_more(
 async def test_a_revoked_key_holds_the_batch_and_a_new_one_lets_it_go_on(
     database_url: str, tmp_path: Path
 ) -> None:
-    """Items wait while the key is rejected, few calls find out, and none is lost or bought twice."""
+    """Items wait while the key is rejected, few calls find out, none is lost or bought twice."""
 
     async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
         revoked = heard.headers["authorization"] == f"Bearer {OLD}" and len(speaker.heard) > 4

@@ -286,7 +286,7 @@ async def test_pictures_stand_beside_the_prompt(api: str) -> None:
         {"type": "text" if api == "chat" else "input_text", "text": "A card"},
         {"type": "image_url", "image_url": {"url": url}}
         if api == "chat"
-        else {"type": "input_image", "image_url": url},
+        else {"type": "input_image", "image_url": url, "detail": "auto"},
     ]
     assert "image" not in sent
     assert made("http://127.0.0.1:9/v1").load(request) == Load(tokens=8 + 1024 + 2 + 1024)

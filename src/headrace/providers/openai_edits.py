@@ -9,8 +9,8 @@ from headrace.providers.http_calls import Parcel
 from headrace.providers.openai_messages import Pictures, Spelling, encode, picture_type
 from headrace.request import Request
 
-FIELDS = {"image": "image[]", "images": "image[]", "mask": "mask"}
-"""What the form calls a source, by the name of its param."""
+PLACES = ("image", "mask")
+"""The params that a form has a place for."""
 PICTURES_MAX = 16
 
 
@@ -28,16 +28,17 @@ def edit_form(request: Request, spelling: Spelling, pictures: Pictures) -> Parce
             form.field(name, _text(value))
     _check(pictures)
     for name, bodies in pictures.items():
+        field = name if len(bodies) == 1 else f"{name}[]"
         for number, body in enumerate(bodies, start=1):
             media_type = picture_type(body)
             filename = f"{name}-{number}.{media_type.removeprefix('image/')}"
-            form.file(FIELDS[name], filename, body, media_type)
+            form.file(field, filename, body, media_type)
     return form
 
 
 def _check(pictures: Pictures) -> None:
     for name in pictures:
-        if name not in FIELDS:
+        if name not in PLACES:
             raise failed(
                 OutcomeKind.INVALID,
                 f"an edit has no place for the source {name!r}",

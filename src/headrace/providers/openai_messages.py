@@ -113,7 +113,10 @@ def responses_body(request: Request, spelling: Spelling, pictures: Pictures) -> 
     body = spelling.params(request)
     if "system" in request.params:
         body["instructions"] = request.params["system"]
-    parts = [{"type": "input_image", "image_url": url} for url in _data_urls(pictures)]
+    # Unlike a chat, a response has to say how closely to look.
+    parts = [
+        {"type": "input_image", "image_url": url, "detail": "auto"} for url in _data_urls(pictures)
+    ]
     messages = [*request.params.get("messages", ()), *_said(request, parts, "input_text")]
     return encode({"model": request.model, "input": messages, **body})
 
