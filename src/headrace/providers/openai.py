@@ -129,7 +129,7 @@ class OpenAIProvider(RemoteProvider):
     async def _pictures(self, call: Call) -> messages.Pictures:
         return {
             name: tuple([await call.source(digest) for digest in digests])
-            for name, digests in call.request.placed().items()
+            for name, digests in messages.placed_in(call.request).items()
         }
 
     async def _take_text(

@@ -72,7 +72,7 @@ class Spelling:
 
         Raises ``CallFailed`` (invalid) for one that cannot be sent.
         """
-        body, placed = {}, request.placed()
+        body, placed = {}, placed_in(request)
         for name, value in request.params.items():
             wrong = self.wrong_param(name, value)
             if wrong:
@@ -82,6 +82,11 @@ class Spelling:
             kind = self._numbers.get(name)
             body[name] = kind(value) if kind is not None and isinstance(value, str) else value
         return body
+
+
+def placed_in(request: Request) -> Mapping[str, tuple[str, ...]]:
+    """Return the digests of the request's sources by their params; mostly there are none."""
+    return request.placed() if request.sources else {}
 
 
 def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
