@@ -43,6 +43,8 @@ crash: $(STAMP) ## kill the engine at every named crash point and audit what is 
 referees: ## foreign programs that judge ours; `make test` runs their tests once they are here
 	@command -v npm >/dev/null 2>&1 || { echo "npm was not found: install Node.js 20 or newer." >&2; exit 1; }
 	cd tests/referees && npm ci
+	$(PYTHON) -m venv --clear .venv-referees
+	.venv-referees/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/referees.txt
 
 docs: $(STAMP) ## check that the documents tell the truth about the code
 	$(BIN)/python -m pytest tests/unit/test_docs.py $(ARGS)
@@ -54,9 +56,10 @@ UV_COMPILE := uv pip compile --upgrade --generate-hashes --no-emit-index-url --u
 lock: ## refresh requirements/*.txt from requirements/*.in
 	cd requirements && $(UV_COMPILE) runtime.in -o runtime.txt
 	cd requirements && $(UV_COMPILE) -c runtime.txt dev.in -o dev.txt
+	cd requirements && $(UV_COMPILE) referees.in -o referees.txt
 
 clean: ## remove the virtual environment, caches and output (not .headrace/: it holds data)
-	rm -rf $(VENV) out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-referees tests/referees/node_modules out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list

@@ -77,6 +77,13 @@ def part_startup(home: Path, options: argparse.Namespace) -> list[str]:
     ]
 
 
+def part_http(home: Path, options: argparse.Namespace) -> list[str]:
+    """Measure what a call over HTTP costs beside a bare client."""
+    from bench import http
+
+    return http.table(calls=3_000, wide=32, rounds=options.rounds)
+
+
 def part_render(home: Path, options: argparse.Namespace) -> list[str]:
     """Measure rendering against bare Typst on the same cores."""
     from bench import render
@@ -99,6 +106,7 @@ PARTS: dict[str, tuple[str, Callable[[Path, argparse.Namespace], list[str]]]] = 
     "size": ("Cost per item by batch size", part_size),
     "memory": ("Memory", part_memory),
     "startup": ("Start", part_startup),
+    "http": ("Calls over HTTP", part_http),
     "render": ("Rendering against bare Typst", part_render),
 }
 

@@ -13,6 +13,7 @@ EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/webp": "webp",
     "image/gif": "gif",
+    "image/svg+xml": "svg",
     "application/pdf": "pdf",
     "application/json": "json",
     "text/plain": "txt",

@@ -78,10 +78,15 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bounds on input: bytes of one field, rows of one batch."""
+    """Bounds on input: bytes of one field, rows of one batch.
+
+    ``bodies_bytes_max`` are the bytes of answers that are held in memory whole at once; by
+    default a quarter of the memory that the process may use.
+    """
 
     field_bytes_max: int = 1_048_576
     rows_max: int = 10_000_000
+    bodies_bytes_max: int | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -289,6 +294,10 @@ def _type_error(tree: _Tree, said: str) -> ConfigError:
     )
 
 
+def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
+    return most is None or most >= 1_000_000, "limits.bodies_bytes_max", most, "1000000 or more"
+
+
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
     return (
         (
@@ -338,6 +347,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
             config.run.max_cost_usd,
             "0 or more",
         ),
+        _bodies_rule(config.limits.bodies_bytes_max),
         (
             config.limits.field_bytes_max > 0,
             "limits.field_bytes_max",

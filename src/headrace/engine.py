@@ -43,6 +43,7 @@ from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.provider import Provider
+from headrace.providers.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
 from headrace.purchase import Purchaser
 from headrace.reading import Reading
@@ -338,6 +339,8 @@ def shelf_of(
     config: Config, clock: Clock | None = None, given: Mapping[str, Provider] | None = None
 ) -> Shelf:
     """Return the configured providers, none of them opened; no database is needed."""
+    if config.limits.bodies_bytes_max is not None:
+        process_budget().bytes_max = config.limits.bodies_bytes_max
     folders = (Path("templates"), Path(config.home) / "templates")
     prices = Path(config.prices) if config.prices is not None else None
     return Shelf(config.providers, folders, clock or SystemClock(), given, prices)

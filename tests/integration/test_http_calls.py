@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import tracemalloc
 from typing import Any
 
 import aiohttp
@@ -12,14 +13,15 @@ from yarl import URL
 
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.providers.addresses import Addresses
+from headrace.providers.bytes_budget import BytesBudget
 from headrace.providers.following import Follower, JobFailed
-from headrace.providers.http_calls import HttpCalls, Parcel, read_object
+from headrace.providers.http_calls import STEP_BYTES, HttpCalls, Parcel, read_object, read_whole
 from headrace.providers.media import ANY, FILMS, is_cut_off, media_type_of
 from headrace.providers.png_body import PngBody
 from headrace.providers.receiving import fetched
 from headrace.request import Request
 from headrace.testing import CallDesk, ManualClock
-from tests.integration.speaking import closes_after, http, says, speaking
+from tests.integration.speaking import Heard, closes_after, http, says, speaking
 
 OFFICIAL = URL("https://api.provider.example/v1")
 KEY = {"Authorization": "Bearer secret"}
@@ -306,3 +308,57 @@ async def test_a_job_that_failed_ends_at_once() -> None:
     with pytest.raises(CallFailed, match="it broke"):
         await clock.finish(Follower(clock, per_minute=600.0).follow(look, 60.0, "job-7"))
     assert len(looks) == 1
+
+
+# -- the budget of bytes -------------------------------------------------------------------------
+
+
+async def test_many_large_answers_at_once_stay_within_the_budget() -> None:
+    """Two hundred answers of 2 MB, side by side, are held in the memory of a few of them."""
+    count, size, most = 200, 2_000_000, 16_000_000
+    budget, piece = BytesBudget(most), b" " * 65536
+    held_most = 0
+
+    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(b"{", claimed_bytes=size))
+        left = size - 1
+        while left:
+            writer.write(piece[:left])
+            left -= min(left, len(piece))
+            await writer.drain()
+
+    async def take(response: aiohttp.ClientResponse) -> int:
+        nonlocal held_most
+        body = await read_whole(response)
+        held_most = max(held_most, budget.used_bytes)
+        return len(body)
+
+    async with speaking(answer) as speaker:
+        client = HttpCalls(Addresses(URL(speaker.url)), {}, budget)
+        tracemalloc.start()
+        posts = [client.post(client.url("x"), b"{}", 60, take) for _ in range(count)]
+        sizes = await asyncio.gather(*posts)
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        await client.close()
+    assert sizes == [size] * count
+    assert held_most <= most + 2 * size + 2 * STEP_BYTES
+    # Beside the budget, each connection has its buffers, here and at the server.
+    assert peak_bytes < most + count * 400_000, peak_bytes
+    assert budget.used_bytes == 0
+
+
+async def test_a_call_that_gives_up_gives_its_bytes_back() -> None:
+    """A body that breaks off, is too long or is cancelled holds nothing afterwards."""
+    budget = BytesBudget(4_000_000)
+    async with speaking(closes_after(http(b" " * 3_000_000, claimed_bytes=9_000_000))) as speaker:
+        client = HttpCalls(Addresses(URL(speaker.url)), {}, budget)
+        for most in (1_000_000, 8_000_000):
+
+            async def take(response: aiohttp.ClientResponse, most: int = most) -> bytes:
+                return await read_whole(response, most)
+
+            with pytest.raises(CallFailed):
+                await client.post(client.url("x"), b"{}", 30, take)
+            assert budget.used_bytes == 0
+        await client.close()

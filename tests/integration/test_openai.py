@@ -274,7 +274,10 @@ IMAGE_FAULTS = {
     "nothing": (http({"data": []}), OutcomeKind.NO_OUTPUT),
     "null": (http({"data": [{"b64_json": None}]}), OutcomeKind.NO_OUTPUT),
     "not base64": (http({"data": [{"b64_json": "!" * 4000}]}), OutcomeKind.NO_OUTPUT),
-    "address": (http({"data": [{"url": "https://x.example/1.png"}]}), OutcomeKind.INVALID),
+    "closed address": (
+        http({"data": [{"url": "https://127.0.0.1:9/1.png"}]}),
+        OutcomeKind.LOST_RESULT,
+    ),
     "cut": (http(json.dumps(image(LARGE_PNG)).encode()[:-5000]), OutcomeKind.LOST_RESULT),
     "svg": (http(image(b"<svg xmlns='http://www.w3.org/2000/svg'/>")), OutcomeKind.NO_OUTPUT),
 }

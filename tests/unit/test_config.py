@@ -93,6 +93,7 @@ WRONG = [
     ("[retry]\nattempts = 0", "retry.attempts = 0 is out of range"),
     ("[retry]\nbase_s = nan", "retry.base_s = nan is out of range"),
     ("[worker]\nheartbeat_s = 1", "worker.heartbeat_s = 1.0 is out of range"),
+    ("[limits]\nbodies_bytes_max = 5", "limits.bodies_bytes_max = 5 is out of range"),
     ("[cache]\nmode = 'on'", "cache.mode = 'on' is out of range"),
     ("providers = 3", "providers = 3 is not a table"),
 ]

@@ -6,20 +6,24 @@ import binascii
 import re
 
 _QUOTE = 0x22
-_NAME_BYTES = 64
+_START_BYTES = 128
 
 
 class Base64Field:
-    """Fed with a JSON body piece by piece, gives the bytes of its first ``b64_json`` text.
+    """Fed with a JSON body piece by piece, gives the bytes of its first base64 text.
 
-    The image is never whole in memory: ``feed`` returns what a piece decodes to, and
-    ``rest`` keeps the JSON around it with an empty text in its place. Raises
-    ``ValueError`` for a text that is not base64 and for a rest above ``rest_bytes_max``.
+    That is the text under ``name``, or a base64 ``data:`` address under ``url`` or
+    ``image_url``. The image is never whole in memory: ``feed`` returns what a piece decodes
+    to, and ``rest`` keeps the JSON around it without the image. Raises ``ValueError`` for a
+    text that is not base64 and for a rest above ``rest_bytes_max``.
     """
 
     def __init__(self, name: str = "b64_json", rest_bytes_max: int = 1 << 20) -> None:
         # A quote inside a JSON text is escaped, so that this cannot match in a text.
-        self._start = re.compile(rb'"' + name.encode() + rb'"[ \t\r\n]*:[ \t\r\n]*"')
+        self._start = re.compile(
+            rb'"' + name.encode() + rb'"[ \t\r\n]*:[ \t\r\n]*"'
+            rb'|"(?:image_)?url"[ \t\r\n]{0,8}:[ \t\r\n]{0,8}"data:[\w.+/\\-]{1,60};base64,'
+        )
         self._rest_bytes_max = rest_bytes_max
         self._carry = b""
         self._inside = False
@@ -35,7 +39,7 @@ class Base64Field:
         self._keep(piece)
         if self.found:
             return b""
-        start = self._start.search(self.rest, max(0, searched - _NAME_BYTES))
+        start = self._start.search(self.rest, max(0, searched - _START_BYTES))
         if start is None:
             return b""
         self.found = self._inside = True

@@ -35,6 +35,11 @@ class JobFailed(CallFailed):
     """Raised by a look: the job itself ended without a result, so it is not looked at again."""
 
 
+def pause_s(number: int) -> float:
+    """Return the seconds to wait before a download is tried again for the ``number``-th time."""
+    return min(8.0, 0.5 * 2.0**number)
+
+
 class Follower:
     """Looks after the jobs of one provider, at most ``per_minute`` looks together.
 
@@ -106,7 +111,7 @@ class Follower:
 
     async def pause(self, number: int) -> None:
         """Wait before a download is tried again for the ``number``-th time."""
-        await self._clock.sleep(min(8.0, 0.5 * 2**number))
+        await self._clock.sleep(pause_s(number))
 
     async def _slot(self) -> None:
         """Wait for this provider's next look: one after the other, never in a bunch."""

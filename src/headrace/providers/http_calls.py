@@ -19,6 +19,7 @@ from yarl import URL
 from headrace.egress import ClosedAddressError, OpenResolver, is_address, is_open
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.providers.addresses import Addresses
+from headrace.providers.bytes_budget import BytesBudget, Hold, process_budget
 from headrace.version import VERSION
 
 CONNECTIONS_MAX = 1024
@@ -27,6 +28,9 @@ CONNECT_S = 10.0
 # such a close is of unknown outcome, so we close first; a busy lane never gets idle.
 KEEPALIVE_S = 4.0
 PIECE_BYTES = 64 * 1024
+UNCOUNTED_BYTES = 64 * 1024
+STEP_BYTES = 1024 * 1024
+"""A body above the first is counted against the budget, in steps of the second."""
 JSON_BYTES_MAX = 16 * 1024 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 ERROR_BODY_S = 5.0
@@ -83,11 +87,26 @@ class Parcel(aiohttp.MultipartWriter):
         await super().write(writer, close_boundary)
 
 
-class HttpCalls:
-    """The connections of one provider; ``headers``, the key among them, go to its hosts only."""
+class Answer(aiohttp.ClientResponse):
+    """A response that knows what of its body is held in memory until the call is over."""
 
-    def __init__(self, addresses: Addresses, headers: Mapping[str, str]) -> None:
+    hold: Hold | None = None
+
+
+class HttpCalls:
+    """The connections of one provider; ``headers``, the key among them, go to its hosts only.
+
+    Bodies that are read whole wait for room in ``budget``, the process's by default.
+    """
+
+    def __init__(
+        self,
+        addresses: Addresses,
+        headers: Mapping[str, str],
+        budget: BytesBudget | None = None,
+    ) -> None:
         self.addresses = addresses
+        self._budget = budget
         self.host = addresses.base_url.authority
         self._headers = dict(headers)
         self._session: aiohttp.ClientSession | None = None
@@ -173,14 +192,14 @@ class HttpCalls:
                     headers={**own, **headers} if headers else own,
                     allow_redirects=False,
                 )
+                self._count(response)
                 return await take(response)
         except (aiohttp.ClientError, OSError) as error:
             sent = letter.sent if letter is not None else _was_sent(error)
             # From None: aiohttp's errors hold the request's headers, and so the key.
             raise self._broken(error, sent, response, deadline_s, paid) from None
         finally:
-            if response is not None:
-                response.close()
+            _over(response)
 
     async def fetch(self, address: Any, deadline_s: float, take: Take[_T]) -> _T:
         """Fetch a result that was paid for, and return what ``take`` makes of the response.
@@ -197,6 +216,7 @@ class HttpCalls:
                     response = await self._fetched(url)
                     target = response.headers.get("Location")
                     if response.status not in _REDIRECTS or target is None:
+                        self._count(response)
                         return await take(response)
                     response.close()
                     url = self.addresses.read(target, url)
@@ -211,8 +231,7 @@ class HttpCalls:
                 f"the result cannot be fetched from {url.host}: {_what_broke(error, deadline_s)}",
             ) from None
         finally:
-            if response is not None:
-                response.close()
+            _over(response)
 
     async def _fetched(self, url: URL) -> aiohttp.ClientResponse:
         inside = url.origin() == self.addresses.base_url.origin()
@@ -230,6 +249,10 @@ class HttpCalls:
                 )
             )
         return await self._outside.get(url, allow_redirects=False)
+
+    def _count(self, response: aiohttp.ClientResponse) -> None:
+        if isinstance(response, Answer):
+            response.hold = (self._budget or process_budget()).hold()
 
     def _closed(self, url: URL) -> CallFailed:
         return failed(
@@ -268,6 +291,14 @@ def _was_sent(error: Exception) -> bool:
     return not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
 
 
+def _over(response: aiohttp.ClientResponse | None) -> None:
+    """Let a call's connection go, and what its body held of the budget."""
+    if response is not None:
+        response.close()
+        if isinstance(response, Answer) and response.hold is not None:
+            response.hold.release()
+
+
 def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=connector,
@@ -275,6 +306,7 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         timeout=_TIMEOUT,
         cookie_jar=aiohttp.DummyCookieJar(),
         read_bufsize=PIECE_BYTES,
+        response_class=Answer,
         trust_env=False,
     )
 
@@ -297,24 +329,32 @@ def _what_broke(error: Exception, deadline_s: float) -> str:
 
 
 async def read_whole(response: aiohttp.ClientResponse, bytes_max: int = JSON_BYTES_MAX) -> bytes:
-    """Return a success's body; raises ``CallFailed`` (lost_result) above ``bytes_max``."""
+    """Return a success's body, once there is room for it in the budget of bytes.
+
+    Raises ``CallFailed`` (lost_result) above ``bytes_max``.
+    """
     content = response.content
     body = await content.readany()
     if content.at_eof() and len(body) <= bytes_max:
         return body
-    pieces, size = [body], len(body)
-    while piece := await content.readany():
+    hold = response.hold if isinstance(response, Answer) else None
+    pieces, size, counted = [body], len(body), UNCOUNTED_BYTES
+    while size <= bytes_max:
+        if size > counted and hold is not None:
+            # Twice: the pieces, and the whole that is made of them.
+            await hold.grow(2 * STEP_BYTES)
+            counted += STEP_BYTES
+            continue
+        piece = await content.readany()
+        if not piece:
+            return b"".join(pieces)
         size += len(piece)
-        if size > bytes_max:
-            break
         pieces.append(piece)
-    if size > bytes_max:
-        raise failed(
-            OutcomeKind.LOST_RESULT,
-            f"the answer has more than {bytes_max:,} bytes",
-            remedy="Ask for less in one call.",
-        )
-    return b"".join(pieces)
+    raise failed(
+        OutcomeKind.LOST_RESULT,
+        f"the answer has more than {bytes_max:,} bytes",
+        remedy="Ask for less in one call.",
+    )
 
 
 async def read_error(response: aiohttp.ClientResponse, deadline_s: float) -> bytes:

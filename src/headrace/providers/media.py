@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-HEAD_BYTES = 16
+import re
+
+HEAD_BYTES = 512
 TAIL_BYTES = 16
 
 IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif", "image/avif"})
 FILMS = frozenset({"video/mp4", "video/webm", "video/quicktime"})
 SOUNDS = frozenset({"audio/mpeg", "audio/wav", "audio/ogg", "audio/flac"})
+SVG = "image/svg+xml"
+"""A drawing as text, which may hold scripts: taken only where asked for, never drawn here."""
 ANY = IMAGES | FILMS | SOUNDS | {"application/pdf"}
 
 _HEADS = (
@@ -21,6 +25,7 @@ _HEADS = (
     (b"fLaC", "audio/flac"),
     (b"ID3", "audio/mpeg"),
 )
+_SVG = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^<]{1,400}){0,3}<svg[\s>/]")
 _RIFF = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
 _MPEG_SOUND = (b"\xff\xfb", b"\xff\xf3", b"\xff\xf2")
 
@@ -37,7 +42,9 @@ def media_type_of(head: bytes | bytearray) -> str | None:
         if brand in (b"avif", b"avis"):
             return "image/avif"
         return "video/quicktime" if brand == b"qt  " else "video/mp4"
-    return "audio/mpeg" if head.startswith(_MPEG_SOUND) else None
+    if head.startswith(_MPEG_SOUND):
+        return "audio/mpeg"
+    return SVG if _SVG.match(head) else None
 
 
 def is_cut_off(media_type: str, head: bytes, tail: bytes, size_bytes: int) -> bool:
@@ -48,6 +55,8 @@ def is_cut_off(media_type: str, head: bytes, tail: bytes, size_bytes: int) -> bo
     """
     if media_type == "image/png":
         return b"IEND" not in tail
+    if media_type == SVG:
+        return not tail.rstrip().endswith(b">")
     if media_type == "image/jpeg":
         # Some encoders pad behind the end mark.
         return b"\xff\xd9" not in tail

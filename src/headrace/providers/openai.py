@@ -1,4 +1,4 @@
-"""The ``openai`` provider: chat and images of OpenAI, or of any server shaped like it."""
+"""The ``openai`` provider: text and images of OpenAI; ``openai_compatible`` builds on it."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
-from headrace.price_table import Usage
+from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, CrashClass, Reply
 from headrace.providers import openai_messages as messages
-from headrace.providers import usage as used
-from headrace.providers.http_calls import read_whole
-from headrace.providers.openai_images import take_image
+from headrace.providers import openai_replies as replies
+from headrace.providers.following import pause_s
+from headrace.providers.http_calls import Parcel, read_whole
+from headrace.providers.media import IMAGES, SVG
+from headrace.providers.openai_edits import edit_form
+from headrace.providers.openai_images import ImageReader
 from headrace.providers.openai_settings import APIS, OpenAISettings, read_openai
 from headrace.providers.remote import RemoteProvider, request_id
 from headrace.request import Request
@@ -26,21 +27,34 @@ from headrace.signals import read_announced
 
 
 class OpenAIProvider(RemoteProvider):
-    """Chat and images by base64, one call for one item; nothing is sent twice.
+    """Chat, responses, images and their edits: one call for one item, nothing is sent twice.
 
-    Answers are text (``text/plain``, JSON where ``response_format`` asks for it) or an
-    image whose bytes were looked at. A lane is one model: its limits are its own.
+    Answers are text (``text/plain``, JSON where a format asks for it) or an image whose
+    bytes were looked at. A lane is one model: its limits are its own.
     """
 
     signals = "openai"
     probe_path = "models"
+    edits = True
+    """Whether pictures can be sent in to be edited."""
 
-    def __init__(self, settings: OpenAISettings, *, name: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: OpenAISettings,
+        *,
+        name: str,
+        clock: Clock,
+        spelling: messages.Spelling | None = None,
+    ) -> None:
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
         self._settings = settings
+        self._spelling = spelling or messages.Spelling()
         self._chat_url = self.http.url("chat/completions")
+        self._responses_url = self.http.url("responses")
         self._images_url = self.http.url("images/generations")
+        self._edits_url = self.http.url("images/edits")
         self._sends_key = self.crash_class is CrashClass.KEYED
+        self._reader = ImageReader(self.http, self.failed, self.cost, self._pause)
 
     @classmethod
     def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> OpenAIProvider:
@@ -49,115 +63,116 @@ class OpenAIProvider(RemoteProvider):
 
     def load(self, request: Request) -> Load:
         """Return the tokens and images that the call takes at most."""
-        return (
-            messages.image_load(request) if self._paints(request) else messages.chat_load(request)
-        )
-
-    def most(self, request: Request) -> Usage | None:
-        """Return the most tokens, or the image, that a call can use."""
-        paints = self._paints(request)
-        return messages.image_most(request) if paints else messages.chat_most(request)
+        if self._api(request) == "images":
+            return messages.image_load(request)
+        return messages.text_load(request)
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
         if name == "api" and value not in APIS:
             return f"api = {value!r} is not known. {did_you_mean(str(value), APIS)}"
-        return messages.wrong_param(name, value)
+        return self._spelling.wrong_param(name, value)
+
+    def cost(self, response: aiohttp.ClientResponse, usage: Any) -> int | None:
+        """Return what a call cost in micro-USD, ``None`` where the answer does not tell."""
+        return None
+
+    def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
+        """Return how a response that is no result ended; a refusal names its categories."""
+        failure = super().failed(response, body, **more)
+        if failure.outcome.kind is not OutcomeKind.REFUSED:
+            return failure
+        moderation = replies.moderation_of(body)
+        if not moderation:
+            return failure
+        facts = {**failure.outcome.facts, "moderation": moderation}
+        return CallFailed(replace(failure.outcome, facts=facts))
 
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
-        paints = self._paints(call.request)
-        body = messages.image_body(call.request) if paints else messages.chat_body(call.request)
+        request = call.request
+        api = self._api(request)
+        pictures = await self._pictures(call)
+        url, body = self._written(api, request, pictures)
         headers = {"Idempotency-Key": call.key} if self._sends_key else None
-
-        def image_cost(
-            response: aiohttp.ClientResponse, reply: messages.ImageReply
-        ) -> dict[str, Any]:
-            usage = used.openai_image(reply.usage, reply.size, reply.quality)
-            return self.billed(call.request.model, response.headers, reply.usage, usage)
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
             await self.refuse(response, call.deadline_s)
-            if paints:
-                return await take_image(response, call, self.failed, image_cost)
-            return await self._take_chat(response, call.request)
+            if api == "images":
+                return await self._reader.take(response, call, self._wanted(request))
+            if messages.paints(request):
+                name = "result" if api == "responses" else "b64_json"
+                return await self._reader.take(response, call, self._wanted(request), name)
+            return await self._take_text(response, request, api)
 
-        url = self._images_url if paints else self._chat_url
         return await self.http.post(url, body, call.deadline_s, take, headers)
 
-    async def _take_chat(self, response: aiohttp.ClientResponse, request: Request) -> Reply:
+    def _written(
+        self, api: str, request: Request, pictures: messages.Pictures
+    ) -> tuple[Any, bytes | Parcel]:
+        spelling = self._spelling
+        if api == "chat":
+            return self._chat_url, messages.chat_body(request, spelling, pictures)
+        if api == "responses":
+            return self._responses_url, messages.responses_body(request, spelling, pictures)
+        if not pictures:
+            said = self._settings.response_format
+            return self._images_url, messages.image_body(request, spelling, said)
+        if not self.edits:
+            raise failed(
+                OutcomeKind.INVALID,
+                "this server takes no pictures in as files",
+                remedy="Give an address in its own param, or choose another provider.",
+            )
+        return self._edits_url, edit_form(request, spelling, pictures)
+
+    async def _pictures(self, call: Call) -> messages.Pictures:
+        return {
+            name: tuple([await call.source(digest) for digest in digests])
+            for name, digests in messages.placed_in(call.request).items()
+        }
+
+    async def _take_text(
+        self, response: aiohttp.ClientResponse, request: Request, api: str
+    ) -> Reply:
         body = await read_whole(response)
-        try:
-            reply = messages.read_chat(body)
-        except (msgspec.DecodeError, RecursionError):
-            raise self.failed(response, body) from None
-        content, facts = _content(reply), _facts(reply)
-        said = Said(
-            limits=read_announced(response.headers), tokens=messages.tokens_used(reply.usage)
-        )
-        standard = reply.service_tier in messages.STANDARD_TIERS
-        usage = used.openai_text(reply.usage) if standard else None
-        cost: dict[str, Any] = self.billed(request.model, response.headers, reply.usage, usage)
-        if content is None:
+        text = (replies.read_response if api == "responses" else replies.read_chat)(body)
+        if text is None:
+            raise self.failed(response, body)
+        said = Said(limits=read_announced(response.headers), tokens=replies.tokens_used(text.usage))
+        facts, cost_microusd = replies.facts_of(text), self.cost(response, text.usage)
+        if text.content is None:
             told = self.failed(response, body).outcome
-            raise CallFailed(replace(_empty(reply, told), facts=facts, said=said, **cost))
-        as_json = isinstance(request.params.get("response_format"), dict) and (
-            request.params["response_format"].get("type") != "text"
-        )
+            outcome = replies.without_text(text, told)
+            facts = {**facts, **told.facts}
+            raise CallFailed(replace(outcome, facts=facts, said=said, cost_microusd=cost_microusd))
         return Reply(
-            "application/json" if as_json else "text/plain",
-            body=content.encode(),
-            provider_request_id=request_id(response, reply.id),
+            "application/json" if _is_json(request, api) else "text/plain",
+            body=text.content.encode("utf-8", "replace"),
+            cost_microusd=cost_microusd,
+            provider_request_id=request_id(response, text.id),
             facts=facts,
             said=said,
-            **cost,
         )
 
-    def _paints(self, request: Request) -> bool:
+    def _api(self, request: Request) -> str:
         api = request.params.get("api") or self._settings.api
-        return api == "images" if api else request.model.startswith(messages.IMAGE_FAMILIES)
+        if isinstance(api, str) and api in APIS:
+            return api
+        return "images" if request.model.startswith(messages.IMAGE_FAMILIES) else "chat"
+
+    def _wanted(self, request: Request) -> frozenset[str]:
+        drawn = self._settings.takes_svg or request.params.get("output_format") == "svg"
+        return IMAGES | {SVG} if drawn else IMAGES
+
+    async def _pause(self, number: int) -> None:
+        await self._clock.sleep(pause_s(number))
 
 
-def _content(reply: messages.ChatReply) -> str | None:
-    """Return the text of a chat, ``None`` when there is none or it was refused."""
-    if reply.error or not reply.choices:
-        return None
-    choice = reply.choices[0]
-    content = choice.message.content
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        content = "".join(text for text in texts if isinstance(text, str))
-    refused = choice.message.refusal or choice.finish_reason == "content_filter"
-    return content if isinstance(content, str) and content and not refused else None
-
-
-def _facts(reply: messages.ChatReply) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    usage = messages.plain_usage(reply.usage)
-    if usage:
-        facts["usage"] = usage
-    if isinstance(reply.model, str):
-        facts["model"] = reply.model
-    if reply.choices and reply.choices[0].finish_reason == "length":
-        facts["truncated"] = True
-    return facts
-
-
-def _empty(reply: messages.ChatReply, told: Outcome) -> Outcome:
-    """Return how a chat without text ended: refused, cut off too soon, or what is ``told``."""
-    if reply.error or not reply.choices:
-        return told
-    choice = reply.choices[0]
-    refusal = choice.message.refusal
-    if refusal or choice.finish_reason == "content_filter":
-        by = f"the model refused: {refusal[:500]}" if isinstance(refusal, str) else ""
-        return Outcome(
-            OutcomeKind.REFUSED, by or "the content filter refused", remedy="Change the prompt."
-        )
-    if choice.finish_reason == "length":
-        return Outcome(
-            OutcomeKind.INVALID,
-            "the answer was cut off before its first word",
-            remedy="Raise max_completion_tokens: thinking counts, too.",
-        )
-    return told
+def _is_json(request: Request, api: str) -> bool:
+    """Tell whether the params ask for an answer in JSON."""
+    asked: Any = request.params.get("response_format")
+    if api == "responses":
+        text = request.params.get("text")
+        asked = text.get("format") if isinstance(text, dict) else None
+    return isinstance(asked, dict) and asked.get("type") != "text"

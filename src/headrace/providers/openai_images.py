@@ -1,55 +1,85 @@
-"""Receives an image of an OpenAI-shaped API: decoded while it arrives, never whole in memory."""
+"""Receives an image of an OpenAI-shaped API in whatever shape its server delivers one."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
-import msgspec
 
 from headrace.limits import Said
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
-from headrace.providers import openai_messages as messages
+from headrace.providers import openai_replies as replies
 from headrace.providers.base64_field import Base64Field
-from headrace.providers.http_calls import PIECE_BYTES
-from headrace.providers.receiving import receiving
+from headrace.providers.http_calls import PIECE_BYTES, HttpCalls
+from headrace.providers.receiving import fetched, receiving, take_body
 from headrace.signals import read_announced
 
-Failed = Callable[[aiohttp.ClientResponse, bytes], CallFailed]
-Cost = Callable[[aiohttp.ClientResponse, messages.ImageReply], dict[str, Any]]
+_RAW = ("image/", "application/octet-stream")
 
 
-async def take_image(
-    response: aiohttp.ClientResponse, call: Call, told: Failed, cost: Cost
-) -> Reply:
-    """Return the image of a success; ``told`` says how a response without one ended.
+@dataclass(frozen=True)
+class ImageReader:
+    """Reads the images of one provider: never whole in memory, none of it believed unseen.
 
-    ``cost`` returns what the call cost as fields of the reply.
+    An image is base64 in the JSON (``b64_json``, a ``data:`` address), an address that it
+    is fetched from, or the body itself. ``told`` says how a response without one ended,
+    ``cost`` what a call cost in micro-USD, by its response and usage.
     """
-    field = Base64Field()
-    async with receiving(call) as image:
-        try:
-            async for piece in _pieces(response, field):
-                await image.add(piece)
-        except ValueError as error:  # of the sieve: the text is not base64, or the rest too long
-            raise failed(OutcomeKind.NO_OUTPUT, f"the image cannot be read: {error}") from None
-        if not field.complete:
-            raise _missing(response, field, told)
-        reply = _rest(bytes(field.rest))
-        body, artifact = await image.finish()
-    return Reply(
-        image.media_type,
-        body=body,
-        artifact=artifact,
-        provider_request_id=response.headers.get("x-request-id"),
-        facts=_facts(reply),
-        said=Said(
-            limits=read_announced(response.headers), tokens=messages.tokens_used(reply.usage)
-        ),
-        **cost(response, reply),
-    )
+
+    http: HttpCalls
+    told: Callable[[aiohttp.ClientResponse, bytes], CallFailed]
+    cost: Callable[[aiohttp.ClientResponse, Any], int | None]
+    pause: Callable[[int], Awaitable[None]]
+
+    async def take(
+        self,
+        response: aiohttp.ClientResponse,
+        call: Call,
+        wanted: frozenset[str],
+        name: str = "b64_json",
+    ) -> Reply:
+        """Return the image of a success; ``name`` is the field that its base64 text is under.
+
+        Raises ``CallFailed``: no_output and lost_result, or what ``told`` says.
+        """
+        if response.content_type.startswith(_RAW):
+            image, beside = await take_body(response, call, wanted), replies.ImageReply()
+        else:
+            image, beside = await self._out_of_json(response, call, wanted, name)
+        return replace(
+            image,
+            provider_request_id=response.headers.get("x-request-id"),
+            cost_microusd=self.cost(response, beside.usage),
+            facts=replies.facts_of(beside),
+            said=Said(
+                limits=read_announced(response.headers), tokens=replies.tokens_used(beside.usage)
+            ),
+        )
+
+    async def _out_of_json(
+        self, response: aiohttp.ClientResponse, call: Call, wanted: frozenset[str], name: str
+    ) -> tuple[Reply, replies.ImageReply]:
+        field = Base64Field(name)
+        async with receiving(call, wanted) as image:
+            try:
+                async for piece in _pieces(response, field):
+                    await image.add(piece)
+            except ValueError as error:  # of the sieve: no base64, or the rest too long
+                raise failed(OutcomeKind.NO_OUTPUT, f"the image cannot be read: {error}") from None
+            if field.found and not field.complete:
+                raise failed(OutcomeKind.LOST_RESULT, "the image breaks off in the middle")
+            beside = replies.read_image(bytes(field.rest))
+            if image.size_bytes:
+                body, artifact = await image.finish()
+                return Reply(image.media_type, body=body, artifact=artifact), beside
+        address = (beside.data or [{}])[0].get("url")
+        if not isinstance(address, str) or not address:
+            raise self.told(response, bytes(field.rest))
+        found = await fetched(self.http, address, call, wanted, pause=self.pause)
+        return found, beside
 
 
 async def _pieces(response: aiohttp.ClientResponse, field: Base64Field) -> AsyncIterator[bytes]:
@@ -57,36 +87,3 @@ async def _pieces(response: aiohttp.ClientResponse, field: Base64Field) -> Async
         decoded = field.feed(piece)
         if decoded:
             yield decoded
-
-
-def _rest(body: bytes) -> messages.ImageReply:
-    """Return what stands beside the image; it may be wrong without harm to the image."""
-    try:
-        return messages.read_image(body)
-    except (msgspec.DecodeError, RecursionError):
-        return messages.ImageReply()
-
-
-def _missing(response: aiohttp.ClientResponse, field: Base64Field, told: Failed) -> CallFailed:
-    if field.found:
-        return failed(OutcomeKind.LOST_RESULT, "the image breaks off in the middle")
-    body = bytes(field.rest)
-    first = (_rest(body).data or [{}])[0]
-    if isinstance(first.get("url"), str):
-        return failed(
-            OutcomeKind.INVALID,
-            "the server answered with an address instead of the image itself",
-            remedy='Set response_format = "b64_json" in the params, if it knows that.',
-        )
-    return told(response, body)
-
-
-def _facts(reply: messages.ImageReply) -> dict[str, Any]:
-    facts: dict[str, Any] = {}
-    usage = messages.plain_usage(reply.usage)
-    if usage:
-        facts["usage"] = usage
-    for name, value in (("model", reply.model), ("size", reply.size), ("quality", reply.quality)):
-        if isinstance(value, str):
-            facts[name] = value
-    return facts

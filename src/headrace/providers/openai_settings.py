@@ -1,16 +1,16 @@
-"""The settings of the ``openai`` provider, read from its config table with checks."""
+"""The settings of OpenAI-shaped providers, read from their config tables with checks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from headrace.provider import CrashClass
 from headrace.providers.remote_settings import Api, RemoteSettings, Table, read_remote
 
-APIS = ("chat", "images")
+APIS = ("chat", "responses", "images")
 MORE = ("organization", "project", "api", "crash_class")
+CLASSES = {"A": CrashClass.KEYED, "D": CrashClass.BLIND}
 
 OPENAI = Api(
     kind="openai",
@@ -18,7 +18,7 @@ OPENAI = Api(
     base_url_env="OPENAI_BASE_URL",
     key_env="OPENAI_API_KEY",
     crash_class=CrashClass.BLIND,
-    classes={"A": CrashClass.KEYED, "D": CrashClass.BLIND},
+    classes=CLASSES,
 )
 
 
@@ -26,14 +26,17 @@ OPENAI = Api(
 class OpenAISettings:
     """An OpenAI-shaped API, and which of its APIs is meant where the model does not tell.
 
-    ``api`` is ``chat`` or ``images``, or empty. The crash class is A where the server
-    honours ``Idempotency-Key``.
+    ``api`` is one of ``APIS``, or empty. ``response_format`` is the word by which images
+    other than OpenAI's own are asked for as base64. The crash class is A where the server
+    honours ``Idempotency-Key``. ``takes_svg``: drawings are images, too.
     """
 
     remote: RemoteSettings
     organization: str = ""
     project: str = ""
     api: str = ""
+    response_format: str = "b64_json"
+    takes_svg: bool = False
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -45,7 +48,7 @@ class OpenAISettings:
 
 
 def read_openai(
-    name: str, table: Mapping[str, Any], environment: Mapping[str, str] | None = None
+    name: str, table: Mapping[str, object], environment: Mapping[str, str] | None = None
 ) -> OpenAISettings:
     """Return the settings of ``[providers.<name>]``; raises ``ConfigError`` with the remedy."""
     read = Table(name, table, MORE, environment)

@@ -21,6 +21,7 @@ from headrace.providers.media import (
     HEAD_BYTES,
     IMAGES,
     SOUNDS,
+    SVG,
     TAIL_BYTES,
     is_cut_off,
     media_type_of,
@@ -110,7 +111,7 @@ class Receiver:
 
 
 def _spoken(wanted: frozenset[str]) -> str:
-    if wanted == IMAGES:
+    if wanted - {SVG} == IMAGES:
         return "an image"
     if wanted == FILMS:
         return "a film"

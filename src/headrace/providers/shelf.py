@@ -28,6 +28,7 @@ ADAPTERS = {
     "gemini": "gemini:GeminiProvider",
     "vertex": "vertex:VertexProvider",
     "anthropic": "anthropic:AnthropicProvider",
+    "openai-compatible": "openai_compatible:OpenAICompatibleProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 

@@ -1,0 +1,78 @@
+"""The ``openai-compatible`` provider: the many servers that speak OpenAI's verbs, by profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+
+from headrace.clock import Clock
+from headrace.errors import ConfigError
+from headrace.nearest import did_you_mean
+from headrace.provider import CrashClass
+from headrace.providers.openai import OpenAIProvider
+from headrace.providers.openai_messages import Spelling
+from headrace.providers.openai_profiles import PLAIN, PROFILES, Profile, cost_microusd
+from headrace.providers.openai_settings import APIS, CLASSES, MORE, OpenAISettings
+from headrace.providers.remote_settings import Api, Table, read_remote
+
+KIND = "openai-compatible"
+
+
+class OpenAICompatibleProvider(OpenAIProvider):
+    """A server shaped like OpenAI's API; its profile tells what is different there."""
+
+    def __init__(
+        self, settings: OpenAISettings, profile: Profile, *, name: str, clock: Clock
+    ) -> None:
+        super().__init__(settings, name=name, clock=clock, spelling=Spelling(profile.numbers))
+        self.signals = profile.signals
+        self.edits = profile.edits
+        self._profile = profile
+
+    @classmethod
+    def from_config(
+        cls, name: str, table: Mapping[str, Any], clock: Clock
+    ) -> OpenAICompatibleProvider:
+        """Return the provider that ``[providers.<name>]`` describes; raises ``ConfigError``."""
+        settings, profile = read_compatible(name, table)
+        return cls(settings, profile, name=name, clock=clock)
+
+    def cost(self, response: aiohttp.ClientResponse, usage: Any) -> int | None:
+        """Return what the server says that a call cost, where its profile knows the place."""
+        return cost_microusd(self._profile, response.headers, usage)
+
+
+def read_compatible(
+    name: str, table: Mapping[str, Any], environment: Mapping[str, str] | None = None
+) -> tuple[OpenAISettings, Profile]:
+    """Return the settings of ``[providers.<name>]`` and its profile; raises ``ConfigError``."""
+    read = Table(name, table, (*MORE, "profile", "svg"), environment)
+    chosen = read.choice("profile", PROFILES)
+    profile = PROFILES[chosen] if chosen else PLAIN
+    if not profile.base_url and not read.text("base_url"):
+        raise ConfigError(
+            "it is not said where the server is",
+            place=read.at("base_url"),
+            remedy=f"Give base_url, or a profile. {did_you_mean('', PROFILES)}".strip(),
+        )
+    api = Api(
+        kind=KIND,
+        base_url=profile.base_url or read.text("base_url"),
+        base_url_env="",
+        key_env=profile.key_env,
+        crash_class=CrashClass.BLIND,
+        hosts=profile.hosts,
+        classes=CLASSES,
+        preset=profile.preset,
+    )
+    settings = OpenAISettings(
+        remote=read_remote(read, api),
+        organization=read.secret("organization"),
+        project=read.secret("project"),
+        api=read.choice("api", APIS) or profile.api,
+        response_format=profile.response_format,
+        takes_svg=read.flag("svg"),
+    )
+    return settings, profile
