@@ -71,6 +71,22 @@ def test_changes_are_laid_over_the_file(folder: Path) -> None:
     assert recipe.version != read(folder).version
 
 
+def test_several_models_take_the_place_of_one(folder: Path) -> None:
+    """A list from outside replaces the recipe's model, and each has the stage's other settings."""
+    words = ['two.models=["simulated:c", {model = "simulated:d", params = {tone = "low"}}]']
+    stages = build_stages(read(folder, **read_changes(words)), {"simulated": SimulatedProvider()})
+    from headrace.stage import StageInput, requests_of
+
+    found = requests_of(stages[1], StageInput({}, {}, {}, None, 1, "b"))
+    assert [one.model for one in found] == ["c", "d"]
+    assert [one.params["tone"] for one in found] == ["wild", "low"]
+    one = ["one.models=['simulated:c', 'simulated:d']"]
+    stages = build_stages(read(folder, **read_changes(one)), {"simulated": SimulatedProvider()})
+    given = StageInput({"title": "tea"}, {}, {}, None, 1, "b")
+    prompts = {asked.params["prompt"] for asked in requests_of(stages[0], given)}
+    assert prompts == {"Own voice. tea"}
+
+
 @pytest.mark.parametrize(
     ("word", "value"),
     [
