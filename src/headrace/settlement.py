@@ -9,13 +9,15 @@ from typing import Any
 
 from headrace.artifact import Artifact
 from headrace.backoff import RetryBudget, RetryPolicy
+from headrace.complaint import blame_of
 from headrace.course import Course
 from headrace.event import EventKind
 from headrace.held import HeldItem, encode_json
 from headrace.lifecycle import AttemptState, ItemState
 from headrace.limits import WAIT_S_MAX
-from headrace.outcome import Decision, Outcome, OutcomeKind
+from headrace.outcome import COMPLAINTS, Decision, Outcome, OutcomeKind
 from headrace.recovery import Way
+from headrace.sending_back import is_last_complaint, send_back
 from headrace.stage import Named
 from headrace.store.writes import AttemptEnd, Settle
 
@@ -106,12 +108,13 @@ def _error_json(outcome: Outcome, stage: str = "") -> str:
 def pass_free_stages(item: HeldItem) -> bool:
     """Do the stages that call nobody; returns whether the item is through its recipe.
 
-    Raises ``CallFailed`` where such a stage rejects the item.
+    Stops where a text is needed that is not read yet. Raises ``CallFailed`` where such a
+    stage rejects the item.
     """
     stages = item.batch.stages
     while item.stage < len(stages):
         stage = stages[item.stage]
-        if stage.provider is not None:
+        if stage.provider is not None or item.unread():
             return False
         made = stage.apply(item.given())
         if isinstance(made, Named):
@@ -235,6 +238,24 @@ def asked(
     return fallen(item, later)
 
 
+def rejected(item: HeldItem, outcome: Outcome) -> Settle:
+    """Return the settle of an item whose check blames an earlier stage for ``outcome``.
+
+    It goes on from that stage; after the last complaint it fails, and stands there too,
+    so that a person's retry buys that stage again and none before it.
+    """
+    settle = None
+    if is_last_complaint(item):
+        settle = ended(item, outcome, ItemState.FAILED, EventKind.ITEM_FAILED)
+    complaint = send_back(item, outcome)
+    if settle is None:
+        settle = _settle(item, ItemState.RUNNING)
+    settle.stage, settle.tries = item.stage, item.tries
+    settle.outputs, settle.artifact = item.outputs_json(), complaint
+    settle.made, settle.course = item.made_json(), item.course_json()
+    return settle
+
+
 def fallen(
     item: HeldItem,
     outcome: Outcome,
@@ -243,7 +264,12 @@ def fallen(
     now: datetime,
     random: Random,
 ) -> Settle:
-    """Return the settle after an outcome other than success: retry, park, fail or refuse."""
+    """Return the settle after an outcome other than success: retry, park, fail or refuse.
+
+    What a check rejects goes back to the stage that it blames, as often as it may.
+    """
+    if COMPLAINTS in outcome.facts and blame_of(item.batch.stages[item.stage]) is not None:
+        return rejected(item, outcome)
     decision = outcome.decision
     if decision is Decision.RETRY:
         item.tries += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from headrace.cache import CacheMode
+from headrace.complaint import rounds_of
 from headrace.config import Run
 from headrace.errors import InputError, UsageError
 from headrace.held import encode_json
@@ -79,17 +80,21 @@ class Terms:
                 raise UsageError(f"{word!r} is not a {what}", remedy=did_you_mean(word, known))
 
 
-def price_of(stages: Iterable[Stage]) -> Price:
-    """Return the most that one item can cost: the sum over its stages of their dearest models."""
+def price_of(stages: Sequence[Stage]) -> Price:
+    """Return the most that one item can cost: each stage's dearest model, as often as asked."""
     total = FREE
-    for stage in stages:
+    for stage, rounds in zip(stages, rounds_of(stages), strict=True):
         if stage.models is not None:
             asked = [(choice.provider, choice.model) for choice in stage.models.choices]
         else:
             asked = [(provider, "") for provider in providers_of(stage)]
         if asked:
-            total += dearest(
+            price = dearest(
                 provider.price(Request(provider.name, model, "", {})) for provider, model in asked
+            )
+            most = price.cost_microusd_max
+            total += Price(
+                price.credits_microcredits * rounds, None if most is None else most * rounds
             )
     return total
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from headrace.artifact import Artifact
 from headrace.canary import Seen
 from headrace.clock import Clock
+from headrace.complaint import last_made
 from headrace.course import Made
 from headrace.errors import PausedError, UsageError
 from headrace.event import Event, EventKind
@@ -39,7 +40,8 @@ _ENDS = frozenset(
 class ItemResult:
     """One item as it stands: ``row_number`` counts from 1; costs in micro-USD and micro-credits.
 
-    ``artifact`` is the last stage's, ``outputs`` those of all stages by name; ``made`` tells by
+    ``artifact`` is the last stage's, ``outputs`` those of all stages by name, with rejected
+    answers and the complaints about them (see ``headrace.complaint``); ``made`` tells by
     stage name which model made it. ``cost_estimate_microusd`` is what list prices make of
     calls that did not tell their cost, ``cost_unknown`` counts those without even that.
     """
@@ -263,7 +265,7 @@ def item_result(row: Any) -> ItemResult:
         state=ItemState(row["state"]),
         inputs=decode_json(row["inputs"]),
         outputs=outputs,
-        artifact=next(reversed(outputs.values())) if outputs else None,
+        artifact=last_made(outputs),
         file=row["file"],
         cached=row["cached"],
         attempts=row["attempts"],

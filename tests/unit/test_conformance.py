@@ -16,6 +16,7 @@ from headrace.gates.local import LocalGate
 from headrace.outcome import OutcomeKind
 from headrace.provider import Call, CrashClass, Provider, Reply
 from headrace.providers.images import ImagesProvider
+from headrace.providers.texts import TextsProvider
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.stage import Stage, StageInput
@@ -120,6 +121,23 @@ class TestImages(ProviderConformance):
         return Request("images", "check", provider.version("check"), params, (source,))
 
 
+class TestTexts(ProviderConformance):
+    """Pages composed on this machine."""
+
+    unknown_model = "translate"
+
+    async def make_provider(self) -> Provider:
+        return TextsProvider()
+
+    def make_request(self, provider: Provider, number: int) -> Request:
+        params = {"body": f"Page {number}.", "front": {"title": f"Page {number}"}}
+        return Request("texts", "compose", provider.version("compose"), params)
+
+    async def make_failing(self, provider: Provider) -> Request | None:
+        params = {"body": "x", "front": {}, "schema": {"required": ["title"]}}
+        return Request("texts", "compose", provider.version("compose"), params)
+
+
 class TestLocalGate(GateConformance):
     """The gate of one process."""
 
@@ -144,6 +162,20 @@ class TestGenerate(StageConformance):
     def make_input(self, number: int) -> StageInput:
         row = {"title": f"tea {number}", "tone": "warm", "unused": "x"}
         return StageInput(row, {}, {}, None, number, "batch")
+
+
+class TestCompose(TestGenerate):
+    """A stage that puts a page together."""
+
+    table: dict[str, Any] = {  # noqa: RUF012 - read only
+        "kind": "compose",
+        "body": "{{ title }}",
+        "front": {"tone": "{{ tone }}"},
+    }
+
+    def make_stage(self) -> Stage:
+        recipe = parse_recipe({"stages": [self.table]}, "recipe.toml")
+        return build_stages(recipe, {"texts": TextsProvider()})[0]
 
 
 class TestWrite(TestGenerate):

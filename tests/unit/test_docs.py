@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "headrace"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 CLI = ROOT / "docs" / "cli.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-LEFT_BEHIND = {".venv", ".git", "out", "dist", "build", "node_modules"}
+LEFT_BEHIND = {".venv", ".venv-smollm", ".git", "out", "dist", "build", "node_modules"}
 DOCUMENTS = sorted(
     path for path in ROOT.rglob("*.md") if not LEFT_BEHIND & set(path.relative_to(ROOT).parts)
 )

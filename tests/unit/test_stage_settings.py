@@ -45,7 +45,8 @@ def test_every_kind_builds() -> None:
     )
     assert [stage.kind for stage in built] == ["generate", "resize", "watermark", "check", "write"]
     assert set().union(*(stage.columns() for stage in built)) == {"title", "brand", "sku"}
-    assert set(STAGE_KINDS) == {"generate", "render", "resize", "watermark", "check", "write"}
+    pictures = {"render", "resize", "watermark"}
+    assert set(STAGE_KINDS) == pictures | {"generate", "check", "compose", "write"}
 
 
 @pytest.mark.parametrize(

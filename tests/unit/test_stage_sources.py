@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -93,6 +95,25 @@ def test_an_empty_column_leaves_the_source_out() -> None:
     assert (request.sources, request.params) == ((), {"prompt": "tea"})
 
 
+def test_a_source_set_to_nothing_is_taken_out() -> None:
+    """Another model's picture has another name: the recipe's own is set to nothing."""
+    stage = build(sources={"input_image": "", "image": "previous"})
+    assert list(stage.request(given()).placed()) == ["image"]
+
+
+def test_a_stage_with_a_picture_needs_no_prompt() -> None:
+    """An upscaler takes a picture and no words; without either there is nothing to ask."""
+    stage = {"kind": "generate", "name": "first", "model": "simulated:m", "prompt": "x"}
+    bare = {"kind": "generate", "model": "simulated:up", "image": "previous"}
+    recipe = parse_recipe({"stages": [stage, bare]}, "r")
+    provider = SimulatedProvider()
+    upscale = build_stages(recipe, {"simulated": provider})[1]
+    assert upscale.request(given()).params == {"image": {"source": 0}}
+    del bare["image"]
+    with pytest.raises(RecipeError, match="'prompt' is missing"):
+        build_stages(parse_recipe({"stages": [stage, bare]}, "r"), {"simulated": provider})
+
+
 def test_an_artifact_can_be_named_by_its_digest() -> None:
     """``sha256:…`` in a cell is an artifact that is kept; no file is looked for."""
     request = build(image="{{ photo }}").request(given(photo="sha256:" + "ab" * 32))
@@ -101,9 +122,10 @@ def test_an_artifact_can_be_named_by_its_digest() -> None:
 
 
 def huge() -> bytes:
-    from headrace.providers.png_body import PngBody
-
-    return PngBody(8000, 8000).whole(bytes(32))
+    """A PNG of a few bytes whose header claims 64 megapixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 8000, 8000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + bytes(4)
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ def test_no_vendor_sdk(path: Path) -> None:
     assert not found, f"{relative(path)}: {found}"
 
 
-@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt"])
+@pytest.mark.parametrize("name", ["runtime.txt", "dev.txt", "smollm.txt", "smollm-model.txt"])
 def test_lock_files_name_packages_and_hashes_only(name: str) -> None:
     """Whoever installs chooses the index; every package is pinned and hashed."""
     text = (ROOT / "requirements" / name).read_text(encoding="utf-8")

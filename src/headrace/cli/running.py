@@ -23,6 +23,7 @@ from headrace.cli.progress import Progress
 
 if TYPE_CHECKING:
     from headrace.engine import Engine
+    from headrace.recipe import Recipe
     from headrace.source import Source
     from headrace.submission import Terms
     from headrace.watching import Batch
@@ -77,6 +78,14 @@ Input = Annotated[
 RecipeName = Annotated[
     str, Parameter(name=["--recipe", "-r"], help="A recipe's name, or a .toml file.")
 ]
+Changes = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set",
+        negative="",
+        help="STAGE.SETTING=VALUE laid over the recipe, as in outline.model=openai:gpt-5-mini.",
+    ),
+]
 Out = Annotated[Path, Parameter(name=["--out", "-o"], help="Where the results go.")]
 Name = Annotated[str | None, Parameter(help="The batch's name; the folder in OUT has it too.")]
 CacheWord = Annotated[
@@ -92,6 +101,7 @@ def run(
     *,
     recipe: RecipeName,
     out: Out = Path("out"),
+    changes: Changes = None,
     name: Name = None,
     cache: CacheWord = None,
     unknown: UnknownWord = "retry",
@@ -106,6 +116,7 @@ def run(
     common: Common | None = None,
 ) -> int:
     """Turn every row of INPUT into a result, durably, with live progress."""
+    from headrace.recipe_changes import read_changes
     from headrace.submission import Terms
 
     common, reading, guards = common or Common(), reading or Reading(), guards or Guards()
@@ -128,8 +139,9 @@ def run(
         _check_folder(folder)
         with _open(input, reading, common) as source:
             async with engine_of(common, work=True) as engine:
-                _check_owner(folder, input, engine.recipe(recipe).name)
-                batch = await _submit(engine, source, recipe, terms, reading.limit)
+                found = engine.recipe(recipe, read_changes(changes or []))
+                _check_owner(folder, input, found.name)
+                batch = await _submit(engine, source, found, terms, reading.limit)
                 return await follow(engine, batch, common, fail_on)
 
     return int(on_loop(work()))
@@ -193,7 +205,7 @@ def _open(input: str, reading: Reading, common: Common) -> Source:  # noqa: A002
 
 
 async def _submit(
-    engine: Engine, source: Source, recipe: str, terms: Terms, limit: int | None
+    engine: Engine, source: Source, recipe: Recipe, terms: Terms, limit: int | None
 ) -> Batch:
     from itertools import islice
 
@@ -202,7 +214,7 @@ async def _submit(
     rows = islice(source, limit) if limit is not None else source
     digest = None
     if terms.idempotency_key is not None:
-        digest = request_digest(engine.recipe(recipe), terms, _sha256(source.name))
+        digest = request_digest(recipe, terms, _sha256(source.name))
     return await engine.submit(rows, recipe, columns=source.columns, terms=terms, digest=digest)
 
 
@@ -330,12 +342,14 @@ def estimate(
     ],
     *,
     recipe: Annotated[str, Parameter(name=["--recipe", "-r"])],
+    changes: Changes = None,
     max_cost: MaxCost = None,
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
     """Say what a run would cost at most and how much of it is cached, buying nothing."""
     from headrace.estimate import estimate_rows
+    from headrace.recipe_changes import read_changes
 
     common, reading = common or Common(), reading or Reading()
     cap = _cap(max_cost)
@@ -344,7 +358,8 @@ def estimate(
         with _open(input, reading, common) as source:
             async with engine_of(common, work=False) as engine:
                 folders = tuple(Path(name) for name in _folders(input, reading.photos))
-                quote = await estimate_rows(engine, source, recipe, source.columns, folders)
+                found = engine.recipe(recipe, read_changes(changes or []))
+                quote = await estimate_rows(engine, source, found, source.columns, folders)
         if common.json:
             data(quote.to_json())
         else:

@@ -13,7 +13,7 @@ from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.errors import HeadraceError, NotFoundError
 from headrace.limits import ONE_CALL, Load, Quota
 from headrace.nearest import did_you_mean
-from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.outcome import COMPLAINTS, CallFailed, Outcome, OutcomeKind, failed
 from headrace.photo import PhotoDigests, find_photo, read_photo
 from headrace.price import FREE, Price
 from headrace.provider import Call, CrashClass, Reply
@@ -150,16 +150,17 @@ class ImagesProvider:
 
 
 def _checked(request: Request, body: bytes) -> Reply:
-    from headrace.providers.rules import broken_rule
+    from headrace.providers.rules import broken_rules
 
-    reason = broken_rule(body, request.params)
-    if reason is not None:
-        # The same bytes break the same rule for ever: trying again cannot help.
+    broken = broken_rules(body, request.params)
+    if broken:
+        # The same bytes break the same rule for ever: trying this stage again cannot help.
         raise failed(
             OutcomeKind.INVALID,
-            f"the result was rejected: {reason}",
+            f"the result was rejected: {'; '.join(broken)}",
             remedy="Change the recipe's check or what is asked of the stage before.",
             cost_microusd=0,
+            facts={COMPLAINTS: broken},
         )
     media_type = request.params["media_type"]
     if len(body) <= INLINE_BYTES_MAX:

@@ -15,7 +15,7 @@ from headrace.price_table import PriceTable, built_in, read_file
 from headrace.provider import Provider
 
 ENTRY_POINTS = "headrace.providers"
-ALWAYS = ("template", "images")
+ALWAYS = ("template", "images", "texts")
 """Local engines that need no configuration."""
 
 ADAPTERS = {
@@ -141,9 +141,17 @@ def _images(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Prov
     return ImagesProvider()
 
 
+def _texts(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
+    from headrace.providers.texts import TextsProvider
+
+    _only(name, table, {})
+    return TextsProvider()
+
+
 _LOCAL: dict[str, Callable[[str, dict[str, Any], tuple[Path, ...]], Provider]] = {
     "template": _template,
     "images": _images,
+    "texts": _texts,
 }
 
 

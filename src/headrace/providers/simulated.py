@@ -12,6 +12,7 @@ import msgspec
 from headrace.clock import Clock, SystemClock
 from headrace.errors import NotFoundError
 from headrace.limits import ONE_CALL, Dimension, Limit, Load, Quota
+from headrace.made_up import made_up, schema_of
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price import Price
@@ -24,7 +25,7 @@ from headrace.request import Request
 SPOOL_BYTES_MIN = 64 * 1024
 """Bodies above this go through the spool in pieces."""
 
-_WORDS = b" and so the water turns the wheel"
+_WORDS = b" And so the water turns the wheel."
 _JSON = msgspec.json.Encoder()
 _BY_CONTENT = frozenset({OutcomeKind.REFUSED, OutcomeKind.INVALID})
 # What a provider bills although we get nothing: the call was made, its fruit is lost.
@@ -308,12 +309,16 @@ def _body_bytes(settings: SimulatedSettings, png: PngBody | None) -> int:
 
 def _version(settings: SimulatedSettings) -> str:
     shape = f"{settings.body} {settings.size_px} {settings.body_bytes}"
-    return "1-" + hashlib.sha256(shape.encode()).hexdigest()[:12]
+    return "2-" + hashlib.sha256(shape.encode()).hexdigest()[:12]
 
 
 def _text(settings: SimulatedSettings, request: Request, digest: bytes) -> tuple[str, bytes]:
     prompt = str(request.params.get("prompt", ""))[:500]
     mark = digest[:6].hex()
+    schema = schema_of(request.params.get("response_format"))
+    if schema is not None:
+        answer = made_up(schema, f"simulated-{mark}")
+        return "application/json", _JSON.encode(answer).ljust(settings.body_bytes)
     if settings.body == "json":
         body = _JSON.encode({"answer": prompt, "request": mark})
         return "application/json", body.ljust(settings.body_bytes)

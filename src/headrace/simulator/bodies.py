@@ -9,6 +9,7 @@ import zlib
 from functools import lru_cache
 
 _WORDS = ("light", "water", "mill", "stone", "wheel", "valley", "timber", "iron", "river", "slope")
+_SENTENCE = 12
 QUOTED_CHARS = 120
 
 
@@ -55,4 +56,5 @@ def text(prompt: str, tokens: int) -> str:
 @lru_cache(maxsize=64)
 def _filling(tokens: int) -> str:
     words = [_WORDS[at * 3 % len(_WORDS)] for at in range(max(1, tokens))]
-    return " ".join(words).capitalize() + "."
+    sentences = [words[at : at + _SENTENCE] for at in range(0, len(words), _SENTENCE)]
+    return " ".join(" ".join(sentence).capitalize() + "." for sentence in sentences)

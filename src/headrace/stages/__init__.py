@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headrace.errors import RecipeError
@@ -11,6 +11,7 @@ from headrace.provider import Provider
 from headrace.recipe import Recipe, StageSpec, Template
 from headrace.stage import Stage
 from headrace.stages.check import build_check
+from headrace.stages.compose import build_compose
 from headrace.stages.generate import build_generate
 from headrace.stages.render import build_render
 from headrace.stages.resize import build_resize
@@ -25,11 +26,15 @@ STAGE_KINDS: dict[str, Callable[[StageSpec, Providers], Stage]] = {
     "resize": build_resize,
     "watermark": build_watermark,
     "check": build_check,
+    "compose": build_compose,
     "write": build_write,
 }
 
 NEEDS_PREVIOUS = frozenset({"resize", "watermark", "check"})
 """Kinds that work on the artifact of the stage before, so they cannot come first."""
+
+READS_FILES = frozenset({"generate", "compose"})
+"""Kinds whose templates may hold ``{{ files.NAME }}``."""
 
 
 def build_stages(recipe: Recipe, providers: Mapping[str, Provider]) -> list[Stage]:
@@ -45,6 +50,8 @@ def build_stages(recipe: Recipe, providers: Mapping[str, Provider]) -> list[Stag
                 remedy=did_you_mean(spec.kind, STAGE_KINDS),
             )
         _check_order(spec, names[:index], names)
+        _check_files(spec)
+        _check_blame(spec, recipe.stages[:index])
         needs = spec.kind in NEEDS_PREVIOUS or PREVIOUS in stages_taken(spec)
         if needs and all(stage.kind == "write" for stage in built):
             raise RecipeError(
@@ -62,6 +69,41 @@ def stages_read(spec: StageSpec) -> set[str]:
     for text in _texts(spec.settings):
         found |= Template(text, spec.place).stages
     return found
+
+
+def reads_texts(recipe: Recipe) -> bool:
+    """Tell whether a stage reads what an earlier one wrote, or what was wrong with it."""
+    return any(stages_read(spec) or "blames" in spec.settings for spec in recipe.stages)
+
+
+def _check_files(spec: StageSpec) -> None:
+    for text in _texts(spec.settings):
+        read = Template(text, spec.place).files
+        if read and spec.kind not in READS_FILES:
+            raise RecipeError(
+                f"a {spec.kind!r} stage reads no files of the recipe",
+                place=spec.place,
+                remedy=f"Read it in one of these: {', '.join(sorted(READS_FILES))}.",
+            )
+        for name in sorted(read - spec.files.keys()):
+            raise RecipeError(
+                f"stage {spec.name!r} reads {{{{ files.{name} }}}}, which the recipe does not name",
+                place=spec.place,
+                remedy=f'Add {name} = "{name}.md" to [files]. {did_you_mean(name, spec.files)}',
+            )
+
+
+def _check_blame(spec: StageSpec, earlier: Sequence[StageSpec]) -> None:
+    blamed = spec.settings.get("blames")
+    if blamed is None:
+        return
+    models = [one.name for one in earlier if one.kind == "generate"]
+    if blamed not in models:
+        raise RecipeError(
+            f"stage {spec.name!r} blames {blamed!r}, which is no generate stage before it",
+            place=spec.place,
+            remedy=did_you_mean(str(blamed), models),
+        )
 
 
 def _check_order(spec: StageSpec, earlier: list[str], names: list[str]) -> None:
@@ -92,4 +134,4 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(item)
 
 
-__all__ = ["NEEDS_PREVIOUS", "STAGE_KINDS", "build_stages", "stages_read"]
+__all__ = ["NEEDS_PREVIOUS", "STAGE_KINDS", "build_stages", "reads_texts", "stages_read"]

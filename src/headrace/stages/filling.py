@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from headrace.errors import HeadraceError, InputError
+from headrace.json_text import NotJsonError, read_json
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.request import Request
 from headrace.stage import StageInput
 from headrace.tree import Tree, Values
 
-__all__ = ["Tree", "Values", "checked", "invalid", "need_texts", "values_of"]
+__all__ = ["RowValues", "Tree", "Values", "checked", "invalid", "need_texts", "values_of"]
+
+_STAGE = "stages."
 
 
-def values_of(given: StageInput) -> Values:
-    """Return what templates are filled from: the row, earlier texts, row number and batch."""
-    values = {**given.row, "row_number": given.row_number, "batch": given.batch_name}
+class RowValues(dict[str, Any]):
+    """What templates are filled from, by name; the fields of a stage's JSON when asked for."""
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value called ``name``; ``stages.seo.title`` is read out of ``stages.seo``."""
+        if name in self or not name.startswith(_STAGE) or name.count(".") != 2:
+            return super().get(name, default)
+        stage, _, field = name.rpartition(".")
+        try:
+            told = read_json(super().get(stage, ""))
+        except NotJsonError:
+            return default
+        return told.get(field, default) if isinstance(told, dict) else default
+
+
+def values_of(given: StageInput, files: Mapping[str, str] | None = None) -> RowValues:
+    """Return what templates are filled from: row, earlier texts, files, row number and batch."""
+    values = RowValues(given.row)
+    values["row_number"], values["batch"] = given.row_number, given.batch_name
     for name, text in given.texts.items():
-        values["stages." + name] = text
+        values[_STAGE + name] = text
+    for name, text in (files or {}).items():
+        values["files." + name] = text
     return values
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headrace.outcome import OutcomeKind, failed
@@ -9,23 +11,26 @@ from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
 from headrace.request import Request
 from headrace.stage import Models, Route, StageInput
-from headrace.stages.filling import Tree, checked, need_texts, values_of
-from headrace.stages.model_list import listed
+from headrace.stages.answer_form import response_format
+from headrace.stages.filling import RowValues, Tree, checked, need_texts, values_of
+from headrace.stages.model_list import OWN, listed
 from headrace.stages.settings import Providers, Settings
 from headrace.stages.sources import Sources, forged_place, read_sources
+from headrace.stages.styles import Styles, read_styles
+from headrace.stages.told import DEFAULT, Told
 
-KNOWN = (
-    "provider",
-    "model",
-    "models",
-    "route",
-    "prompt",
-    "params",
-    "inputs",
-    "seed",
-    "image",
-    "sources",
-)
+KNOWN = ("models", "route", *OWN)
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What shapes a request beside its prompt: params, pictures, files, a style, a complaint."""
+
+    tree: Tree
+    sources: Sources
+    files: Mapping[str, str]
+    styles: Styles | None
+    told: Told
 
 
 class Asked:
@@ -40,22 +45,22 @@ class Asked:
         provider: Provider,
         model: str,
         version: str,
-        prompt: Template,
-        tree: Tree,
-        sources: Sources,
+        prompt: Template | None,
+        asking: Asking,
     ) -> None:
         self.provider = provider
         self.model = model
         self._name = name
         self._version = version
         self._prompt = prompt
-        self._tree = tree
-        self._sources = sources
-        self._stages = frozenset(prompt.stages | tree.stages | sources.stages)
+        self._asking = asking
+        read = asking.tree.stages | asking.sources.stages
+        self._stages = frozenset(read | prompt.stages if prompt is not None else read)
 
     def columns(self) -> set[str]:
         """Return the columns that the prompt, the params and the sources read."""
-        return self._prompt.columns | self._tree.columns | self._sources.columns
+        columns = self._asking.tree.columns | self._asking.sources.columns
+        return columns if self._prompt is None else columns | self._prompt.columns
 
     def request(self, given: StageInput) -> Request:
         """Return the request for one row; an empty prompt or a bad seed is invalid."""
@@ -64,19 +69,17 @@ class Asked:
     def _request(self, given: StageInput) -> Request:
         if self._stages:
             need_texts(self._stages, given)
-        values = values_of(given)
-        prompt = self._prompt.fill(values)
-        if self._prompt.text and (not prompt or prompt.isspace()):
-            raise failed(
-                OutcomeKind.INVALID,
-                f"the prompt of stage {self._name!r} is empty for row {given.row_number}",
-                remedy=f"Fill {', '.join(sorted(self._prompt.columns)) or 'the prompt'}.",
-            )
-        params = self._tree.fill(values)
-        params = {"prompt": prompt, **params} if self._prompt.text else dict(params)
+        asking = self._asking
+        values = values_of(given, asking.files)
+        if asking.styles is not None:
+            asking.styles.fill(values, given.row_number)
+        params: dict[str, Any] = {}
+        if self._prompt is not None:
+            params["prompt"] = self._filled(self._prompt, given, values)
+        params |= asking.tree.fill(values)
         if "seed" in params and type(params["seed"]) is not int:
             params["seed"] = _seed(params["seed"], given.row_number)
-        pictures, digests, files = self._sources.fill(given, values)
+        pictures, digests, files = asking.sources.fill(given, values)
         forged = forged_place(params)
         if forged is not None:
             raise failed(
@@ -86,6 +89,16 @@ class Asked:
             )
         params |= pictures
         return Request(self.provider.name, self.model, self._version, params, digests, files)
+
+    def _filled(self, template: Template, given: StageInput, values: RowValues) -> str:
+        prompt = template.fill(values)
+        if not prompt or prompt.isspace():
+            raise failed(
+                OutcomeKind.INVALID,
+                f"the prompt of stage {self._name!r} is empty for row {given.row_number}",
+                remedy=f"Fill {', '.join(sorted(template.columns)) or 'the prompt'}.",
+            )
+        return self._asking.told.after(prompt, given, values)
 
 
 class Generate:
@@ -139,27 +152,30 @@ def _asked(settings: Settings, providers: Providers) -> Asked:
     """Return one model with what it is asked."""
     provider_name, model = _whom(settings)
     provider = settings.provider(provider_name, providers)
-    params = _params(settings)
-    prompt = _prompt(settings, provider, params)
+    params, sources = _params(settings), read_sources(settings)
+    prompt = _prompt(settings, provider, params, sources)
     version = settings.version(provider, model)
-    sources = read_sources(settings)
     twice = sources.unfilled().keys() & params.keys()
     if twice or forged_place(params):
         raise settings.wrong(
             f"the params hold a source, {(*sorted(twice), forged_place(params))[0]!r}",
             "Pictures go in by image = … or [stages.sources], under a name of their own.",
         )
-    told = {"prompt": prompt.text} if prompt.text else {}
-    settings.check(provider, model, {**told, **params, **sources.unfilled()})
+    asked = {} if prompt is None else {"prompt": prompt.text}
+    settings.check(provider, model, {**asked, **params, **sources.unfilled()})
+    told = Told(settings.name, settings.template("complaint", DEFAULT))
     tree = Tree(params, f"{settings.place} params")
-    return Asked(settings.name, provider, model, version, prompt, tree, sources)
+    asking = Asking(tree, sources, settings.files, read_styles(settings), told)
+    return Asked(settings.name, provider, model, version, prompt, asking)
 
 
-def _prompt(settings: Settings, provider: Provider, params: dict[str, Any]) -> Template:
-    """Return the prompt; who renders designs, or is given whole messages, needs none."""
-    needed = getattr(provider, "needs_prompt", True) and "messages" not in params
+def _prompt(
+    settings: Settings, provider: Provider, params: dict[str, Any], sources: Sources
+) -> Template | None:
+    """Return the prompt; a picture, a design or whole messages may do without one."""
+    needed = getattr(provider, "needs_prompt", True) and "messages" not in params and not sources
     if "prompt" not in settings and not needed:
-        return Template("")
+        return None
     return settings.template("prompt", example="A photo of {{ title }}")
 
 
@@ -182,6 +198,9 @@ def _params(settings: Settings) -> dict[str, Any]:
     params = dict(settings.table("params") or settings.table("inputs"))
     if "prompt" in params:
         raise settings.wrong("the prompt stands twice", "Keep prompt = … of the stage itself.")
+    form = response_format(settings)
+    if form is not None:
+        params.setdefault("response_format", form)
     if "seed" not in settings:
         return params
     seed = settings.get("seed")

@@ -11,7 +11,21 @@ from headrace.stages.settings import Settings
 CHOICES_MAX = 8
 """A request is built for every model of every item: a long list costs without helping."""
 
-OWN = ("model", "provider", "prompt", "params", "inputs", "seed", "image", "sources")
+OWN = (
+    "model",
+    "provider",
+    "prompt",
+    "params",
+    "inputs",
+    "seed",
+    "image",
+    "sources",
+    "schema",
+    "schema_form",
+    "styles",
+    "style_column",
+    "complaint",
+)
 
 
 def listed(spec: StageSpec, settings: Settings) -> list[Settings]:
@@ -63,7 +77,7 @@ def _merged(spec: StageSpec, shared: dict[str, Any], own: dict[str, Any], number
     merged.pop("inputs", None)
     if params:
         merged["params"] = params
-    return StageSpec(spec.name, spec.kind, merged, here.place)
+    return StageSpec(spec.name, spec.kind, merged, here.place, spec.files)
 
 
 def _params(settings: Settings) -> dict[str, Any]:

@@ -20,6 +20,7 @@ class Settings:
         self.name = spec.name
         self.place = f"{spec.place} ({spec.name})"
         self._table = spec.settings
+        self.files = spec.files
         names = set(known)
         for key in spec.settings:
             if key not in names:
@@ -52,6 +53,16 @@ class Settings:
     def template(self, key: str, default: str | None = None, *, example: str = "…") -> Template:
         """Return a text setting as a template."""
         return Template(self.text(key, default, example=example), f"{self.place} {key}")
+
+    def file(self, key: str) -> tuple[str, str]:
+        """Return the text of the recipe's file that a setting names, and its place for errors."""
+        name = self.text(key, example=key)
+        if name not in self.files:
+            raise self.wrong(
+                f"{key} = {name!r} is none of the recipe's files",
+                f'Add {name} = "…" to [files]. {did_you_mean(name, self.files)}',
+            )
+        return self.files[name], f"{self.place} {key}: files.{name}"
 
     def choice(self, key: str, options: Iterable[str], default: str | None = None) -> str:
         """Return a text setting that must be one of ``options``."""

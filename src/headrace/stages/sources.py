@@ -129,6 +129,8 @@ def read_sources(settings: Settings) -> Sources:
             raise settings.wrong("the image stands twice", "Keep image = … of the stage itself.")
         table["image"] = settings.get("image")
     texts: dict[str, list[str]] = {}
+    # One that is set to nothing, from outside, is taken out.
+    table = {name: value for name, value in table.items() if value != ""}
     for name, value in table.items():
         texts[name] = value if isinstance(value, list) else [value]
         if name == "prompt" or not all(_is_source(text) for text in texts[name]):

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from headrace import cutting
+from headrace.complaint import last_made
 from headrace.course import Course
 from headrace.cutting import Line, Pace, Piece, Plan, Room
 from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_made, read_outputs
@@ -86,7 +87,7 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
         outputs=outputs,
         spent_microcredits=row["spent_microcredits"],
         file=row["file"],
-        previous=next(reversed(outputs.values())) if outputs else None,
+        previous=last_made(outputs),
         course=Course.from_json(decode_json(row["course"]) if row["course"] else None),
         made=read_made(row["made"]),
     )

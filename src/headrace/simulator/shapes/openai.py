@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.limits import Load
+from headrace.made_up import made_up, schema_of
 from headrace.simulator.bodies import text
 from headrace.simulator.desk import (
     Desk,
@@ -88,16 +89,24 @@ class OpenAIShape:
         ask = self._ask(request, model, load, tokens_in + tokens_out)
         listed = self._listed(request, body)
 
+        schema = schema_of(body.get("response_format"))
+
         def build(ticket: Ticket) -> Answer:
-            return self._completion(ticket, model, prompt, tokens_in, tokens_out)
+            if self._is_refused(prompt):
+                content, why = "", "content_filter"
+            elif schema is not None:
+                said = made_up(schema, f"simulated-{ticket.number}")
+                content, why = msgspec.json.encode(said).decode(), "stop"
+            else:
+                content, why = text(prompt, tokens_out), "stop"
+            return self._completion(ticket, model, (content, why), tokens_in, tokens_out)
 
         return await self._desk.perform(ask, build, self._voice, listed)
 
     def _completion(
-        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, tokens_out: int
+        self, ticket: Ticket, model: str, said: tuple[str, str], tokens_in: int, tokens_out: int
     ) -> Answer:
-        is_filtered = self._is_refused(prompt)
-        content = "" if is_filtered else text(prompt, tokens_out)
+        content, finish_reason = said
         body = {
             "id": f"chatcmpl-sim{ticket.number:012d}",
             "object": "chat.completion",
@@ -108,7 +117,7 @@ class OpenAIShape:
                     "index": 0,
                     "message": {"role": "assistant", "content": content, "refusal": None},
                     "logprobs": None,
-                    "finish_reason": "content_filter" if is_filtered else "stop",
+                    "finish_reason": finish_reason,
                 }
             ],
             "usage": {
