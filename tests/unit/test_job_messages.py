@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -57,10 +58,13 @@ def test_any_output_is_a_text_or_files_or_nothing(value: Any) -> None:
 
 
 @given(OBJECTS)
+@example({"model": "\ud800", "version": "\0", "input": {"seed": 10**400, "width": True}})
+@example({"metrics": {"\ud800_time": 1.0, "n" * 999: 1, "huge": 2**80, "x_time": float("nan")}})
 def test_any_prediction_can_be_read(told: dict[str, Any]) -> None:
     """Facts are small and plain, an id can stand in an address."""
     facts = replicate.facts_of(told)
-    json.dumps(facts)
+    msgspec.json.encode(facts)
+    assert len(json.dumps(facts)) < 30_000
     assert all(type(count) is int for count in facts.get("usage", {}).values())
     name = replicate.id_of(told)
     assert name is None or (name.isascii() and "/" not in name and "." not in name)
@@ -68,11 +72,12 @@ def test_any_prediction_can_be_read(told: dict[str, Any]) -> None:
 
 
 @given(OBJECTS, OBJECTS)
+@example({"cost": 10**400, "output_mp": 10**400, "input_mp": float("nan")}, {"seed": 10**400})
 def test_any_task_can_be_read(told: dict[str, Any], result: dict[str, Any]) -> None:
     """A cost is a whole number that is not below zero, or unknown."""
     cost = bfl.cost_of(told)
     assert cost is None or (type(cost) is int and cost >= 0)
-    json.dumps(bfl.facts_of(told, result), allow_nan=False)
+    msgspec.json.encode(bfl.facts_of(told, result))
     bfl.id_of(told), bfl.has_ended(told), bfl.is_missing(told)
 
 
@@ -119,7 +124,10 @@ def test_a_cost_is_remembered_by_the_address(microusd: int) -> None:
     assert bfl.remembered_cost(kept) == microusd
     assert str(URL(kept, encoded=True).with_fragment(None)) == str(url)
     assert bfl.remembered_cost(bfl.with_cost(url, None)) is None
-    assert bfl.remembered_cost(str(url) + "#cost_microusd=-5") is None
+    theirs = url.with_fragment("cost_microusd=7")
+    assert bfl.remembered_cost(bfl.with_cost(theirs, None)) is None
+    for odd in ("-5", "", "7e3", "9" * 5000, "٣"):
+        assert bfl.remembered_cost(f"{url}#cost_microusd={odd}") is None
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +15,12 @@ from headrace.providers.cell_numbers import Kind, cell_value, wrong_cell
 CREDIT_MICROUSD = 10_000
 """A credit is a cent."""
 CREDITS_MAX = 1_000_000
+COUNT_MAX = 2**53
 ENDED = frozenset(("ready", "request moderated", "content moderated", "error"))
 """The states of a task that is over; every other one goes on."""
 NOT_FOUND = "task not found"
 COST = "cost_microusd="
+DIGITS_MAX = 15
 
 KINDS: dict[str, Kind] = {
     "width": int,
@@ -107,7 +108,7 @@ def cost_of(told: Mapping[str, Any]) -> int | None:
     credits = told.get("cost")
     if isinstance(credits, bool) or not isinstance(credits, int | float):
         return None
-    if not (math.isfinite(credits) and 0 <= credits <= CREDITS_MAX):
+    if not 0 <= credits <= CREDITS_MAX:
         return None
     return round(credits * CREDIT_MICROUSD)
 
@@ -118,25 +119,27 @@ def with_cost(url: URL, cost_microusd: int | None) -> str:
     The cost is told once, in the answer to the submit; a worker that goes on after a crash
     knows no more than the id and the address.
     """
-    return str(url if cost_microusd is None else url.with_fragment(f"{COST}{cost_microusd}"))
+    kept = None if cost_microusd is None else f"{COST}{cost_microusd}"
+    return str(url.with_fragment(kept))
 
 
 def remembered_cost(address: str) -> int | None:
     """Return the cost that a polling address remembers, ``None`` when it has none."""
     _, found, digits = address.partition(f"#{COST}")
-    return int(digits) if found and digits.isascii() and digits.isdigit() else None
+    is_whole = digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX
+    return int(digits) if found and is_whole else None
 
 
 def facts_of(submitted: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a task tells of itself: the seed, megapixels in and out, seconds."""
+    """Return what a task tells of itself: the seed, the size, megapixels in and out."""
     facts: dict[str, Any] = {}
-    if type(result.get("seed")) is int:
-        facts["seed"] = result["seed"]
-    for name in ("width", "height"):
-        if type(result.get(name)) is int:
-            facts[name] = result[name]
-    for name in ("input_mp", "output_mp"):
-        value = submitted.get(name)
-        if type(value) in (int, float) and math.isfinite(value) and value:  # type: ignore[arg-type]
+    for name in ("seed", "width", "height"):
+        value = result.get(name)
+        if type(value) is int and abs(value) < COUNT_MAX:
             facts[name] = value
+    for name in ("input_mp", "output_mp"):
+        told = submitted.get(name)
+        is_number = isinstance(told, int | float) and not isinstance(told, bool)
+        if told is not None and is_number and 0 < told < COUNT_MAX:
+            facts[name] = told
     return facts

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -18,7 +19,10 @@ OUTPUT_INDEX = "output_index"
 
 FILES_MAX = 1000
 DEPTH_MAX = 8
+NODES_MAX = 100_000
 METRICS_MAX = 50
+WORD_CHARS_MAX = 150
+COUNT_MAX = 2**53
 URL_CHARS_MAX = 8192
 # A model's inputs are its own; these are numbers wherever they are met.
 NUMBERS: dict[str, Kind] = {
@@ -140,12 +144,12 @@ def facts_of(prediction: Mapping[str, Any]) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {}
     model, version = prediction.get("model"), prediction.get("version")
-    if isinstance(model, str) and model:
-        exact = isinstance(version, str) and version not in ("", "hidden")
-        facts["model"] = (f"{model}:{version}" if exact else model)[:300]
+    if _is_word(model):
+        exact = _is_word(version) and version != "hidden"
+        facts["model"] = f"{model}:{version}" if exact else model
     given = prediction.get("input")
     for name in _SHOWN:
-        if isinstance(given, dict) and type(given.get(name)) is int:
+        if isinstance(given, dict) and _is_count(given.get(name)):
             facts[name] = given[name]
     usage = usage_of(prediction.get("metrics"))
     if usage:
@@ -157,13 +161,21 @@ def usage_of(metrics: Any) -> dict[str, int]:
     """Return the metrics of a prediction as whole numbers."""
     usage: dict[str, int] = {}
     for name, value in list(metrics.items())[:METRICS_MAX] if isinstance(metrics, dict) else ():
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not _is_word(name):
             continue
         if name.endswith("_time") and 0 <= value < 1e12:
-            usage[f"{name}_ms"[:100]] = round(value * 1000)
-        elif isinstance(value, int) and abs(value) < 2**53:
-            usage[name[:100]] = value
+            usage[f"{name}_ms"] = round(value * 1000)
+        elif isinstance(value, int) and _is_count(value):
+            usage[name] = value
     return usage
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= WORD_CHARS_MAX and value.isprintable()
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and abs(value) < COUNT_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +202,7 @@ def output_of(value: Any) -> Output | None:
             return Output(files=tuple(told[:FILES_MAX]))
         text = "".join(told).encode("utf-8", "replace")
         return Output(text=text, media_type="text/plain") if text.strip() else None
-    files = tuple(one for _, one in zip(range(FILES_MAX), _addresses(value, 0), strict=False))
+    files = tuple(islice(_addresses(value), FILES_MAX))
     if files:
         return Output(files=files)
     return Output(text=_json(value), media_type="application/json")
@@ -208,11 +220,15 @@ def is_address(text: str) -> bool:
     return _DATA.match(text) is not None
 
 
-def _addresses(value: Any, depth: int) -> Iterator[str]:
-    """Yield the addresses inside of a value, in their order."""
-    if isinstance(value, str):
-        if is_address(value):
-            yield value
-    elif depth < DEPTH_MAX and isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _addresses(inner, depth + 1)
+def _addresses(value: Any) -> Iterator[str]:
+    """Yield the addresses inside of a value, in their order; of a huge one, only the first."""
+    left, seen = [(value, 0)], 0
+    while left and seen < NODES_MAX:
+        inner, depth = left.pop()
+        seen += 1
+        if isinstance(inner, str):
+            if is_address(inner):
+                yield inner
+        elif depth < DEPTH_MAX and isinstance(inner, dict | list):
+            parts = islice(inner.values() if isinstance(inner, dict) else inner, NODES_MAX)
+            left.extend((part, depth + 1) for part in reversed([*parts]))
