@@ -11,17 +11,14 @@ import msgspec
 from headrace.limits import Load
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.price_table import Usage
+from headrace.providers.cell_numbers import Kind, cell_value, wrong_cell
 from headrace.providers.chat_params import (
     CALL_TOKENS,
-    Number,
     count_of,
     encode,
-    is_number,
     messages_tokens,
-    number_of,
     plain_usage,
     text_tokens,
-    wrong_number,
 )
 from headrace.providers.inlined import Inlined, is_source, sources_in
 from headrace.request import Request
@@ -33,7 +30,7 @@ IMAGE_TOKENS = 1600
 """Counted for each picture that goes in: what the largest take."""
 BLOCKS_MAX = 1000
 
-_NUMBERS: dict[str, Number] = {
+_NUMBERS: dict[str, Kind] = {
     "max_tokens": int,
     "temperature": float,
     "top_p": float,
@@ -59,7 +56,7 @@ def wrong_param(name: str, value: Any) -> str:
     if name in _FIXED:
         return f"{name!r} cannot be set: {_FIXED[name]}"
     if name in _NUMBERS:
-        wrong = wrong_number(name, value, _NUMBERS[name])
+        wrong = wrong_cell(name, value, _NUMBERS[name])
         if not wrong and name == "max_tokens" and float(value) < 1:
             return f"max_tokens = {value} is not 1 or more"
         return wrong
@@ -84,7 +81,7 @@ def body_of(request: Request, pictures: Sequence[Inlined] = ()) -> bytes:
     body["messages"] = _messages(params, pictures)
     for name, value in params.items():
         if name not in _LEFT_OUT and not is_source(value):
-            body[name] = number_of(value, _NUMBERS[name]) if name in _NUMBERS else value
+            body[name] = cell_value(value, _NUMBERS[name]) if name in _NUMBERS else value
     stop = params.get("stop_sequences", params.get("stop"))
     if stop is not None:
         body["stop_sequences"] = [stop] if isinstance(stop, str) else stop
@@ -148,9 +145,8 @@ def load_of(request: Request) -> Load:
     for name in ("prompt", "system", "tools"):
         tokens += text_tokens(params.get(name))
     tokens += IMAGE_TOKENS * sources_in(params)
-    most: Any = params.get("max_tokens")
-    output = int(most) if is_number(most, int) else MAX_TOKENS_DEFAULT
-    return Load(tokens=tokens + max(0, output))
+    most = cell_value(params.get("max_tokens"), int)
+    return Load(tokens=tokens + max(0, int(most or MAX_TOKENS_DEFAULT)))
 
 
 def most_of(request: Request) -> Usage | None:

@@ -1,4 +1,4 @@
-"""What params of a chat have in common at every API: numbers out of cells, sizes in tokens."""
+"""What chats have in common at every API: bodies, sizes in tokens, counts of usage."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ _UNREAD_TOKENS = 16
 
 _encode = msgspec.json.Encoder().encode
 
-Number = type[int] | type[float]
-
 
 def encode(body: Any) -> bytes:
     """Return a body as JSON, bytes in it as base64; raises ``CallFailed`` (invalid)."""
@@ -29,29 +27,6 @@ def encode(body: Any) -> bytes:
             f"the params cannot be written as JSON: {error}",
             remedy="Correct the row's text.",
         ) from None
-
-
-def is_number(value: Any, kind: Number) -> bool:
-    """Tell whether a value, also the text of a CSV cell, is such a number; never raises."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return False
-    try:
-        return float(value) == kind(value) and abs(float(value)) != float("inf")
-    except (ValueError, OverflowError):
-        return False
-
-
-def wrong_number(name: str, value: Any, kind: Number) -> str:
-    """Return what is wrong with a param that has to be a number, empty when nothing is."""
-    if is_number(value, kind):
-        return ""
-    what = "a whole number" if kind is int else "a number"
-    return f"{name} = {repr(value)[:100]} is not {what}"
-
-
-def number_of(value: Any, kind: Number) -> Any:
-    """Return a value that ``is_number`` as it is sent: text and 50.0 for 50 become numbers."""
-    return kind(value) if isinstance(value, str) or kind is int else value
 
 
 def text_tokens(value: Any) -> int:

@@ -9,13 +9,12 @@ from typing import Any
 from headrace.limits import Load
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.price_table import Usage
+from headrace.providers.cell_numbers import cell_value, wrong_cell
 from headrace.providers.chat_params import (
     CALL_TOKENS,
     encode,
     messages_tokens,
-    number_of,
     text_tokens,
-    wrong_number,
 )
 from headrace.providers.inlined import Inlined, is_source, sources_in
 from headrace.request import Request
@@ -56,8 +55,7 @@ _ONE = ("n", "candidate_count", "candidateCount")
 _LEFT_OUT = ("prompt", "system", "contents", *_CONFIGS, *_ONE)
 _FIXED = {"model": "the stage's model", "stream": "answers are read whole"}
 _MODALITIES = ("TEXT", "IMAGE")
-_CELLS = {"true": True, "false": False}
-_WORDS = {str: "text", dict: "a table", list: "a list", bool: "true or false"}
+_WORDS: dict[type, str] = {str: "text", dict: "a table", list: "a list"}
 
 
 def _snake(name: str) -> str:
@@ -97,12 +95,9 @@ def _wrong_config(name: str, value: Any) -> str:
 
 
 def _wrong_field(name: str, value: Any, kind: type) -> str:
-    if kind in (int, float):
-        return wrong_number(name, value, kind)
-    if kind is bool:
-        fits = isinstance(value, bool) or str(value).strip().lower() in _CELLS
-    else:
-        fits = isinstance(value, kind) or (kind is list and isinstance(value, str))
+    if kind in (int, float, bool):
+        return wrong_cell(name, value, kind)
+    fits = isinstance(value, kind) or (kind is list and isinstance(value, str))
     if not fits:
         return f"{name} = {repr(value)[:100]} is not {_WORDS[kind]}"
     if _FIELDS[name] == "responseModalities":
@@ -117,10 +112,8 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _sent(value: Any, kind: type) -> Any:
-    if kind in (int, float):
-        return number_of(value, kind)
-    if kind is bool and isinstance(value, str):
-        return _CELLS[value.strip().lower()]
+    if kind in (int, float, bool):
+        return cell_value(value, kind)
     return _listed(value) if kind is list else value
 
 
