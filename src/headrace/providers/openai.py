@@ -12,9 +12,11 @@ from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
 from headrace.providers import openai_messages as messages
 from headrace.providers import openai_replies as replies
+from headrace.providers import usage as used
 from headrace.providers.following import pause_s
 from headrace.providers.http_calls import Parcel, read_whole
 from headrace.providers.media import IMAGES, SVG
@@ -54,7 +56,7 @@ class OpenAIProvider(RemoteProvider):
         self._images_url = self.http.url("images/generations")
         self._edits_url = self.http.url("images/edits")
         self._sends_key = self.crash_class is CrashClass.KEYED
-        self._reader = ImageReader(self.http, self.failed, self.cost, self._pause)
+        self._reader = ImageReader(self.http, self.failed, self._image_cost, self._pause)
 
     @classmethod
     def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> OpenAIProvider:
@@ -73,9 +75,13 @@ class OpenAIProvider(RemoteProvider):
             return f"api = {value!r} is not known. {did_you_mean(str(value), APIS)}"
         return self._spelling.wrong_param(name, value)
 
-    def cost(self, response: aiohttp.ClientResponse, usage: Any) -> int | None:
-        """Return what a call cost in micro-USD, ``None`` where the answer does not tell."""
-        return None
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens, or the image, that a call can use."""
+        api = self._api(request)
+        if api == "images":
+            said = self._settings.response_format
+            return messages.image_most(request, self._spelling, said)
+        return messages.text_most(request, self._spelling, api)
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended; a refusal names its categories."""
@@ -140,20 +146,31 @@ class OpenAIProvider(RemoteProvider):
         if text is None:
             raise self.failed(response, body)
         said = Said(limits=read_announced(response.headers), tokens=replies.tokens_used(text.usage))
-        facts, cost_microusd = replies.facts_of(text), self.cost(response, text.usage)
+        facts = replies.facts_of(text)
+        standard = text.tier in messages.STANDARD_TIERS
+        usage = used.openai_text(text.usage) if standard else None
+        cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
         if text.content is None:
             told = self.failed(response, body).outcome
             outcome = replies.without_text(text, told)
             facts = {**facts, **told.facts}
-            raise CallFailed(replace(outcome, facts=facts, said=said, cost_microusd=cost_microusd))
+            raise CallFailed(replace(outcome, facts=facts, said=said, **cost))
         return Reply(
             "application/json" if _is_json(request, api) else "text/plain",
             body=text.content.encode("utf-8", "replace"),
-            cost_microusd=cost_microusd,
             provider_request_id=request_id(response, text.id),
             facts=facts,
             said=said,
+            **cost,
         )
+
+    def _image_cost(
+        self, response: aiohttp.ClientResponse, reply: replies.ImageReply, request: Request
+    ) -> dict[str, Any]:
+        # An image inside of a chat or a response is billed beside the tokens of its usage.
+        known = self._api(request) == "images"
+        usage = used.openai_image(reply.usage, reply.size, reply.quality) if known else None
+        return self.billed(request.model, response.headers, reply.usage, usage)
 
     def _api(self, request: Request) -> str:
         api = request.params.get("api") or self._settings.api

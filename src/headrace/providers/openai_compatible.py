@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import aiohttp
-
 from headrace.clock import Clock
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.price_table import Usage
 from headrace.provider import CrashClass
 from headrace.providers.openai import OpenAIProvider
 from headrace.providers.openai_messages import Spelling
-from headrace.providers.openai_profiles import PLAIN, PROFILES, Profile, cost_microusd
+from headrace.providers.openai_profiles import PLAIN, PROFILES, Profile
 from headrace.providers.openai_settings import APIS, CLASSES, MORE, OpenAISettings
 from headrace.providers.remote_settings import Api, Table, read_remote
 
@@ -39,9 +38,14 @@ class OpenAICompatibleProvider(OpenAIProvider):
         settings, profile = read_compatible(name, table)
         return cls(settings, profile, name=name, clock=clock)
 
-    def cost(self, response: aiohttp.ClientResponse, usage: Any) -> int | None:
-        """Return what the server says that a call cost, where its profile knows the place."""
-        return cost_microusd(self._profile, response.headers, usage)
+    def billed(
+        self, model: str, headers: Mapping[str, str], raw_usage: Any, usage: Usage | None
+    ) -> dict[str, int | None]:
+        """Return the cost of a call as the server tells it, or estimated."""
+        told = super().billed(model, headers, raw_usage, usage)
+        if self._profile.zero_is_unknown and told.get("cost_microusd") == 0:
+            return super().billed(model, {}, None, usage)
+        return told
 
 
 def read_compatible(

@@ -15,6 +15,7 @@ from headrace.providers import openai_replies as replies
 from headrace.providers.base64_field import Base64Field
 from headrace.providers.http_calls import PIECE_BYTES, HttpCalls
 from headrace.providers.receiving import fetched, receiving, take_body
+from headrace.request import Request
 from headrace.signals import read_announced
 
 _RAW = ("image/", "application/octet-stream")
@@ -26,12 +27,12 @@ class ImageReader:
 
     An image is base64 in the JSON (``b64_json``, a ``data:`` address), an address that it
     is fetched from, or the body itself. ``told`` says how a response without one ended,
-    ``cost`` what a call cost in micro-USD, by its response and usage.
+    ``cost`` what a call cost, as fields of its reply.
     """
 
     http: HttpCalls
     told: Callable[[aiohttp.ClientResponse, bytes], CallFailed]
-    cost: Callable[[aiohttp.ClientResponse, Any], int | None]
+    cost: Callable[[aiohttp.ClientResponse, replies.ImageReply, Request], dict[str, Any]]
     pause: Callable[[int], Awaitable[None]]
 
     async def take(
@@ -52,11 +53,11 @@ class ImageReader:
         return replace(
             image,
             provider_request_id=response.headers.get("x-request-id"),
-            cost_microusd=self.cost(response, beside.usage),
             facts=replies.facts_of(beside),
             said=Said(
                 limits=read_announced(response.headers), tokens=replies.tokens_used(beside.usage)
             ),
+            **self.cost(response, beside, call.request),
         )
 
     async def _out_of_json(

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from headrace.limits import Load
-from headrace.outcome import OutcomeKind, failed
+from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.providers.media import HEAD_BYTES, IMAGES, media_type_of
 from headrace.request import Request
 
@@ -190,6 +191,70 @@ def image_load(request: Request) -> Load:
     """Return what an image takes: one image, and its prompt at four bytes a token."""
     prompt = str(request.params.get("prompt", "")).encode("utf-8", "replace")
     return Load(tokens=_CALL_TOKENS + -(-len(prompt) // 4), images=1)
+
+
+_OTHER_PRICES = ("modalities", "audio", "prediction", "web_search_options")
+_PICTURES = ("image", "images", "mask")
+STANDARD_TIERS = (None, "auto", "default", "standard")
+"""Service tiers that list prices hold for."""
+
+
+def text_most(request: Request, spelling: Spelling, api: str) -> Usage | None:
+    """Return the most tokens that a text can use, ``None`` where nobody knows beforehand.
+
+    Nobody does without a most of its own for the output, with pictures or sound in it, with
+    tools that the server runs, or at a tier of another price. A token has one byte at least.
+    """
+    params = request.params
+    most: Any = next((params[name] for name in _MOST if name in params), None)
+    if not _is_number(most, int) or int(most) < 0 or not _at_list_prices(request):
+        return None
+    if any(name in params for name in _OTHER_PRICES) or not _is_text(params.get("messages", [])):
+        return None
+    if not _are_functions(params.get("tools", [])):
+        return None
+    write = responses_body if api == "responses" else chat_body
+    try:
+        return Usage(input_tokens=len(write(request, spelling, {})), output_tokens=int(most))
+    except CallFailed:
+        return None
+
+
+def image_most(request: Request, spelling: Spelling, response_format: str) -> Usage | None:
+    """Return the most that an image takes: its prompt, and the image by size and quality."""
+    params = request.params
+    if any(name in params for name in _PICTURES) or not _at_list_prices(request):
+        return None
+    size, quality = str(params.get("size") or ""), str(params.get("quality") or "")
+    try:
+        tokens = len(image_body(request, spelling, response_format))
+    except CallFailed:
+        return None
+    return Usage(input_tokens=tokens, images=1, size=size.lower(), quality=quality.lower())
+
+
+def _at_list_prices(request: Request) -> bool:
+    """Tell whether list prices hold, and nothing goes in whose tokens nobody knows."""
+    return not request.sources and request.params.get("service_tier") in STANDARD_TIERS
+
+
+def _is_text(messages: Any) -> bool:
+    """Tell whether messages hold nothing but text."""
+    if not isinstance(messages, list):
+        return False
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else message
+        for part in content if isinstance(content, list) else ():
+            if not isinstance(part, dict) or part.get("type") not in ("text", "input_text"):
+                return False
+    return True
+
+
+def _are_functions(tools: Any) -> bool:
+    """Tell whether no tool is one that the server runs, and bills."""
+    return isinstance(tools, list) and all(
+        isinstance(tool, dict) and tool.get("type") == "function" for tool in tools
+    )
 
 
 def paints(request: Request) -> bool:

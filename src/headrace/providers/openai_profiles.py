@@ -5,12 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
-
-from headrace.waits import dig, read_number
-
-USD_MAX = 10_000.0
-"""A server that tells of a call above this is not believed."""
 
 Numbers = Mapping[str, type[int] | type[float]]
 _SAMPLING: Numbers = {"top_k": int, "min_p": float, "repetition_penalty": float}
@@ -31,7 +25,7 @@ class Profile:
     table nor params say. ``numbers`` are params of its own that are numbers,
     ``response_format`` the word for images as base64, ``edits`` whether it takes
     pictures as files. ``signals`` are the tables of ``headrace.refusals`` for its errors.
-    ``cost_header`` or ``cost_field`` (of ``usage``) tell the true cost of a call in USD.
+    ``zero_is_unknown``: it tells a cost of zero for models that it has no price of.
     """
 
     base_url: str = ""
@@ -43,8 +37,7 @@ class Profile:
     numbers: Numbers = field(default_factory=lambda: MappingProxyType({}))
     response_format: str = "b64_json"
     edits: bool = True
-    cost_header: str = ""
-    cost_field: str = ""
+    zero_is_unknown: bool = False
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -72,30 +65,13 @@ PROFILES: Mapping[str, Profile] = {
         signals="openrouter",
         numbers=_SAMPLING,
         edits=False,
-        cost_field="cost",
     ),
     "litellm": Profile(
         "http://127.0.0.1:4000/v1",
         key_env="LITELLM_API_KEY",
         signals="litellm",
-        cost_header="x-litellm-response-cost",
+        zero_is_unknown=True,
     ),
 }
 PLAIN = Profile()
 """A server of no known kind: where it is has to be said."""
-
-
-def cost_microusd(profile: Profile, headers: Mapping[str, str], usage: Any) -> int | None:
-    """Return the true cost that an answer tells, ``None`` where it tells none.
-
-    Zero is what such servers say of a model whose price they do not know: it is no cost.
-    """
-    told: Any = None
-    if profile.cost_header:
-        told = headers.get(profile.cost_header)
-    elif profile.cost_field:
-        told = dig(usage, profile.cost_field)
-    usd = read_number(told)
-    if usd is None or not 0.0 < usd <= USD_MAX:
-        return None
-    return max(1, round(usd * 1_000_000))

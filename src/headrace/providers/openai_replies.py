@@ -33,6 +33,7 @@ class _Chat(msgspec.Struct):
     usage: Any = None
     model: Any = None
     id: Any = None
+    service_tier: Any = None
 
 
 class _Response(msgspec.Struct):
@@ -43,6 +44,7 @@ class _Response(msgspec.Struct):
     usage: Any = None
     model: Any = None
     id: Any = None
+    service_tier: Any = None
 
 
 class ImageReply(msgspec.Struct):
@@ -66,7 +68,8 @@ class Text:
     """A text as it came: ``content`` is ``None`` where there is none or it was refused.
 
     ``refusal`` is what the model said instead, empty without words. ``is_cut``: the most
-    tokens were reached before its end. ``usage``, ``model`` and ``id`` may be anything.
+    tokens were reached before its end. ``usage``, ``model``, ``id`` and ``tier`` (of
+    service) may be anything.
     """
 
     content: str | None = None
@@ -76,6 +79,7 @@ class Text:
     usage: Any = None
     model: Any = None
     id: Any = None
+    tier: Any = None
 
 
 def read_chat(body: bytes) -> Text | None:
@@ -85,7 +89,7 @@ def read_chat(body: bytes) -> Text | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     if reply.error or not reply.choices:
-        return Text(usage=reply.usage, model=reply.model, id=reply.id)
+        return Text(usage=reply.usage, model=reply.model, id=reply.id, tier=reply.service_tier)
     choice = reply.choices[0]
     content, refusal = choice.message.content, choice.message.refusal
     if isinstance(content, list):
@@ -101,6 +105,7 @@ def read_chat(body: bytes) -> Text | None:
         usage=reply.usage,
         model=reply.model,
         id=reply.id,
+        tier=reply.service_tier,
     )
 
 
@@ -111,7 +116,7 @@ def read_response(body: bytes) -> Text | None:
     except (msgspec.DecodeError, RecursionError):
         return None
     if reply.error or reply.status in ("failed", "cancelled"):
-        return Text(usage=reply.usage, model=reply.model, id=reply.id)
+        return Text(usage=reply.usage, model=reply.model, id=reply.id, tier=reply.service_tier)
     parts = [part for item in reply.output if item.get("type") == "message" for part in _in(item)]
     refusals = [part.get("refusal") for part in parts if part.get("type") == "refusal"]
     texts = [part.get("text") for part in parts if part.get("type") == "output_text"]
@@ -127,6 +132,7 @@ def read_response(body: bytes) -> Text | None:
         usage=reply.usage,
         model=reply.model,
         id=reply.id,
+        tier=reply.service_tier,
     )
 
 
