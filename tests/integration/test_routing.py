@@ -418,3 +418,25 @@ async def test_a_crash_resumes_with_the_provider_that_was_called(
         why = str((await made(batch))[0].made["make"].why)
         assert why.startswith("a/m is shut")
         await sound(engine)
+
+
+async def test_an_outage_of_all_costs_no_item_its_tries(database_url: str, tmp_path: Path) -> None:
+    """When every provider is down for a while, items stand in line, and none is given up."""
+    down = {"a": 12, "b": 12}
+
+    def script(name: str) -> Callable[[str, int], OutcomeKind | None]:
+        def fails(prompt: str, nth: int) -> OutcomeKind | None:
+            down[name] -= 1
+            return OutcomeKind.OVERLOADED if down[name] >= 0 else None
+
+        return fails
+
+    both = [Scripted(script(name), name=name) for name in down]
+    for provider in both:
+        provider.quota = NARROW
+    async with engine_with(database_url, tmp_path, *both, attempts=2) as engine:
+        batch = await submit(engine, rows(40), canary=0)
+        async with asyncio.timeout(60):
+            summary = await batch.done()
+        assert (summary.succeeded, summary.failed) == (40, 0)
+        await sound(engine)
