@@ -129,7 +129,11 @@ class Provider(Protocol):
         ...
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
-        """Follow a call that was accepted earlier; class C. Raises ``CallFailed``."""
+        """Follow a call that was accepted earlier; class C. Raises ``CallFailed``.
+
+        ``unknown`` where its end cannot be seen now: it is then followed again. Overloaded,
+        transient and no output are taken for how the call itself ended, and it is made anew.
+        """
         ...
 
     async def find(self, call: Call) -> str | None:
