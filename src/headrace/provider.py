@@ -131,8 +131,8 @@ class Provider(Protocol):
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
         """Follow a call that was accepted earlier; class C. Raises ``CallFailed``.
 
-        ``unknown`` where its end cannot be seen now: it is then followed again. Overloaded,
-        transient and no output are taken for how the call itself ended, and it is made anew.
+        A failure of the provider or the lane that is not the call's own end (``ended``) says
+        nothing about the call: it is followed again. So it is in ``call``, once accepted.
         """
         ...
 

@@ -352,6 +352,35 @@ async def test_an_unseen_answer_is_seen_to_where_it_was_asked(
         await sound(engine)
 
 
+async def test_an_accepted_call_is_followed_and_not_bought_elsewhere(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Once a job is accepted, a key that is rejected at a look moves the item nowhere."""
+
+    class Jobs(Scripted):
+        looks = 0
+
+        async def call(self, call: Call) -> Reply:
+            self.prompts.append(call.request.params["prompt"])
+            await call.accepted("job-1", None)
+            raise CallFailed(Outcome(OutcomeKind.AUTH, "no such key", wait_s=0.0))
+
+        async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
+            self.looks += 1
+            if self.looks == 1:
+                raise CallFailed(Outcome(OutcomeKind.AUTH, "no such key", wait_s=0.0))
+            return Reply("text/plain", body=provider_request_id.encode(), cost_microusd=40_000)
+
+    first, second = Jobs(crash_class=CrashClass.POLLED, name="a"), Scripted(name="b")
+    async with engine_with(database_url, tmp_path, first, second) as engine:
+        batch = await submit(engine, rows(1))
+        async with asyncio.timeout(30):
+            summary = await batch.done()
+        assert (summary.succeeded, summary.cost_microusd) == (1, 40_000)
+        assert (len(first.prompts), first.looks, second.prompts) == (1, 2, [])
+        await sound(engine)
+
+
 async def test_an_unseen_answer_waits_for_its_own_shut_lane(
     database_url: str, tmp_path: Path
 ) -> None:
