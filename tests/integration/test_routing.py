@@ -251,7 +251,7 @@ async def test_the_cheapest_known_goes_first(database_url: str, tmp_path: Path) 
     dear, cheap, unknown = Priced(name="a"), Priced(name="b"), Priced(name="c")
     dear.most, cheap.most = Price(5 * CREDIT, 50_000), Price(2 * CREDIT, 20_000)
     unknown.most = Price(CREDIT, None)
-    order = routed("a:m", "c:m", "b:m", route="price")
+    order = routed("c:m", "a:m", "b:m", route="price")
     async with engine_with(database_url, tmp_path, dear, cheap, unknown) as engine:
         batch = await submit(engine, rows(2), order)
         reserve = await one(engine, "SELECT max(reserve_microcredits) FROM batch")
@@ -385,15 +385,20 @@ async def test_an_unseen_answer_waits_for_its_own_shut_lane(
     database_url: str, tmp_path: Path
 ) -> None:
     """When the lane of an unseen call is shut, the item waits for it, whatever else is open."""
-    script = [OutcomeKind.UNKNOWN, OutcomeKind.QUOTA_EXHAUSTED]
-    first = Scripted(lambda prompt, nth: script[min(nth, 2) - 1], CrashClass.KEYED, "a")
+    script = {"row 0": OutcomeKind.UNKNOWN, "row 1": OutcomeKind.QUOTA_EXHAUSTED}
+    first = Scripted(lambda prompt, nth: script[prompt], CrashClass.KEYED, "a")
     second = Scripted(name="b")
     async with engine_with(database_url, tmp_path, first, second) as engine:
-        batch = await submit(engine, rows(1))
+        first.gate.clear()
+        batch = await submit(engine, rows(2))
         async with asyncio.timeout(30):
+            while len(first.prompts) < 2:
+                await batch.changed(0.02)
+            first.gate.set()
             while not any(wait.code == "quota_exhausted" for wait in await batch.waits()):
                 await batch.changed(0.02)
-        assert second.prompts == []
+        assert second.prompts == ["row 1"]
+        assert first.prompts.count("row 0") <= 2
         await batch.cancel()
         await batch.done()
         await sound(engine)
