@@ -169,13 +169,13 @@ class Attempts:
         """
         item, outcome = order.item, bought.outcome
         end = settlement.attempt_end(attempt.number, outcome, bought.latency_s)
-        is_open = leaves_open(order.provider.crash_class, order.again, outcome)
+        is_open = leaves_open(order.provider.crash_class, attempt, order.again, outcome)
         if outcome.decision is Decision.ASK:
             way = way_on(order.provider.crash_class, attempt, item.batch.unknown_policy)
             settle = settlement.asked(item, outcome, way, self._fallen_of(order))
         elif settlement.goes_on(item, outcome):
             settle = settlement.in_line(item)
-        elif order.may_turn:
+        elif order.may_turn and not is_open:
             settle = self._moved(order, outcome, probe=lane_fault)
         else:
             item.tries -= lane_fault

@@ -69,7 +69,8 @@ class Outcome:
     provider's true cost in micro-USD (``None`` when unknown) and are kept also for
     failures that the provider bills. ``estimate_microusd`` stands in for a true cost
     that is not known; it is never added to one. ``said`` is what the answer tells about the
-    lane's limits.
+    lane's limits. ``ended``: the provider said it of the call itself, which it had accepted;
+    otherwise it may be our asking after it that failed.
     """
 
     kind: OutcomeKind
@@ -81,6 +82,7 @@ class Outcome:
     estimate_microusd: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     said: Said | None = None
+    ended: bool = False
 
     @property
     def decision(self) -> Decision:

@@ -129,7 +129,11 @@ class Provider(Protocol):
         ...
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
-        """Follow a call that was accepted earlier; class C. Raises ``CallFailed``."""
+        """Follow a call that was accepted earlier; class C. Raises ``CallFailed``.
+
+        A failure of the provider or the lane that is not the call's own end (``ended``) says
+        nothing about the call: it is followed again. So it is in ``call``, once accepted.
+        """
         ...
 
     async def find(self, call: Call) -> str | None:

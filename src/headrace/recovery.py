@@ -64,24 +64,28 @@ def again(way: Way, attempt: OpenAttempt, next_number: int) -> Again:
     return Again(attempt.number, attempt.key_number)
 
 
-_TURNED_AWAY = frozenset(
+_ABOUT_THE_ASKING = frozenset(
     {
         OutcomeKind.RATE_LIMITED,
         OutcomeKind.QUOTA_EXHAUSTED,
         OutcomeKind.AUTH,
         OutcomeKind.TIMEOUT,
+        OutcomeKind.OVERLOADED,
+        OutcomeKind.TRANSIENT,
     }
 )
-_BROKE = frozenset({OutcomeKind.OVERLOADED, OutcomeKind.TRANSIENT})
 
 
-def leaves_open(crash_class: CrashClass, again: Again | None, outcome: Outcome) -> bool:
-    """Tell whether the purchase that ``again`` went on with is as unseen as it was before.
+def leaves_open(
+    crash_class: CrashClass, attempt: OpenAttempt, again: Again | None, outcome: Outcome
+) -> bool:
+    """Tell whether a failed attempt leaves a purchase behind that may be paid all the same.
 
-    A second call that is turned away, or breaks, says nothing about the first, which may
-    be paid: it is gone on with again, under its key. Only what an accepted call itself
-    ended with (``resume``) settles it.
+    That is so when it went on with an earlier call, or was accepted, and what failed is our
+    asking: turned away, or broken. The purchase is then gone on with again.
     """
-    if again is None or again.repeats or crash_class is CrashClass.PURE:
+    if crash_class in (CrashClass.PURE, CrashClass.BLIND) or outcome.ended:
         return False
-    return outcome.kind in _TURNED_AWAY or (again.resume is None and outcome.kind in _BROKE)
+    goes_on = again is not None and not again.repeats
+    is_accepted = attempt.provider_request_id is not None
+    return (goes_on or is_accepted) and outcome.kind in _ABOUT_THE_ASKING

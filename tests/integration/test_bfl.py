@@ -234,6 +234,7 @@ async def test_every_end_of_a_task_is_told_apart(task: dict[str, Any], kind: Out
         outcome = await fails(played)
         assert len(played.heard("POST")) == 1
     assert (outcome.kind, outcome.provider_request_id) == (kind, ID)
+    assert outcome.ended or kind is not OutcomeKind.TRANSIENT, "it would be followed for ever"
 
 
 async def test_states_that_nobody_knows_go_on_until_the_deadline() -> None:

@@ -175,6 +175,7 @@ async def test_a_job_ends_as_its_rules_say(status: str, kind: OutcomeKind) -> No
         outcome = await ending(example("painter", speaker.url), request("flux", prompt="x"))
     # A rule that says transient of a job is about the job: it is not looked at again.
     assert outcome.kind is kind
+    assert outcome.ended
     assert outcome.provider_request_id == "job-7"
 
 

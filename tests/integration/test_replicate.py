@@ -445,6 +445,7 @@ async def test_every_end_of_a_prediction_is_told_apart(
     """Refused, failed, aborted, cancelled, removed, empty; each names the prediction."""
     outcome = await ends(told("processing"), prediction)
     assert outcome.kind is kind
+    assert outcome.ended or kind is not OutcomeKind.TRANSIENT, "it would be followed for ever"
     assert outcome.provider_request_id == ID
     assert outcome.said is None
 

@@ -251,7 +251,7 @@ async def test_the_cheapest_known_goes_first(database_url: str, tmp_path: Path) 
     dear, cheap, unknown = Priced(name="a"), Priced(name="b"), Priced(name="c")
     dear.most, cheap.most = Price(5 * CREDIT, 50_000), Price(2 * CREDIT, 20_000)
     unknown.most = Price(CREDIT, None)
-    order = routed("a:m", "c:m", "b:m", route="price")
+    order = routed("c:m", "a:m", "b:m", route="price")
     async with engine_with(database_url, tmp_path, dear, cheap, unknown) as engine:
         batch = await submit(engine, rows(2), order)
         reserve = await one(engine, "SELECT max(reserve_microcredits) FROM batch")
@@ -352,19 +352,53 @@ async def test_an_unseen_answer_is_seen_to_where_it_was_asked(
         await sound(engine)
 
 
+async def test_an_accepted_call_is_followed_and_not_bought_elsewhere(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Once a job is accepted, a key that is rejected at a look moves the item nowhere."""
+
+    class Jobs(Scripted):
+        looks = 0
+
+        async def call(self, call: Call) -> Reply:
+            self.prompts.append(call.request.params["prompt"])
+            await call.accepted("job-1", None)
+            raise CallFailed(Outcome(OutcomeKind.AUTH, "no such key", wait_s=0.0))
+
+        async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
+            self.looks += 1
+            if self.looks == 1:
+                raise CallFailed(Outcome(OutcomeKind.AUTH, "no such key", wait_s=0.0))
+            return Reply("text/plain", body=provider_request_id.encode(), cost_microusd=40_000)
+
+    first, second = Jobs(crash_class=CrashClass.POLLED, name="a"), Scripted(name="b")
+    async with engine_with(database_url, tmp_path, first, second) as engine:
+        batch = await submit(engine, rows(1))
+        async with asyncio.timeout(30):
+            summary = await batch.done()
+        assert (summary.succeeded, summary.cost_microusd) == (1, 40_000)
+        assert (len(first.prompts), first.looks, second.prompts) == (1, 2, [])
+        await sound(engine)
+
+
 async def test_an_unseen_answer_waits_for_its_own_shut_lane(
     database_url: str, tmp_path: Path
 ) -> None:
     """When the lane of an unseen call is shut, the item waits for it, whatever else is open."""
-    script = [OutcomeKind.UNKNOWN, OutcomeKind.QUOTA_EXHAUSTED]
-    first = Scripted(lambda prompt, nth: script[min(nth, 2) - 1], CrashClass.KEYED, "a")
+    script = {"row 0": OutcomeKind.UNKNOWN, "row 1": OutcomeKind.QUOTA_EXHAUSTED}
+    first = Scripted(lambda prompt, nth: script[prompt], CrashClass.KEYED, "a")
     second = Scripted(name="b")
     async with engine_with(database_url, tmp_path, first, second) as engine:
-        batch = await submit(engine, rows(1))
+        first.gate.clear()
+        batch = await submit(engine, rows(2))
         async with asyncio.timeout(30):
+            while len(first.prompts) < 2:
+                await batch.changed(0.02)
+            first.gate.set()
             while not any(wait.code == "quota_exhausted" for wait in await batch.waits()):
                 await batch.changed(0.02)
-        assert second.prompts == []
+        assert second.prompts == ["row 1"]
+        assert first.prompts.count("row 0") <= 2
         await batch.cancel()
         await batch.done()
         await sound(engine)
@@ -417,4 +451,26 @@ async def test_a_crash_resumes_with_the_provider_that_was_called(
         assert len(set(second.keys)) == 1
         why = str((await made(batch))[0].made["make"].why)
         assert why.startswith("a/m is shut")
+        await sound(engine)
+
+
+async def test_an_outage_of_all_costs_no_item_its_tries(database_url: str, tmp_path: Path) -> None:
+    """When every provider is down for a while, items stand in line, and none is given up."""
+    down = {"a": 12, "b": 12}
+
+    def script(name: str) -> Callable[[str, int], OutcomeKind | None]:
+        def fails(prompt: str, nth: int) -> OutcomeKind | None:
+            down[name] -= 1
+            return OutcomeKind.OVERLOADED if down[name] >= 0 else None
+
+        return fails
+
+    both = [Scripted(script(name), name=name) for name in down]
+    for provider in both:
+        provider.quota = NARROW
+    async with engine_with(database_url, tmp_path, *both, attempts=2) as engine:
+        batch = await submit(engine, rows(40), canary=0)
+        async with asyncio.timeout(60):
+            summary = await batch.done()
+        assert (summary.succeeded, summary.failed) == (40, 0)
         await sound(engine)

@@ -20,6 +20,7 @@ from headrace.lifecycle import ItemState
 from headrace.order import Order
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
+from headrace.providers.following import JobFailed
 from headrace.recipe import parse_recipe
 from headrace.recovery import Again, leaves_open
 from headrace.routing import (
@@ -258,25 +259,41 @@ def test_an_unseen_answer_may_not_turn() -> None:
 
 
 _RESUMED = Again(1, 1, resume=("id", None))
+_SENT = OpenAttempt(1, 1, None, None, 0, "b", "b/m", bytes(32))
+_ACCEPTED = OpenAttempt(1, 1, "id", None, 0, "b", "b/m", bytes(32))
 
 
 @pytest.mark.parametrize(
-    ("crash_class", "again", "kind", "is_open"),
+    ("crash_class", "attempt", "again", "kind", "is_open"),
     [
-        (CrashClass.KEYED, Again(1, 1), OutcomeKind.TRANSIENT, True),
-        (CrashClass.KEYED, Again(1, 1), OutcomeKind.RATE_LIMITED, True),
-        (CrashClass.LISTED, Again(1, 1), OutcomeKind.QUOTA_EXHAUSTED, True),
-        (CrashClass.KEYED, Again(1, 1), OutcomeKind.REFUSED, False),
-        (CrashClass.KEYED, None, OutcomeKind.TRANSIENT, False),
-        (CrashClass.PURE, Again(1, 1), OutcomeKind.TRANSIENT, False),
-        (CrashClass.BLIND, Again(1, 2, repeats=True), OutcomeKind.TRANSIENT, False),
-        (CrashClass.POLLED, _RESUMED, OutcomeKind.RATE_LIMITED, True),
-        (CrashClass.POLLED, _RESUMED, OutcomeKind.TRANSIENT, False),
-        (CrashClass.POLLED, _RESUMED, OutcomeKind.CANCELLED, False),
+        (CrashClass.KEYED, _SENT, Again(1, 1), OutcomeKind.TRANSIENT, True),
+        (CrashClass.KEYED, _SENT, Again(1, 1), OutcomeKind.RATE_LIMITED, True),
+        (CrashClass.LISTED, _SENT, Again(1, 1), OutcomeKind.QUOTA_EXHAUSTED, True),
+        (CrashClass.KEYED, _SENT, Again(1, 1), OutcomeKind.REFUSED, False),
+        (CrashClass.KEYED, _SENT, None, OutcomeKind.TRANSIENT, False),
+        (CrashClass.PURE, _SENT, Again(1, 1), OutcomeKind.TRANSIENT, False),
+        (CrashClass.BLIND, _SENT, Again(1, 2, repeats=True), OutcomeKind.TRANSIENT, False),
+        (CrashClass.POLLED, _SENT, None, OutcomeKind.AUTH, False),
+        (CrashClass.POLLED, _ACCEPTED, None, OutcomeKind.AUTH, True),
+        (CrashClass.POLLED, _ACCEPTED, _RESUMED, OutcomeKind.TRANSIENT, True),
+        (CrashClass.POLLED, _ACCEPTED, _RESUMED, OutcomeKind.CANCELLED, False),
+        (CrashClass.POLLED, _ACCEPTED, _RESUMED, OutcomeKind.REFUSED, False),
+        (CrashClass.BLIND, _ACCEPTED, None, OutcomeKind.TRANSIENT, False),
     ],
 )
 def test_what_says_nothing_about_the_first_call_leaves_it_open(
-    crash_class: CrashClass, again: Again | None, kind: OutcomeKind, is_open: bool
+    crash_class: CrashClass,
+    attempt: OpenAttempt,
+    again: Again | None,
+    kind: OutcomeKind,
+    is_open: bool,
 ) -> None:
-    """A second sending that is turned away, or breaks, tells nothing about the first one."""
-    assert leaves_open(crash_class, again, Outcome(kind)) is is_open
+    """Asking again, or after an accepted call, may fail without saying anything about that call."""
+    assert leaves_open(crash_class, attempt, again, Outcome(kind)) is is_open
+
+
+def test_a_job_that_has_failed_is_over() -> None:
+    """What a provider says of the job itself settles it, whatever its kind."""
+    for kind in OutcomeKind:
+        failure = JobFailed(Outcome(kind, "E1000"))
+        assert not leaves_open(CrashClass.POLLED, _ACCEPTED, None, failure.outcome)

@@ -183,4 +183,5 @@ class BflProvider(RemoteProvider):
             provider_request_id=task.id,
             cost_microusd=cost,
             facts=facts,
+            ended=True,
         )

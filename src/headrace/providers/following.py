@@ -7,6 +7,7 @@ share one pace here; a lane's permit covers the making of a job and its run, not
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from headrace.clock import Clock
@@ -33,6 +34,9 @@ _T = TypeVar("_T")
 
 class JobFailed(CallFailed):
     """Raised by a look: the job itself ended without a result, so it is not looked at again."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(replace(outcome, ended=True))
 
 
 def pause_s(number: int) -> float:

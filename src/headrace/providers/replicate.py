@@ -232,4 +232,5 @@ class ReplicateProvider(RemoteProvider):
             wait_s=signal.wait_s,
             provider_request_id=name,
             facts=facts,
+            ended=True,
         )
