@@ -35,6 +35,12 @@ def as_result(body: bytes) -> bytes:
     return http({"status": "completed", "output": [call]})
 
 
+def as_inline(body: bytes) -> bytes:
+    """The image as a part of Google's."""
+    data = {"mimeType": "image/png", "data": base64.b64encode(body).decode()}
+    return http({"candidates": [{"content": {"parts": [{"inlineData": data}]}}]})
+
+
 def as_body(body: bytes) -> bytes:
     """The image itself."""
     return http(body, headers={"Content-Type": "image/png"})
@@ -46,7 +52,7 @@ class Subject:
 
     ``delivered`` is ``None`` where the result is text. ``first`` are the good answers that
     come before the one under test: a job that was taken in, say. ``rows`` are names that the
-    recorded errors of its provider are kept under.
+    recorded errors of its provider are kept under. ``keyed``: its table has a key.
     """
 
     kind: str
@@ -56,10 +62,12 @@ class Subject:
     table: dict[str, Any] = field(default_factory=dict)
     first: tuple[Answer, ...] = ()
     rows: tuple[str, ...] = ()
+    keyed: bool = True
 
     def provider(self, base_url: str) -> Provider:
         """The adapter as a config table makes it, at ``base_url``."""
-        table = {"kind": self.kind, "base_url": base_url, "api_key": KEY, **self.table}
+        key = {"api_key": KEY} if self.keyed else {}
+        table = {"kind": self.kind, "base_url": base_url, **key, **self.table}
         return Shelf({"mine": table}, (), SystemClock())["mine"]
 
     def request(self, provider: Provider) -> Request:
@@ -90,6 +98,13 @@ SUBJECTS: dict[str, Subject] = {
         table={"profile": "together"},
         rows=("openai-compatible",),
     ),
+    "gemini text": Subject("gemini"),
+    "gemini images": Subject("gemini", as_inline, "m-image", rows=("gemini",)),
+    "vertex text": Subject("vertex", table={"project": "p"}, keyed=False),
+    "vertex images": Subject(
+        "vertex", as_inline, "m-image", table={"project": "p"}, rows=("vertex",), keyed=False
+    ),
+    "anthropic": Subject("anthropic", rows=("anthropic",)),
     "http": Subject(
         "http",
         as_body,

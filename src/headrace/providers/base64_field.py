@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import binascii
 import re
+
+from headrace.providers.base64_text import Base64Text
 
 _QUOTE = 0x22
 _START_BYTES = 128
@@ -25,7 +26,7 @@ class Base64Field:
             rb'|"(?:image_)?url"[ \t\r\n]{0,8}:[ \t\r\n]{0,8}"data:[\w.+/\\-]{1,60};base64,'
         )
         self._rest_bytes_max = rest_bytes_max
-        self._carry = b""
+        self._text = Base64Text()
         self._inside = False
         self.found = False
         self.complete = False
@@ -58,13 +59,4 @@ class Base64Field:
             self._inside, self.complete = False, True
             self._keep(text[end:])
             text = text[:end]
-        text = self._carry + text if self._carry else text
-        if b"\\" in text:
-            text = text.replace(b"\\/", b"/")
-        if self.complete:
-            ready, self._carry = text + b"=" * (-len(text) % 4), b""
-        else:
-            # The last letters wait: a group of four, padding or an escape may be cut in two.
-            ready_bytes = max(0, len(text) - 4 - len(text) % 4)
-            ready, self._carry = text[:ready_bytes], text[ready_bytes:]
-        return binascii.a2b_base64(ready, strict_mode=True) if ready else b""
+        return self._text.add(text, last=self.complete)

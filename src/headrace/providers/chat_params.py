@@ -12,6 +12,7 @@ CALL_TOKENS = 8
 MESSAGE_TOKENS = 4
 
 _UNREAD_TOKENS = 16
+_NAME_CHARS_MAX, _COUNTS_MAX, _COUNT_MAX = 100, 64, 10**12
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,14 +55,18 @@ def plain_usage(usage: Any) -> dict[str, int]:
         return {}
     counts: dict[str, int] = {}
     for name, value in usage.items():
-        if type(value) is int:
+        if _is_count(value):
             counts[name] = value
         elif isinstance(value, dict):
-            counts.update({key: n for key, n in value.items() if type(n) is int and n})
-    return counts
+            counts.update({key: n for key, n in value.items() if _is_count(n) and n})
+    return {name[:_NAME_CHARS_MAX]: n for name, n in [*counts.items()][:_COUNTS_MAX]}
 
 
 def count_of(usage: Any, name: str) -> int | None:
-    """Return one count of a ``usage`` object, ``None`` where it is not a number above zero."""
+    """Return one count of a ``usage`` object, ``None`` where it cannot be one."""
     found = usage.get(name) if isinstance(usage, dict) else None
-    return found if type(found) is int and found >= 0 else None
+    return found if _is_count(found) else None
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _COUNT_MAX

@@ -8,12 +8,11 @@ from typing import Any
 import msgspec
 
 from headrace.outcome import Outcome, OutcomeKind
+from headrace.providers.chat_params import count_of, plain_usage
 from headrace.providers.http_calls import read_object
 
 _REFUSAL_CHARS = 500
 _CATEGORIES_MAX = 32
-_COUNTS_MAX = 64
-_COUNT_MAX = 10**12
 _NAME_CHARS_MAX = 100
 
 
@@ -184,25 +183,7 @@ def facts_of(reply: Text | ImageReply) -> dict[str, Any]:
 
 def tokens_used(usage: Any) -> int | None:
     """Return the total that a ``usage`` object names, ``None`` when it names none."""
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
-    return total if _is_count(total) else None
-
-
-def plain_usage(usage: Any) -> dict[str, int]:
-    """Return the counts of a ``usage`` object, those nested in its details under their name."""
-    if not isinstance(usage, dict):
-        return {}
-    counts: dict[str, int] = {}
-    for name, value in usage.items():
-        if _is_count(value):
-            counts[name] = value
-        elif isinstance(value, dict):
-            counts.update({key: n for key, n in value.items() if _is_count(n) and n})
-    return {name[:_NAME_CHARS_MAX]: n for name, n in [*counts.items()][:_COUNTS_MAX]}
-
-
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _COUNT_MAX
+    return count_of(usage, "total_tokens")
 
 
 def moderation_of(body: bytes) -> dict[str, Any]:
