@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SERVER = Path(os.environ.get("HEADRACE_TEST_SMOLLM", ROOT / ".venv-smollm" / "bin" / "python"))
+SERVER = Path(os.environ.get("SMOLLM_PYTHON", ROOT / ".venv-smollm" / "bin" / "python"))
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
