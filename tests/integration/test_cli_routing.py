@@ -57,6 +57,8 @@ async def test_results_report_and_words_say_who_made_it_and_why(shell: Shell) ->
     assert sum(by["items"] for by in report["made_by"]) == 4
     assert {by["provider"] for by in report["made_by"]} == {"second"}
     assert report["cost_microusd"] == 3 * 50_000
+    shown = (await shell("show", report["batch"], "--row", "1", "--json")).json
+    assert shown["rows"][0]["made"]["make"]["provider"] == "second"
 
 
 async def test_a_canary_that_another_model_made_goes_on_and_says_so(shell: Shell) -> None:

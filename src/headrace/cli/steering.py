@@ -155,6 +155,7 @@ def _row_json(item: Any) -> dict[str, Any]:
         "file": item.file,
         "cached": item.cached,
         "attempts": item.attempts,
+        "made": {stage: made.to_json() for stage, made in item.made.items()},
         "inputs": item.inputs,
         "artifact": item.artifact.to_json() if item.artifact is not None else None,
         "error": item.error,

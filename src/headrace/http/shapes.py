@@ -52,6 +52,7 @@ def item_json(batch: Batch, item: ItemResult) -> dict[str, Any]:
         "file": item.file,
         "cached": item.cached,
         "attempts": item.attempts,
+        "made": {stage: made.to_json() for stage, made in item.made.items()},
         "cost_usd": usd_exact(item.cost_microusd),
         "error": item.error,
     }
