@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.clock import SystemClock
+from headrace.outcome import OutcomeKind
 from headrace.provider import Provider
 from headrace.providers.shelf import Shelf
 from headrace.request import Request
-from tests.integration.speaking import Answer, http
+from tests.integration.playing import HurriedClock
+from tests.integration.speaking import Answer, http, says
 
 KEY = "sk-very-secret-0123456789"
 
@@ -41,6 +42,18 @@ def as_inline(body: bytes) -> bytes:
     return http({"candidates": [{"content": {"parts": [{"inlineData": data}]}}]})
 
 
+def as_output(body: bytes) -> bytes:
+    """The image of a prediction of Replicate's that is over."""
+    url = f"data:image/png;base64,{base64.b64encode(body).decode()}"
+    return http({"id": "job1", "status": "succeeded", "output": url})
+
+
+def as_sample(body: bytes) -> bytes:
+    """The image of a task of Black Forest Labs that is ready."""
+    url = f"data:image/png;base64,{base64.b64encode(body).decode()}"
+    return http({"id": "job1", "status": "Ready", "result": {"sample": url}})
+
+
 def as_body(body: bytes) -> bytes:
     """The image itself."""
     return http(body, headers={"Content-Type": "image/png"})
@@ -52,7 +65,10 @@ class Subject:
 
     ``delivered`` is ``None`` where the result is text. ``first`` are the good answers that
     come before the one under test: a job that was taken in, say. ``rows`` are names that the
-    recorded errors of its provider are kept under. ``keyed``: its table has a key.
+    recorded errors of its provider are kept under; those of a job's end are told in a
+    success (``job_ends``), those of its beginning are not. ``also`` are ends that a bad
+    answer may have here although it may not elsewhere: a job that nobody can follow is
+    lost, and one that is looked at in vain is unknown. ``keyed``: its table has a key.
     """
 
     kind: str
@@ -63,12 +79,19 @@ class Subject:
     first: tuple[Answer, ...] = ()
     rows: tuple[str, ...] = ()
     keyed: bool = True
+    also: frozenset[OutcomeKind] = frozenset()
+    job_ends: bool | None = None
 
     def provider(self, base_url: str) -> Provider:
         """The adapter as a config table makes it, at ``base_url``."""
         key = {"api_key": KEY} if self.keyed else {}
         table = {"kind": self.kind, "base_url": base_url, **key, **self.table}
-        return Shelf({"mine": table}, (), SystemClock())["mine"]
+        return Shelf({"mine": table}, (), HurriedClock())["mine"]
+
+    def has(self, row: dict[str, Any]) -> bool:
+        """Tell whether a recorded error is one that this call can meet."""
+        told_inside = row["status"] == 200
+        return row["provider"] in self.rows and self.job_ends in (None, told_inside)
 
     def request(self, provider: Provider) -> Request:
         """What is asked of it."""
@@ -78,6 +101,11 @@ class Subject:
 def _params(**more: Any) -> dict[str, Any]:
     return {"prompt": "A card", **more}
 
+
+_LOST = frozenset({OutcomeKind.LOST_RESULT})
+_LOOKED = frozenset({OutcomeKind.LOST_RESULT, OutcomeKind.UNKNOWN, OutcomeKind.TRANSIENT})
+_CREATED = says({"id": "job1", "status": "starting", "urls": {}}, 201)
+_TAKEN_IN = says({"id": "job1", "cost": 4.0})
 
 SUBJECTS: dict[str, Subject] = {
     "openai chat": Subject("openai", rows=("openai",)),
@@ -112,4 +140,20 @@ SUBJECTS: dict[str, Subject] = {
         rows=("generic",),
     ),
     "imejis": Subject("imejis", as_body, rows=("imejis",)),
+    "replicate create": Subject(
+        "replicate", model="owner/name", rows=("replicate",), also=_LOST, job_ends=False
+    ),
+    "replicate look": Subject(
+        "replicate",
+        as_output,
+        "owner/name",
+        first=(_CREATED,),
+        rows=("replicate",),
+        also=_LOOKED,
+        job_ends=True,
+    ),
+    "bfl create": Subject("bfl", rows=("bfl",), also=_LOST, job_ends=False),
+    "bfl look": Subject(
+        "bfl", as_sample, first=(_TAKEN_IN,), rows=("bfl",), also=_LOOKED, job_ends=True
+    ),
 }
