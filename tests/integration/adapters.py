@@ -36,11 +36,10 @@ def as_result(body: bytes) -> bytes:
     return http({"status": "completed", "output": [call]})
 
 
-def as_part(body: bytes) -> bytes:
-    """The image as Gemini delivers it."""
+def as_inline(body: bytes) -> bytes:
+    """The image as a part of Google's."""
     data = {"mimeType": "image/png", "data": base64.b64encode(body).decode()}
-    content = {"role": "model", "parts": [{"inlineData": data}]}
-    return http({"candidates": [{"content": content, "finishReason": "STOP"}]})
+    return http({"candidates": [{"content": {"parts": [{"inlineData": data}]}}]})
 
 
 def as_output(body: bytes) -> bytes:
@@ -69,7 +68,7 @@ class Subject:
     recorded errors of its provider are kept under; those of a job's end are told in a
     success (``job_ends``), those of its beginning are not. ``also`` are ends that a bad
     answer may have here although it may not elsewhere: a job that nobody can follow is
-    lost, and one that is looked at in vain is unknown.
+    lost, and one that is looked at in vain is unknown. ``keyed``: its table has a key.
     """
 
     kind: str
@@ -79,12 +78,13 @@ class Subject:
     table: dict[str, Any] = field(default_factory=dict)
     first: tuple[Answer, ...] = ()
     rows: tuple[str, ...] = ()
+    keyed: bool = True
     also: frozenset[OutcomeKind] = frozenset()
     job_ends: bool | None = None
 
     def provider(self, base_url: str) -> Provider:
         """The adapter as a config table makes it, at ``base_url``."""
-        key = {} if "access_token_env" in self.table else {"api_key": KEY}
+        key = {"api_key": KEY} if self.keyed else {}
         table = {"kind": self.kind, "base_url": base_url, **key, **self.table}
         return Shelf({"mine": table}, (), HurriedClock())["mine"]
 
@@ -102,7 +102,6 @@ def _params(**more: Any) -> dict[str, Any]:
     return {"prompt": "A card", **more}
 
 
-TOKEN_VARIABLE = "HEADRACE_TEST_TOKEN"
 _LOST = frozenset({OutcomeKind.LOST_RESULT})
 _LOOKED = frozenset({OutcomeKind.LOST_RESULT, OutcomeKind.UNKNOWN, OutcomeKind.TRANSIENT})
 _CREATED = says({"id": "job1", "status": "starting", "urls": {}}, 201)
@@ -127,6 +126,13 @@ SUBJECTS: dict[str, Subject] = {
         table={"profile": "together"},
         rows=("openai-compatible",),
     ),
+    "gemini text": Subject("gemini"),
+    "gemini images": Subject("gemini", as_inline, "m-image", rows=("gemini",)),
+    "vertex text": Subject("vertex", table={"project": "p"}, keyed=False),
+    "vertex images": Subject(
+        "vertex", as_inline, "m-image", table={"project": "p"}, rows=("vertex",), keyed=False
+    ),
+    "anthropic": Subject("anthropic", rows=("anthropic",)),
     "http": Subject(
         "http",
         as_body,
@@ -134,16 +140,6 @@ SUBJECTS: dict[str, Subject] = {
         rows=("generic",),
     ),
     "imejis": Subject("imejis", as_body, rows=("imejis",)),
-    "gemini text": Subject("gemini", model="gemini-3-pro"),
-    "gemini images": Subject("gemini", as_part, "gemini-2.5-flash-image", rows=("gemini",)),
-    "vertex images": Subject(
-        "vertex",
-        as_part,
-        "gemini-2.5-flash-image",
-        table={"access_token_env": TOKEN_VARIABLE, "project": "p-1"},
-        rows=("vertex",),
-    ),
-    "anthropic": Subject("anthropic", params=_params(max_tokens=100), rows=("anthropic",)),
     "replicate create": Subject(
         "replicate", model="owner/name", rows=("replicate",), also=_LOST, job_ends=False
     ),

@@ -65,6 +65,7 @@ async def test_a_key_is_tried_without_buying(shell: Shell) -> None:
     assert [(heard.method, heard.path) for heard in speaker.heard] == [("GET", "/v1/models")]
     assert told.code == 0, told.err
     assert "the key works" in told.out
+    assert told.err == "", "connections that were opened are closed"
     assert "500 requests" in told.out
     assert "499 left" in told.out
     assert "a call costs at most unknown" in told.out

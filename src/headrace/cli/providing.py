@@ -147,6 +147,9 @@ async def _tried(provider: Provider, model: str | None) -> dict[str, Any]:
             told["price"] = usd(price.cost_microusd_max)
     except HeadraceError as error:
         told |= {"state": "fail", "seen": error.message, "remedy": error.remedy}
+    finally:
+        # A shelf closes what it opened, and this one opened nothing.
+        await provider.close()
     return told
 
 
