@@ -18,7 +18,14 @@ EXTENSIONS = {
     "application/json": "json",
     "text/plain": "txt",
     "text/markdown": "md",
+    "image/avif": "avif",
     "video/mp4": "mp4",
+    "video/webm": "webm",
+    "video/quicktime": "mov",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/ogg": "ogg",
+    "audio/flac": "flac",
 }
 
 

@@ -28,6 +28,7 @@ _READ = ("PNG", "JPEG", "WEBP", "GIF")
 _PAPER, _INK, _QUIET = "#f4f6fa", "#0f172a", "#64748b"
 _FAILED, _FAILED_INK, _MARK = "#e2e6ee", "#475569", "#b91c1c"
 _EDGE, _GAP, _HEAD, _CAPTION = 40, 20, 118, 38
+_REEL = "#334155"
 _RADIUS = 12
 # The caption fonts have no emoji; a caption without is better than one with boxes.
 _SPACES = re.compile("[ \\t\\r\\n]+")
@@ -48,7 +49,14 @@ class TextTile:
     text: str
 
 
-Picture = Path | bytes | FailedTile | TextTile | None
+@dataclass(frozen=True, slots=True)
+class FilmTile:
+    """Stands for a film: its poster, ``None`` where there is none, under a sign to play it."""
+
+    poster: Path | bytes | None = None
+
+
+Picture = Path | bytes | FailedTile | TextTile | FilmTile | None
 TEXT_CHARS_MAX = 600
 _FRONT = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 _MARKS = re.compile(r"^[ \t]*[#>*-]+[ \t]+|[*_`]", re.MULTILINE)
@@ -81,10 +89,10 @@ def contact_sheet(
 ) -> Path:
     """Draw up to ``limit`` pictures with their labels into ``out`` (PNG or JPEG).
 
-    ``images`` yields a label and a picture: a path, bytes, a ``TextTile``, or a
-    ``FailedTile`` with the reason (``None`` is one without). What cannot be read becomes
-    a failed tile. Tiles are ``tile_px`` large; pictures keep their shape inside. Returns
-    ``out``. Raises ``InputError`` for another extension or sizes below 1.
+    ``images`` yields a label and a picture: a path, bytes, a ``TextTile``, a ``FilmTile``,
+    or a ``FailedTile`` with the reason (``None`` is one without). What cannot be read
+    becomes a failed tile. Tiles are ``tile_px`` large; pictures keep their shape inside.
+    Returns ``out``. Raises ``InputError`` for another extension or sizes below 1.
     """
     kind = _FORMATS.get(out.suffix.lower())
     if kind is None:
@@ -122,7 +130,7 @@ def _gather(
         if len(tiles) >= limit:
             counts.left_out += 1
             continue
-        thumbnail, reason = _thumbnail(picture, tile_px)
+        thumbnail, reason = _drawn(picture, tile_px)
         if thumbnail is None:
             counts.failed += 1
             thumbnail = _failed_tile(reason, tile_px)
@@ -132,7 +140,32 @@ def _gather(
     return tiles, counts
 
 
-def _thumbnail(picture: Picture, tile_px: tuple[int, int]) -> tuple[Image.Image | None, str]:
+def _drawn(picture: Picture, tile_px: tuple[int, int]) -> tuple[Image.Image | None, str]:
+    """Return the tile of a picture or film, or why there is none."""
+    if not isinstance(picture, FilmTile):
+        return _thumbnail(picture, tile_px)
+    tile = None if picture.poster is None else _thumbnail(picture.poster, tile_px)[0]
+    # A film whose poster cannot be read is still a film that was made.
+    return _with_sign(tile or Image.new("RGB", tile_px, _REEL)), ""
+
+
+def _with_sign(tile: Image.Image) -> Image.Image:
+    """Draw the sign to play over a tile, smoothly."""
+    side = max(24, min(tile.size) // 3) * 4
+    disc, arrow = Image.new("L", (side, side), 0), Image.new("L", (side, side), 0)
+    ImageDraw.Draw(disc).ellipse((0, 0, side - 1, side - 1), fill=175)
+    points = [(side * 0.40, side * 0.29), (side * 0.40, side * 0.71), (side * 0.74, side * 0.5)]
+    ImageDraw.Draw(arrow).polygon(points, fill=255)
+    small = (side // 4, side // 4)
+    at = ((tile.width - small[0]) // 2, (tile.height - small[1]) // 2)
+    for color, mask in ((_INK, disc), ("white", arrow)):
+        tile.paste(color, (*at, at[0] + small[0], at[1] + small[1]), mask.resize(small))
+    return tile
+
+
+def _thumbnail(
+    picture: Path | bytes | FailedTile | TextTile | None, tile_px: tuple[int, int]
+) -> tuple[Image.Image | None, str]:
     if isinstance(picture, TextTile):
         return _text_tile(picture.text, tile_px), ""
     if picture is None or isinstance(picture, FailedTile):

@@ -5,22 +5,42 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from headrace.artifact import Artifact
 from headrace.blob import Blobs
-from headrace.contact_sheet import FailedTile, TextTile, contact_sheet
+from headrace.contact_sheet import FailedTile, FilmTile, TextTile, contact_sheet
 from headrace.errors import InputError
 from headrace.held import decode_json
 from headrace.lifecycle import ITEM_FINAL, ItemState
-from headrace.reports import FileNames, OutputFolder, ResultRow, ResultsWriter, write_report
+from headrace.reports import (
+    Delivery,
+    FileNames,
+    OutputFolder,
+    ResultRow,
+    ResultsWriter,
+    delivery_of,
+    write_report,
+)
 from headrace.store.batches import Summary
 from headrace.version import VERSION
 from headrace.watching import Batch, ItemResult
 
 SHEET_TILES_MAX = 400
 TEXT_BYTES = 8192
-Tile = Path | FailedTile | TextTile
+Tile = Path | FailedTile | TextTile | FilmTile
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The names under which an item lies in the folder, or why it does not."""
+
+    delivery: Delivery | None = None
+    file: str | None = None
+    poster: str | None = None
+    problem: str | None = None
 
 
 class Export:
@@ -104,36 +124,43 @@ class Export:
         names = FileNames()
         self._tiles, self._shown = [], []
         async for item in self._batch.items():
-            file, problem = await self._publish(item, names)
-            self._note_tile(item, file)
-            yield _result_row(item, file, problem)
+            published = await self._publish(item, names)
+            self._note_tile(item, published)
+            yield _result_row(item, published)
 
-    async def _publish(self, item: ItemResult, names: FileNames) -> tuple[str | None, str | None]:
-        if item.state is not ItemState.SUCCEEDED or item.artifact is None:
-            return None, None
-        artifact = item.artifact
+    async def _publish(self, item: ItemResult, names: FileNames) -> Published:
+        delivery = delivery_of(item.outputs.values())
+        if item.state is not ItemState.SUCCEEDED or delivery is None:
+            return Published()
         try:
             stem = names.assign(item.row_number, item.file)
-            body = None
-            if self._blobs.path(artifact.sha256) is None:
-                body = await self._batch.body(artifact.sha256)
-            if body is not None:
-                artifact = type(artifact)(
-                    artifact.sha256, artifact.media_type, artifact.size_bytes, body
-                )
-            return await self._out.publish(artifact, stem, self._blobs), None
+            file = await self._put(delivery.main, stem)
+            poster = None
+            if delivery.poster is not None:
+                poster = await self._put(delivery.poster, stem)
         except InputError as error:
             # One impossible name must not cost the others their files.
-            return None, f"{error.message}: {error.remedy}"
+            return Published(problem=f"{error.message}: {error.remedy}")
+        return Published(delivery, file, poster)
 
-    def _note_tile(self, item: ItemResult, file: str | None) -> None:
+    async def _put(self, artifact: Artifact, stem: str) -> str:
+        """Put an artifact into the folder and return its name there."""
+        if self._blobs.path(artifact.sha256) is None:
+            artifact = replace(artifact, body=await self._batch.body(artifact.sha256))
+        return await self._out.publish(artifact, stem, self._blobs)
+
+    def _note_tile(self, item: ItemResult, published: Published) -> None:
         if len(self._tiles) >= SHEET_TILES_MAX:
             return
-        if file is not None and item.artifact is not None:
-            tile = _tile(self.folder / file, item.artifact.media_type)
+        delivery = published.delivery
+        if delivery is not None and published.file is not None:
+            shown = delivery.poster or delivery.main
+            tile = _tile(self.folder / (published.poster or published.file), shown.media_type)
+            if delivery.is_film:
+                tile = FilmTile(self.folder / published.poster if published.poster else None)
             if tile is not None:
                 self._tiles.append((item.file or "", tile))
-                self._shown.append(item.artifact.sha256.hex())
+                self._shown.append(shown.sha256.hex())
         elif item.state is not ItemState.SUCCEEDED:
             reason = str((item.error or {}).get("reason", item.state.value))
             self._tiles.append(("", FailedTile(reason.removeprefix(f"row {item.row_number}: "))))
@@ -152,8 +179,10 @@ def _tile(path: Path, media_type: str) -> Tile | None:
         return FailedTile("the file is gone")
 
 
-def _result_row(item: ItemResult, file: str | None, problem: str | None) -> ResultRow:
-    artifact = item.artifact if item.state is ItemState.SUCCEEDED else None
+def _result_row(item: ItemResult, published: Published) -> ResultRow:
+    succeeded = item.state is ItemState.SUCCEEDED
+    delivery = delivery_of(item.outputs.values()) if succeeded else None
+    artifact = delivery.main if delivery is not None else None
     error = item.error or {}
     made = item.made.values() if artifact is not None else ()
     moved = [by.why for by in made if by.why is not None]
@@ -161,7 +190,7 @@ def _result_row(item: ItemResult, file: str | None, problem: str | None) -> Resu
         number=item.row_number,
         values=item.inputs,
         state=item.state.value,
-        file=file,
+        file=published.file,
         sha256=artifact.sha256.hex() if artifact is not None else None,
         media_type=artifact.media_type if artifact is not None else None,
         size_bytes=artifact.size_bytes if artifact is not None else None,
@@ -173,9 +202,10 @@ def _result_row(item: ItemResult, file: str | None, problem: str | None) -> Resu
         cost_microusd=item.cost_microusd,
         cost_estimate_microusd=item.cost_estimate_microusd,
         cost_unknown=item.cost_unknown,
-        microcredits=item.spent_microcredits if item.state is ItemState.SUCCEEDED else 0,
-        error=problem or (str(error["reason"]) if "reason" in error else None),
+        microcredits=item.spent_microcredits if succeeded else 0,
+        error=published.problem or (str(error["reason"]) if "reason" in error else None),
         remedy=str(error["remedy"]) if error.get("remedy") else None,
+        poster=published.poster,
     )
 
 

@@ -55,7 +55,9 @@ class Call:
     reads the bytes of one of ``request.sources``, to be done before anything is sent: it
     raises ``CallFailed`` where they cannot be had. A param that is ``{"source": n}``, or
     a list of such, stands for ``request.sources[n]`` (``request.placed()`` gives digests
-    by param); what kind of file it is, the bytes tell.
+    by param); what kind of file it is, the bytes tell. ``file(sha256_hex)`` is where such
+    an artifact lies as a file on this machine, ``None`` where it does not: large ones need
+    not be read into memory.
     """
 
     request: Request
@@ -66,6 +68,7 @@ class Call:
     spool: Callable[[str], AbstractAsyncContextManager[Spool]]
     accepted: Callable[[str, str | None], Awaitable[None]]
     source: Callable[[str], Awaitable[bytes]]
+    file: Callable[[str], Path | None] = lambda sha256_hex: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,10 @@ class Keeping(Protocol):
         """Open a place for a body that arrives in pieces."""
         ...
 
+    def path(self, sha256: bytes) -> Path | None:
+        """Return the local file that holds a body, if there is one."""
+        ...
+
 
 @dataclass(slots=True)
 class Bought:
@@ -74,6 +78,7 @@ class Purchaser:
             spool=self._blobs.spool,
             accepted=accepted,
             source=lambda sha256_hex: self._read(request, folders, sha256_hex),
+            file=lambda sha256_hex: self._blobs.path(bytes.fromhex(sha256_hex)),
         )
 
     async def _read(self, request: Request, folders: tuple[Path, ...], sha256_hex: str) -> bytes:

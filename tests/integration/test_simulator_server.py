@@ -544,3 +544,81 @@ async def test_bytes_that_are_no_http_are_refused(start: Start) -> None:
     writer.write(b"\x16\x03\x01 hello\r\n\r\n")
     assert b"400 Bad Request" in await client.wait(reader.read())
     writer.close()
+
+
+async def fal_job(client: Client, model: str, **given: Any) -> tuple[Any, Any, Any]:
+    """Submit to fal's queue and wait for the end; returns the job, its last status, its result."""
+    _, _, job = await client.send("POST", f"/fal/{model}", json={"prompt": "a mill"} | given)
+    status, told = 202, {}
+    while status == 202:
+        await client.clock.advance(0.1)
+        status, _, told = await client.send("GET", job["status_url"])
+    return job, told, await client.send("GET", job["response_url"])
+
+
+async def test_fals_queue_lets_jobs_wait_and_gives_files(start: Start) -> None:
+    """Addresses leave the sub-path out, 202 until it is done, then a file and its units."""
+    client = await start(limits=[{"dimension": "concurrency", "kind": "concurrency", "amount": 1}])
+    _, _, other = await client.send("POST", "/fal/fal-ai/flux/dev", json={})
+    _, _, waiting = await client.send("POST", "/fal/fal-ai/flux/dev", json={})
+    assert waiting["status_url"].endswith(
+        f"/fal/fal-ai/flux/requests/{waiting['request_id']}/status"
+    )
+    status, _, told = await client.send("GET", waiting["status_url"])
+    assert (status, told["status"]) == (202, "IN_QUEUE")
+    assert (await client.send("GET", waiting["response_url"]))[0] == 400
+    status, _, told = await client.send("PUT", waiting["cancel_url"])
+    assert (status, told) == (202, {"status": "CANCELLATION_REQUESTED"})
+    await client.clock.advance(1)
+    assert (await client.send("PUT", other["cancel_url"]))[0] == 400
+    job, told, (status, headers, result) = await fal_job(client, "fal-ai/flux/dev")
+    assert (told["status"], told["error"], status) == ("COMPLETED", None, 200)
+    assert told["metrics"]["inference_time"] == pytest.approx(0.5)
+    assert headers["x-fal-billable-units"] == "1"
+    status, headers, body = await client.send("GET", result["images"][0]["url"])
+    assert Image.open(io.BytesIO(body)).width == result["images"][0]["width"]
+    elsewhere = job["status_url"].replace("/flux/", "/other/")
+    assert (await client.send("GET", elsewhere))[0] == 404
+
+
+async def test_fal_words_failures_at_the_result(start: Start) -> None:
+    """A failed job is COMPLETED with an error; the result says why, typed."""
+    client = await start(refuse_word="forbidden", faults=[{"kind": "failed", "from_s": 5}])
+    _, told, (status, headers, result) = await fal_job(client, "fal-ai/x/y", prompt="forbidden")
+    assert (told["status"], told["error_type"]) == ("COMPLETED", "content_policy_violation")
+    assert (status, result["detail"][0]["type"]) == (422, "content_policy_violation")
+    await client.clock.advance(5)
+    _, told, (status, headers, result) = await fal_job(client, "fal-ai/x/y")
+    assert (status, headers["x-fal-error-type"]) == (500, "internal_server_error")
+
+
+async def test_jobs_can_give_films(start: Start) -> None:
+    """Real MP4s: by the model's name or the settings with fal, by the input with the others."""
+    av = pytest.importorskip("av")
+    client = await start(output={"film_bytes": 50_000})
+    _, _, (_, headers, result) = await fal_job(client, "fal-ai/any/text-to-video")
+    status, head, body = await client.send("GET", result["video"]["url"])
+    assert (status, head["content-type"], headers["x-fal-billable-units"]) == (
+        200,
+        "video/mp4",
+        "3",
+    )
+    assert len(body) == pytest.approx(50_000, abs=100)
+    with av.open(io.BytesIO(body)) as film:
+        assert film.duration == 3_000_000
+        assert sum(1 for _ in film.decode(video=0)) == 24
+    _, _, job = await client.send("POST", "/queue/jobs", json={"output": "video"})
+    _, _, prediction = await client.send(
+        "POST", "/v1/predictions", json={"version": "a/b", "input": {"output": "video"}}
+    )
+    await client.clock.advance(1)
+    _, head, other = await client.send("GET", job["result_url"])
+    assert (head["content-type"], other[:60]) == ("video/mp4", body[:60])
+    assert other != body, "each film is its own"
+    _, _, prediction = await client.send("GET", prediction["urls"]["get"])
+    assert prediction["output"][0].endswith("out-0.mp4")
+    _, head, _ = await client.send("GET", prediction["output"][0])
+    assert head["content-type"] == "video/mp4"
+    client = await start(output={"media": "video"})
+    _, _, (_, _, result) = await fal_job(client, "fal-ai/flux/dev")
+    assert "video" in result

@@ -45,7 +45,7 @@ def test_every_kind_builds() -> None:
     )
     assert [stage.kind for stage in built] == ["generate", "resize", "watermark", "check", "write"]
     assert set().union(*(stage.columns() for stage in built)) == {"title", "brand", "sku"}
-    pictures = {"render", "resize", "watermark"}
+    pictures = {"render", "resize", "watermark", "poster"}
     assert set(STAGE_KINDS) == pictures | {"generate", "check", "compose", "write"}
 
 

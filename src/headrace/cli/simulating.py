@@ -42,6 +42,9 @@ def simulate(
     ] = None,
     latency: Annotated[float | None, Parameter(help="Seconds that a call takes.")] = None,
     crash_class: Annotated[str | None, Parameter(help="A, B, C or D.")] = None,
+    output: Annotated[
+        Literal["image", "video"] | None, Parameter(help="What jobs give that ask for neither.")
+    ] = None,
     seed: Annotated[int | None, Parameter(help="Of everything drawn by lot.")] = None,
     scenario: Annotated[Path | None, Parameter(help="TOML file; flags win over it.")] = None,
     log: Annotated[Path | None, Parameter(help="JSON Lines file: one line for every call.")] = None,
@@ -63,6 +66,9 @@ def simulate(
         limits.append({"dimension": "concurrency", "kind": "concurrency", "amount": concurrency})
     flags = {"retry_after": retry_after, "crash_class": crash_class, "seed": seed}
     merged = _merged(tree, limits, latency, {k: v for k, v in flags.items() if v is not None})
+    if output is not None:
+        told = merged.get("output", {})
+        merged["output"] = (told if isinstance(told, dict) else {}) | {"media": output}
     settings = build_settings(merged, str(scenario) if scenario is not None else "simulate")
     return int(on_loop(_serve(settings, port, log, as_json=json, quiet=quiet)))
 
@@ -131,6 +137,7 @@ def _tell_addresses(simulator: Simulator, as_json: bool) -> None:
         "REPLICATE_BASE_URL": url if "replicate" in shapes else None,
         "BFL_BASE_URL": url if "bfl" in shapes else None,
         "QUEUE_BASE_URL": f"{url}/queue" if "queue" in shapes else None,
+        "FAL_BASE_URL": f"{url}/fal" if "fal" in shapes else None,
     }
     addresses = {name: place for name, place in told.items() if place is not None}
     if as_json:

@@ -28,6 +28,7 @@ PRESETS: dict[str, tuple[int, float | None]] = {
     "free": (3, 1.0),
     "paid": (CONCURRENCY_START, RATE_START),
     "self-hosted": (4, None),
+    "queue": (40, 10.0),
 }
 """Where a lane of such a kind starts: calls in flight, and calls a second (``None``: as many as
 are in flight). Only a start: what it bears is found out."""

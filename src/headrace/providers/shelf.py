@@ -15,7 +15,7 @@ from headrace.price_table import PriceTable, built_in, read_file
 from headrace.provider import Provider
 
 ENTRY_POINTS = "headrace.providers"
-ALWAYS = ("template", "images", "texts")
+ALWAYS = ("template", "images", "texts", "films")
 """Local engines that need no configuration."""
 
 ADAPTERS = {
@@ -29,6 +29,8 @@ ADAPTERS = {
     "vertex": "vertex:VertexProvider",
     "anthropic": "anthropic:AnthropicProvider",
     "openai-compatible": "openai_compatible:OpenAICompatibleProvider",
+    "fal": "fal:FalProvider",
+    "stability": "stability:StabilityProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
 
@@ -148,10 +150,20 @@ def _texts(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provi
     return TextsProvider()
 
 
+def _films(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
+    from headrace.providers.films import TIMEOUT_S, FilmsProvider
+
+    _only(name, table, {"concurrency": int, "timeout_s": (int, float)})
+    return FilmsProvider(
+        timeout_s=float(table.get("timeout_s", TIMEOUT_S)), workers=table.get("concurrency", 0)
+    )
+
+
 _LOCAL: dict[str, Callable[[str, dict[str, Any], tuple[Path, ...]], Provider]] = {
     "template": _template,
     "images": _images,
     "texts": _texts,
+    "films": _films,
 }
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import NotFoundError
+from headrace.film_body import FilmBody
 from headrace.limits import ONE_CALL, Dimension, Limit, Load, Quota
 from headrace.made_up import made_up, schema_of
 from headrace.nearest import did_you_mean
@@ -63,8 +64,8 @@ class SimulatedProvider:
         self._sent: dict[str, int] = {}
         self._clock: Clock = clock or SystemClock()
         self._price = Price(settings.price_microcredits, settings.cost_microusd)
-        self._png = _png(settings)
-        self._spools = _body_bytes(settings, self._png) > SPOOL_BYTES_MIN
+        self._picture = _picture(settings)
+        self._spools = _body_bytes(settings, self._picture) > SPOOL_BYTES_MIN
         self._version = _version(settings)
         # Nothing to remember, to wait for or to fail: the call is only its answer.
         self._instant = (
@@ -277,34 +278,38 @@ class SimulatedProvider:
         settings, digest = self.settings, call.request.fingerprint
         placed = call.request.placed()
         facts: dict[str, Any] = {"sources": placed} if placed else {}
-        if self._png is None:
+        if self._picture is None:
             media_type, body = _text(settings, call.request, digest)
         else:
-            facts |= {"width": self._png.width_px, "height": self._png.height_px}
-            media_type, body = self._png.media_type, b""
+            facts |= {"width": self._picture.width_px, "height": self._picture.height_px}
+            media_type, body = self._picture.media_type, b""
         more: dict[str, Any] = {
             "cost_microusd": settings.cost_microusd,
             "provider_request_id": job_id,
             "facts": facts,
         }
         if self._spools:
-            pieces = self._png.pieces(digest) if self._png is not None else _cut(body)
+            pieces = self._picture.pieces(digest) if self._picture is not None else _cut(body)
             async with call.spool(media_type) as spool:
                 for piece in pieces:
                     await spool.write(piece)
                 artifact = await spool.commit()
             return Reply(media_type, artifact=artifact, **more)
-        return Reply(media_type, body=self._png.whole(digest) if self._png else body, **more)
+        return Reply(
+            media_type, body=self._picture.whole(digest) if self._picture else body, **more
+        )
 
 
-def _png(settings: SimulatedSettings) -> PngBody | None:
-    if settings.body != "image":
-        return None
-    return PngBody(*settings.size_px, settings.body_bytes)
+def _picture(settings: SimulatedSettings) -> PngBody | FilmBody | None:
+    if settings.body == "video":
+        return FilmBody(settings.body_bytes)
+    if settings.body == "image":
+        return PngBody(*settings.size_px, settings.body_bytes)
+    return None
 
 
-def _body_bytes(settings: SimulatedSettings, png: PngBody | None) -> int:
-    return png.size_bytes if png is not None else settings.body_bytes
+def _body_bytes(settings: SimulatedSettings, picture: PngBody | FilmBody | None) -> int:
+    return picture.size_bytes if picture is not None else settings.body_bytes
 
 
 def _version(settings: SimulatedSettings) -> str:

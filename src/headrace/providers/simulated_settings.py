@@ -14,7 +14,7 @@ from headrace.outcome import OutcomeKind
 from headrace.provider import CrashClass
 
 _NORMAL = NormalDist()
-BODIES = ("text", "json", "image")
+BODIES = ("text", "json", "image", "video")
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SimulatedSettings:
     depend on the request's content, the others on the call's key and how often this process
     sent it, all on ``seed``: the same call ends the same way in every run. ``retry_after_share``
     of rate limits and overloads name a wait of ``retry_after_s``. ``size_px`` and ``body_bytes``
-    shape image bodies; ``body_bytes`` also lengthens text.
+    shape image bodies; ``body_bytes`` also lengthens text and films.
     """
 
     latency_s: float | LogNormal = 0.0

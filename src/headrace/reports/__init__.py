@@ -5,15 +5,18 @@ rows once, in ascending order, and for each asks ``FileNames`` for the stem, pub
 artifact, and yields a ``ResultRow`` to the ``ResultsWriter``.
 """
 
+from headrace.reports.delivery import Delivery, delivery_of
 from headrace.reports.filenames import FileNames
 from headrace.reports.folder import OutputFolder
 from headrace.reports.results import OWN_COLUMNS, ResultRow, ResultsWriter, write_report
 
 __all__ = [
     "OWN_COLUMNS",
+    "Delivery",
     "FileNames",
     "OutputFolder",
     "ResultRow",
     "ResultsWriter",
+    "delivery_of",
     "write_report",
 ]

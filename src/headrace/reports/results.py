@@ -36,6 +36,7 @@ OWN_COLUMNS = (
     "headrace_credits",
     "headrace_error",
     "headrace_remedy",
+    "headrace_poster",
 )
 AMOUNTS = ("headrace_cost_usd", "headrace_cost_estimate_usd", "headrace_credits")
 ROWS_AT_ONCE = 500
@@ -45,7 +46,8 @@ class ResultRow(msgspec.Struct, frozen=True):
     """One input row and its result; a row that was never accepted has the state ``invalid``.
 
     ``number`` counts from 1, ``values`` are the input cells by column, ``file`` the public
-    name in the output folder; ``cost_microusd`` and ``microcredits`` are integers.
+    name in the output folder, ``poster`` that of the picture beside a film.
+    ``cost_microusd`` and ``microcredits`` are integers.
     ``provider`` and ``model`` made it, ``moved`` says why not the first of several.
     ``cost_estimate_microusd`` is no part of the cost: it stands for calls that did not tell
     theirs, and ``cost_unknown`` counts those without even that.
@@ -69,6 +71,7 @@ class ResultRow(msgspec.Struct, frozen=True):
     microcredits: int = 0
     error: str | None = None
     remedy: str | None = None
+    poster: str | None = None
 
     def own_values(self) -> tuple[Any, ...]:
         """Return the values of ``OWN_COLUMNS``, in that order."""
@@ -90,6 +93,7 @@ class ResultRow(msgspec.Struct, frozen=True):
             millionths(self.microcredits),
             self.error,
             self.remedy,
+            self.poster,
         )
 
     def _cost_usd(self) -> str | None:

@@ -8,6 +8,8 @@ import struct
 import zlib
 from functools import lru_cache
 
+from headrace.film_body import FilmBody
+
 _WORDS = ("light", "water", "mill", "stone", "wheel", "valley", "timber", "iron", "river", "slope")
 _SENTENCE = 12
 QUOTED_CHARS = 120
@@ -42,6 +44,17 @@ class Pictures:
         told = b"Comment\0call %020d" % number
         room = len(self._start) + len(told) + 12
         return self._start + _chunk(b"tEXt", told + b" " * (-room % 3))
+
+
+class Films:
+    """MP4s of three seconds, or larger to order, each with the number of its call."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._body = FilmBody(size_bytes)
+
+    def mp4(self, number: int) -> tuple[bytes, ...]:
+        """Return the film of a call in three pieces."""
+        return self._body.parts(number.to_bytes(32, "big"))
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

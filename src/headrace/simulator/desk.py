@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headrace.clock import Clock
-from headrace.simulator.bodies import Pictures
+from headrace.simulator.bodies import Films, Pictures
 from headrace.simulator.lane import Ask, Lane, Ticket, Turned
 from headrace.simulator.wire import Answer, Request
 
@@ -50,6 +50,7 @@ class Desk:
     def __init__(self, lane: Lane, clock: Clock) -> None:
         self.lane, self.clock, self.settings = lane, clock, lane.settings
         self.pictures = Pictures(self.settings.output.image_bytes, self.settings.seed)
+        self.films = Films(self.settings.output.film_bytes)
         self.listed: dict[str, Listed] = {}
         self._kept: dict[str, asyncio.Future[Answer | None]] = {}
 
@@ -66,6 +67,12 @@ class Desk:
         if listed is not None and self.settings.crash_class == "B":
             return (await self._work(ask, self._listing(build, listed), voice))[0]
         return (await self._work(ask, build, voice))[0]
+
+    def file(self, number: int, *, is_film: bool) -> Answer:
+        """Return the file that a job of that number made."""
+        if is_film:
+            return Answer(200, self.films.mp4(number), media_type="video/mp4")
+        return Answer(200, self.pictures.png(number), media_type="image/png")
 
     async def turn_away(self, turned: Turned, voice: Voice) -> Answer | None:
         """Return the answer to a call that was turned away; ``None`` for a reset."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.simulator.desk import Desk, Voice
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.settings import MEDIA
 from headrace.simulator.wire import Answer
 
 _ENDINGS = {"failed": "failed", "aborted": "aborted"}
@@ -94,6 +95,12 @@ class Jobs:
             return True
         age_s = (self._desk.clock.now() - job.completed).total_seconds()
         return age_s <= self._desk.settings.output.ttl_s
+
+    def is_film(self, job: Job) -> bool:
+        """Tell whether the job makes a film: its input says so, or the settings do."""
+        told = job.input.get("output")
+        wanted = told if told in MEDIA else self._desk.settings.output.media
+        return wanted == "video"
 
     def close(self) -> None:
         """Stop all jobs without a word."""

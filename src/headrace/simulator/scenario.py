@@ -19,6 +19,7 @@ from headrace.simulator.settings import (
     FAULTS,
     HEADERS,
     LIMITERS,
+    MEDIA,
     RETRY_AFTER,
     SHAPES,
     LimitSettings,
@@ -126,6 +127,7 @@ def _words(settings: Settings) -> Iterable[Problem]:
         ("crash_class", settings.crash_class, CRASH_CLASSES),
     ]
     told += [("shapes", shape, SHAPES) for shape in settings.shapes]
+    told.append(("output.media", settings.output.media, MEDIA))
     told += [("limits.kind", one.kind, LIMITERS) for one in settings.limits]
     told += [("limits.dimension", one.dimension, DIMENSIONS) for one in settings.limits]
     told += [("faults.kind", one.kind, FAULTS) for one in settings.faults]
@@ -151,6 +153,7 @@ def _numbers(settings: Settings) -> Iterable[Problem]:
         ("latency.slots", latency.slots, 1.0),
         ("latency.queue_max", latency.queue_max, 0.0),
         ("output.image_bytes", output.image_bytes, 0.0),
+        ("output.film_bytes", output.film_bytes, 0.0),
         ("output.text_tokens", output.text_tokens, 1.0),
         ("output.ttl_s", output.ttl_s, 0.0),
         ("busy_wait_s", settings.busy_wait_s, 0.0),

@@ -16,6 +16,7 @@ from headrace.simulator.jobs import Jobs
 from headrace.simulator.lane import Lane
 from headrace.simulator.settings import Settings
 from headrace.simulator.shapes.bfl import BflShape
+from headrace.simulator.shapes.fal import FalShape
 from headrace.simulator.shapes.openai import OpenAIShape
 from headrace.simulator.shapes.openai_errors import error
 from headrace.simulator.shapes.queue import QueueShape
@@ -45,6 +46,7 @@ _SHAPES: dict[str, Callable[[Desk], Shape]] = {
     "replicate": ReplicateShape,
     "bfl": BflShape,
     "queue": QueueShape,
+    "fal": FalShape,
 }
 
 

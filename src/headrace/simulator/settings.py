@@ -8,7 +8,8 @@ import msgspec
 
 from headrace.limits import DAY_S
 
-SHAPES = ("openai", "replicate", "bfl", "queue")
+SHAPES = ("openai", "replicate", "bfl", "queue", "fal")
+MEDIA = ("image", "video")
 LIMITERS = ("bucket", "gcra", "fixed", "sliding", "subwindow", "day", "concurrency")
 RETRY_AFTER = (
     "true",
@@ -136,9 +137,15 @@ class HeaderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class OutputSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What successful calls give: PNGs of about ``image_bytes``, texts of ``text_tokens``."""
+    """What successful calls give: PNGs of about ``image_bytes``, texts of ``text_tokens``.
 
+    ``media``: what jobs give that do not say ``output = "video"`` themselves. A film is
+    small, or has about ``film_bytes``.
+    """
+
+    media: str = "image"
     image_bytes: int = 200_000
+    film_bytes: int = 0
     text_tokens: int = 40
     ttl_s: float = 3600.0
 

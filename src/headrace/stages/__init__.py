@@ -13,6 +13,7 @@ from headrace.stage import Stage
 from headrace.stages.check import build_check
 from headrace.stages.compose import build_compose
 from headrace.stages.generate import build_generate
+from headrace.stages.poster import build_poster
 from headrace.stages.render import build_render
 from headrace.stages.resize import build_resize
 from headrace.stages.settings import Providers
@@ -27,10 +28,11 @@ STAGE_KINDS: dict[str, Callable[[StageSpec, Providers], Stage]] = {
     "watermark": build_watermark,
     "check": build_check,
     "compose": build_compose,
+    "poster": build_poster,
     "write": build_write,
 }
 
-NEEDS_PREVIOUS = frozenset({"resize", "watermark", "check"})
+NEEDS_PREVIOUS = frozenset({"resize", "watermark", "check", "poster"})
 """Kinds that work on the artifact of the stage before, so they cannot come first."""
 
 READS_FILES = frozenset({"generate", "compose"})

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from headrace.providers.bare_environment import bare_environment
 from headrace.providers.typst_engine.message import (
     HEAD,
     MEMORY_EXIT,
@@ -30,12 +31,6 @@ from headrace.providers.typst_engine.message import (
 START_LIMIT_S = 60.0
 _EXIT_LIMIT_S = 2.0
 _PIPE_BYTES = 1024 * 1024
-_KEPT_ENV = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "LANG", "LC_ALL", "HOME")
-# A Typst package is fetched through these; the discard port answers "refused" at once.
-_NO_NETWORK = {
-    name: "http://127.0.0.1:9"
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
-}
 
 
 class WorkerLost(Exception):  # noqa: N818 - it says what happened, the renderer makes the error
@@ -197,7 +192,7 @@ class WorkerPool:
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=file,
-                env=_environment(),
+                env=bare_environment(),
                 limit=_PIPE_BYTES,
             )
         worker = Worker(process, log)
@@ -219,16 +214,3 @@ class WorkerPool:
             raise
         worker.done = 0
         return worker
-
-
-def _environment() -> dict[str, str]:
-    kept = {name: os.environ[name] for name in _KEPT_ENV if name in os.environ}
-    return (
-        kept
-        | _NO_NETWORK
-        | {
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-            "PYTHONUTF8": "1",
-            "RAYON_NUM_THREADS": "1",
-        }
-    )

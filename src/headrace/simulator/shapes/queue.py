@@ -77,8 +77,7 @@ class QueueShape:
             tokens = self._settings.output.text_tokens
             said = text(str(job.input.get("prompt", "")), tokens)
             return json_answer(200, {"id": job.id, "text": said})
-        pieces = self._desk.pictures.png(job.ticket.number)
-        return Answer(200, pieces, media_type="image/png")
+        return self._desk.file(job.ticket.number, is_film=self.jobs.is_film(job))
 
     def _told(self, job: Job) -> dict[str, Any]:
         base = f"http://{job.host}{_JOBS}/{job.id}"

@@ -29,7 +29,7 @@ OUTPUTS_MAX = 10
 _PROBLEM = "application/problem+json"
 _CREATE = re.compile(r"/v1/(?:(?:models|deployments)/([^/]+/[^/]+)/)?predictions")
 _ONE = re.compile(r"/v1/predictions/([a-z0-9]+)(/cancel)?")
-_FILE = re.compile(r"/files/([a-z0-9]+)/out-(\d)\.png")
+_FILE = re.compile(r"/files/([a-z0-9]+)/out-(\d)\.(?:png|mp4)")
 _UPLOAD, _ACCOUNT = "/v1/files", "/v1/account"
 UPLOAD_S = 86_400.0
 """How long an uploaded file stays."""
@@ -154,8 +154,8 @@ class ReplicateShape:
         job = self.jobs.all.get(name)
         if job is None or job.ending != "succeeded" or not self.jobs.is_kept(job):
             return Answer(404, b"Not Found", media_type="text/plain")
-        pieces = self._desk.pictures.png(job.ticket.number * OUTPUTS_MAX + number)
-        return Answer(200, pieces, media_type="image/png")
+        number += job.ticket.number * OUTPUTS_MAX
+        return self._desk.file(number, is_film=self.jobs.is_film(job))
 
     def _told(self, job: Job) -> dict[str, Any]:
         """Return a prediction as the API shows it."""
@@ -164,7 +164,9 @@ class ReplicateShape:
         output = None
         if job.ending == "succeeded" and is_kept:
             count = job.ticket.ask.load.images
-            output = [f"http://{job.host}/files/{job.id}/out-{at}.png" for at in range(count)]
+            ending = "mp4" if self.jobs.is_film(job) else "png"
+            files = f"http://{job.host}/files/{job.id}/out"
+            output = [f"{files}-{at}.{ending}" for at in range(count)]
         started = self.jobs.started(job) if self.jobs.is_started(job) else None
         told: dict[str, Any] = {
             "id": job.id,

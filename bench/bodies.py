@@ -1,0 +1,157 @@
+"""Large results through a small process: 300 images of 1 to 4 MB at a concurrency of twelve.
+
+    python -m bench.bodies                       as base64 (OpenAI's shape) and by address (fal's)
+    python -m bench.bodies --limit-mib 200
+
+The engine runs in a process of its own whose private memory the kernel limits once it is
+open (RLIMIT_DATA: heap, stacks and anonymous maps; it stands for a container's limit and is
+the stricter one, because pages that were asked for and never touched count, too). What it
+really held at most is its peak resident set. The provider, a simulator, and PostgreSQL are
+other processes and not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from headrace.config import Config
+from headrace.engine import open_engine
+from headrace.recipe import parse_recipe
+from headrace.submission import Terms
+
+SIZES_MB = (1, 2, 3, 4)
+CONCURRENCY = 12
+MODELS = {"openai": "gpt-image-2", "fal": "fal-ai/any/picture"}
+MIB = 1024 * 1024
+
+
+def limit_memory(limit_mib: int) -> None:
+    """Let the kernel refuse this process more private memory; processes it started keep theirs."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_DATA, (limit_mib * MIB, limit_mib * MIB))
+
+
+def peak_mib() -> float:
+    """Return the most resident memory that this process has had."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024
+
+
+@contextlib.contextmanager
+def simulated(image_bytes: int, folder: Path) -> Iterator[str]:
+    """Give the address of a provider in another process, with images of that size."""
+    scenario = folder / f"images-{image_bytes}.toml"
+    scenario.write_text(f"[latency]\nmedian_s = 0.1\n[output]\nimage_bytes = {image_bytes}\n")
+    command = [sys.executable, "-m", "headrace", "simulate", "--port", "0", "--json"]
+    with subprocess.Popen(
+        [*command, "--scenario", str(scenario)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def config_at(home: Path, kind: str, url: str) -> Config:
+    """Return a configuration with the one provider, twelve calls in flight."""
+    table = {
+        "kind": kind,
+        "base_url": f"{url}/v1" if kind == "openai" else f"{url}/fal",
+        "limits": {"concurrency": CONCURRENCY},
+    }
+    return Config(home=str(home), providers={"images": table})
+
+
+async def work(home: Path, kind: str, url: str, items: int, limit_mib: int) -> dict[str, Any]:
+    """Buy ``items`` images under the limit; return what it took."""
+    model = f"images:{MODELS[kind]}"
+    stage = {"name": "image", "kind": "generate", "model": model, "prompt": "{{ t }}"}
+    recipe = parse_recipe({"name": "bodies", "stages": [stage]}, "bench")
+    async with open_engine(config_at(home, kind, url)) as engine:
+        limit_memory(limit_mib)
+        base_mib, begun_s = peak_mib(), perf_counter()
+        rows = [{"t": f"{url} {number}"} for number in range(items)]
+        batch = await engine.submit(rows, recipe, columns=["t"], terms=Terms(name="bodies"))
+        await batch.done()
+        took_s = perf_counter() - begun_s
+        sizes = [one.artifact.size_bytes async for one in batch.items() if one.artifact]
+    return {
+        "items": items,
+        "succeeded": len(sizes),
+        "mb": sum(sizes) / 1e6,
+        "took_s": took_s,
+        "base_mib": base_mib,
+        "peak_mib": peak_mib(),
+    }
+
+
+def measure(kind: str, items: int, limit_mib: int) -> list[dict[str, Any]]:
+    """Run the work once for each size, each in a fresh process and home."""
+    found = []
+    for megabytes in SIZES_MB:
+        with (
+            tempfile.TemporaryDirectory(prefix="headrace-bodies-") as name,
+            simulated(megabytes * 1_000_000, Path(name)) as url,
+        ):
+            Path(name).chmod(0o711)
+            words = ["--measure", kind, url, str(items // len(SIZES_MB)), str(limit_mib), name]
+            done = subprocess.run(
+                [sys.executable, "-m", "bench.bodies", *words],
+                stdout=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+            found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
+
+
+def main() -> int:
+    """Measure both shapes and print a table; 1 where something was lost or the limit passed."""
+    options = argparse.ArgumentParser(prog="bench.bodies")
+    options.add_argument("--items", type=int, default=300)
+    options.add_argument("--limit-mib", type=int, default=256)
+    options.add_argument("--only", choices=MODELS)
+    options.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
+    told = options.parse_args()
+    if told.measure:
+        kind, url, items, limit_mib, home = told.measure
+        seen = asyncio.run(work(Path(home) / "home", kind, url, int(items), int(limit_mib)))
+        print(json.dumps(seen))
+        return 0
+    print(
+        f"{told.items} images of {SIZES_MB[0]} to {SIZES_MB[-1]} MB, {CONCURRENCY} in flight, "
+        f"at most {told.limit_mib} MiB of private memory\n"
+    )
+    print("| shape | images | MB | time | MB/s | peak RSS | before |")
+    print("|---|---|---|---|---|---|---|")
+    is_good = True
+    for kind in [told.only] if told.only else MODELS:
+        rounds = measure(kind, told.items, told.limit_mib)
+        items, mb, took_s = (sum(one[key] for one in rounds) for key in ("items", "mb", "took_s"))
+        peak, base = (max(one[key] for one in rounds) for key in ("peak_mib", "base_mib"))
+        lost = items - sum(one["succeeded"] for one in rounds)
+        is_good = is_good and not lost and peak <= told.limit_mib
+        print(
+            f"| {kind} | {items}{f' ({lost} lost)' if lost else ''} | {mb:,.0f} | {took_s:.1f} s "
+            f"| {mb / took_s:.0f} | {peak:.0f} MiB | {base:.0f} MiB |"
+        )
+    return 0 if is_good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
