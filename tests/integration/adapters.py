@@ -36,10 +36,11 @@ def as_result(body: bytes) -> bytes:
     return http({"status": "completed", "output": [call]})
 
 
-def as_inline(body: bytes) -> bytes:
-    """The image as a part of Google's."""
+def as_part(body: bytes) -> bytes:
+    """The image as Gemini delivers it."""
     data = {"mimeType": "image/png", "data": base64.b64encode(body).decode()}
-    return http({"candidates": [{"content": {"parts": [{"inlineData": data}]}}]})
+    content = {"role": "model", "parts": [{"inlineData": data}]}
+    return http({"candidates": [{"content": content, "finishReason": "STOP"}]})
 
 
 def as_output(body: bytes) -> bytes:
@@ -52,6 +53,12 @@ def as_sample(body: bytes) -> bytes:
     """The image of a task of Black Forest Labs that is ready."""
     url = f"data:image/png;base64,{base64.b64encode(body).decode()}"
     return http({"id": "job1", "status": "Ready", "result": {"sample": url}})
+
+
+def as_images(body: bytes) -> bytes:
+    """The image as fal's models deliver it."""
+    url = f"data:image/png;base64,{base64.b64encode(body).decode()}"
+    return http({"images": [{"url": url, "content_type": "image/png"}], "seed": 7})
 
 
 def as_body(body: bytes) -> bytes:
@@ -68,7 +75,7 @@ class Subject:
     recorded errors of its provider are kept under; those of a job's end are told in a
     success (``job_ends``), those of its beginning are not. ``also`` are ends that a bad
     answer may have here although it may not elsewhere: a job that nobody can follow is
-    lost, and one that is looked at in vain is unknown. ``keyed``: its table has a key.
+    lost, and one that is looked at in vain is unknown.
     """
 
     kind: str
@@ -78,13 +85,12 @@ class Subject:
     table: dict[str, Any] = field(default_factory=dict)
     first: tuple[Answer, ...] = ()
     rows: tuple[str, ...] = ()
-    keyed: bool = True
     also: frozenset[OutcomeKind] = frozenset()
     job_ends: bool | None = None
 
     def provider(self, base_url: str) -> Provider:
         """The adapter as a config table makes it, at ``base_url``."""
-        key = {"api_key": KEY} if self.keyed else {}
+        key = {} if "access_token_env" in self.table else {"api_key": KEY}
         table = {"kind": self.kind, "base_url": base_url, **key, **self.table}
         return Shelf({"mine": table}, (), HurriedClock())["mine"]
 
@@ -102,10 +108,26 @@ def _params(**more: Any) -> dict[str, Any]:
     return {"prompt": "A card", **more}
 
 
+TOKEN_VARIABLE = "HEADRACE_TEST_TOKEN"
 _LOST = frozenset({OutcomeKind.LOST_RESULT})
 _LOOKED = frozenset({OutcomeKind.LOST_RESULT, OutcomeKind.UNKNOWN, OutcomeKind.TRANSIENT})
+# A job of fal's without an id may be running, and a result at no known place may not be
+# bought again: the recipe has to say where it is.
+_FAL_CREATED = frozenset({OutcomeKind.UNKNOWN})
+_FAL_RESULT = _LOOKED | {OutcomeKind.INVALID}
 _CREATED = says({"id": "job1", "status": "starting", "urls": {}}, 201)
 _TAKEN_IN = says({"id": "job1", "cost": 4.0})
+_PATH = "/owner/app/requests/job1"
+_QUEUED = says(
+    {
+        "request_id": "job1",
+        "status": "IN_QUEUE",
+        "status_url": f"{_PATH}/status",
+        "response_url": _PATH,
+        "cancel_url": f"{_PATH}/cancel",
+    }
+)
+_DONE = says({"status": "COMPLETED"})
 
 SUBJECTS: dict[str, Subject] = {
     "openai chat": Subject("openai", rows=("openai",)),
@@ -126,13 +148,6 @@ SUBJECTS: dict[str, Subject] = {
         table={"profile": "together"},
         rows=("openai-compatible",),
     ),
-    "gemini text": Subject("gemini"),
-    "gemini images": Subject("gemini", as_inline, "m-image", rows=("gemini",)),
-    "vertex text": Subject("vertex", table={"project": "p"}, keyed=False),
-    "vertex images": Subject(
-        "vertex", as_inline, "m-image", table={"project": "p"}, rows=("vertex",), keyed=False
-    ),
-    "anthropic": Subject("anthropic", rows=("anthropic",)),
     "http": Subject(
         "http",
         as_body,
@@ -140,6 +155,16 @@ SUBJECTS: dict[str, Subject] = {
         rows=("generic",),
     ),
     "imejis": Subject("imejis", as_body, rows=("imejis",)),
+    "gemini text": Subject("gemini", model="gemini-3-pro"),
+    "gemini images": Subject("gemini", as_part, "gemini-2.5-flash-image", rows=("gemini",)),
+    "vertex images": Subject(
+        "vertex",
+        as_part,
+        "gemini-2.5-flash-image",
+        table={"access_token_env": TOKEN_VARIABLE, "project": "p-1"},
+        rows=("vertex",),
+    ),
+    "anthropic": Subject("anthropic", params=_params(max_tokens=100), rows=("anthropic",)),
     "replicate create": Subject(
         "replicate", model="owner/name", rows=("replicate",), also=_LOST, job_ends=False
     ),
@@ -152,6 +177,11 @@ SUBJECTS: dict[str, Subject] = {
         also=_LOOKED,
         job_ends=True,
     ),
+    "stability": Subject("stability", as_body, "core", rows=("stability",)),
+    "fal create": Subject(
+        "fal", model="owner/app", rows=("fal",), also=_FAL_CREATED, job_ends=False
+    ),
+    "fal result": Subject("fal", as_images, "owner/app", first=(_QUEUED, _DONE), also=_FAL_RESULT),
     "bfl create": Subject("bfl", rows=("bfl",), also=_LOST, job_ends=False),
     "bfl look": Subject(
         "bfl", as_sample, first=(_TAKEN_IN,), rows=("bfl",), also=_LOOKED, job_ends=True
