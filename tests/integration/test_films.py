@@ -242,7 +242,14 @@ class TestConformance(ProviderConformance):
 
 def recipe(model: str = "simulated:any", *more: dict[str, Any]) -> Any:
     stages = [
-        {"name": "film", "kind": "generate", "model": model, "prompt": "{{ prompt }}"},
+        {
+            "name": "film",
+            "kind": "generate",
+            "model": model,
+            "prompt": "{{ prompt }}",
+            # With fal a place in the reply, with the simulated Replicate what is to be made.
+            "params": {"output": "video"},
+        },
         {"name": "poster", "kind": "poster", "at_s": 1.5, "width": 160},
         *more,
         {"name": "save", "kind": "write", "file": "{{ prompt }}"},
@@ -341,14 +348,19 @@ async def delivered(config: Config, made: Any, out: Path) -> tuple[list[Any], li
         return items, list(csv.DictReader(file))
 
 
-async def test_films_of_fals_queue_are_delivered_with_posters(
-    database_url: str, tmp_path: Path, simulator: Simulator
+@pytest.mark.parametrize(
+    ("model", "path"),
+    [("fal:fal-ai/any/text-to-video", "/fal"), ("replicate:anybody/films", "/v1")],
+)
+async def test_films_are_delivered_with_posters(
+    database_url: str, tmp_path: Path, simulator: Simulator, model: str, path: str
 ) -> None:
     """Streamed to disk, out/*.mp4 and the poster under the same name, both in the results."""
-    table = {"kind": "fal", "base_url": f"{simulator.url}/fal", "preset": "self-hosted"}
-    config = Config(home=str(tmp_path), database_url=database_url, providers={"fal": table})
+    kind = model.partition(":")[0]
+    table = {"base_url": f"{simulator.url}{path}", "preset": "self-hosted"}
+    config = Config(home=str(tmp_path), database_url=database_url, providers={kind: table})
     out = tmp_path / "out"
-    made = recipe("fal:fal-ai/any/text-to-video")
+    made = recipe(model)
     items, rows = await delivered(config, made, out)
     assert {item.state for item in items} == {ItemState.SUCCEEDED}
     for prompt, row in zip(PROMPTS, rows, strict=True):
