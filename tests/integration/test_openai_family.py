@@ -203,7 +203,7 @@ async def test_an_image_of_the_image_tool_is_the_result() -> None:
     given = {**PONG, "output": [{"type": "reasoning"}, call]}
     reply, body, _ = await bought(says(given), request)
     assert body == LARGE_PNG
-    assert reply.media_type == "image/png"
+    assert (reply.media_type, reply.provider_request_id) == ("image/png", "resp_1")
     assert reply.facts["usage"]["total_tokens"] == 30
     outcome = await fails(says(PONG), request)
     assert outcome.kind is OutcomeKind.NO_OUTPUT, "words where an image was due"

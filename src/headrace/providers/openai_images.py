@@ -15,6 +15,7 @@ from headrace.providers import openai_replies as replies
 from headrace.providers.base64_field import Base64Field
 from headrace.providers.http_calls import PIECE_BYTES, HttpCalls
 from headrace.providers.receiving import fetched, receiving, take_body
+from headrace.providers.remote import request_id
 from headrace.request import Request
 from headrace.signals import read_announced
 
@@ -52,7 +53,7 @@ class ImageReader:
             image, beside = await self._out_of_json(response, call, wanted, name)
         return replace(
             image,
-            provider_request_id=response.headers.get("x-request-id"),
+            provider_request_id=request_id(response, beside.id),
             facts=replies.facts_of(beside),
             said=Said(
                 limits=read_announced(response.headers), tokens=replies.tokens_used(beside.usage)
