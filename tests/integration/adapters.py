@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from headrace.provider import Provider
 from headrace.providers.shelf import Shelf
 from headrace.request import Request
 from tests.integration.playing import HurriedClock
-from tests.integration.speaking import Answer, http, says
+from tests.integration.speaking import Answer, Heard, http, says
 
 KEY = "sk-very-secret-0123456789"
 
@@ -66,6 +67,15 @@ def as_body(body: bytes) -> bytes:
     return http(body, headers={"Content-Type": "image/png"})
 
 
+def file_in(body: Callable[[str], dict[str, Any]]) -> Answer:
+    """Answer with what ``body`` makes of the address of a file on the same server."""
+
+    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(body(f"http://{heard.headers['host']}/files/1.png")))
+
+    return answer
+
+
 @dataclass(frozen=True)
 class Subject:
     """An adapter, its request, and how it is answered.
@@ -75,7 +85,8 @@ class Subject:
     recorded errors of its provider are kept under; those of a job's end are told in a
     success (``job_ends``), those of its beginning are not. ``also`` are ends that a bad
     answer may have here although it may not elsewhere: a job that nobody can follow is
-    lost, and one that is looked at in vain is unknown.
+    lost, as is a file that was paid for and cannot be fetched; one that is looked at in vain
+    is unknown.
     """
 
     kind: str
@@ -148,6 +159,14 @@ SUBJECTS: dict[str, Subject] = {
         table={"profile": "together"},
         rows=("openai-compatible",),
     ),
+    "openai-compatible file": Subject(
+        "openai-compatible",
+        as_body,
+        params=_params(api="images"),
+        table={"profile": "together"},
+        first=(file_in(lambda url: {"data": [{"url": url}]}),),
+        also=_LOST,
+    ),
     "http": Subject(
         "http",
         as_body,
@@ -164,6 +183,7 @@ SUBJECTS: dict[str, Subject] = {
         table={"access_token_env": TOKEN_VARIABLE, "project": "p-1"},
         rows=("vertex",),
     ),
+    "vertex text": Subject("vertex", table={"access_token_env": TOKEN_VARIABLE, "project": "p-1"}),
     "anthropic": Subject("anthropic", params=_params(max_tokens=100), rows=("anthropic",)),
     "replicate create": Subject(
         "replicate", model="owner/name", rows=("replicate",), also=_LOST, job_ends=False
@@ -177,6 +197,13 @@ SUBJECTS: dict[str, Subject] = {
         also=_LOOKED,
         job_ends=True,
     ),
+    "replicate file": Subject(
+        "replicate",
+        as_body,
+        "owner/name",
+        first=(file_in(lambda url: {"id": "job1", "status": "succeeded", "output": url}),),
+        also=_LOST,
+    ),
     "stability": Subject("stability", as_body, "core", rows=("stability",)),
     "fal create": Subject(
         "fal", model="owner/app", rows=("fal",), also=_FAL_CREATED, job_ends=False
@@ -185,5 +212,14 @@ SUBJECTS: dict[str, Subject] = {
     "bfl create": Subject("bfl", rows=("bfl",), also=_LOST, job_ends=False),
     "bfl look": Subject(
         "bfl", as_sample, first=(_TAKEN_IN,), rows=("bfl",), also=_LOOKED, job_ends=True
+    ),
+    "bfl file": Subject(
+        "bfl",
+        as_body,
+        first=(
+            _TAKEN_IN,
+            file_in(lambda url: {"id": "job1", "status": "Ready", "result": {"sample": url}}),
+        ),
+        also=_LOST,
     ),
 }

@@ -433,7 +433,14 @@ async def test_costs_are_estimated_by_tokens() -> None:
     size = len(messages.body_of(ask()))
     assert provider.price(ask()).cost_microusd_max == size * 3 + 4096 * 15
     picture = {"role": "user", "content": [{"type": "image", "source": {}}]}
-    for params in ({"tools": []}, {"messages": [picture]}, {"response_schema": {}}, {"n": 2}):
+    unknown: list[dict[str, Any]] = [
+        {"tools": []},
+        {"messages": [picture]},
+        {"response_schema": {}},
+        {"inference_geo": "us"},
+        {"n": 2},
+    ]
+    for params in unknown:
         assert provider.price(ask(**params)).cost_microusd_max is None
 
 

@@ -353,6 +353,24 @@ async def test_resume_looks_at_the_kept_address_and_remembers_the_cost() -> None
     assert provider.crash_class is CrashClass.POLLED
 
 
+async def test_a_cost_that_is_not_told_is_estimated_by_the_image() -> None:
+    """Without the submit's answer a list price stands in, also where the picture is gone."""
+    prices = {"flux-2-pro": {"image_usd": 0.03}}
+    async with played_with() as played:
+        provider, desk = provider_at(played.origin, prices=prices), CallDesk()
+        told = await provider.call(desk.call(ask()))
+        untold = await provider.resume(desk.call(ask()), ID, None)
+        played.on("GET", "/delivery/", says(b"", 404))
+        with pytest.raises(CallFailed) as caught:
+            await provider.resume(desk.call(ask()), ID, None)
+        await provider.close()
+    lost = caught.value.outcome
+    assert provider.price(ask()).cost_microusd_max == 30_000
+    assert (told.cost_microusd, told.estimate_microusd) == (45_000, None)
+    for ended in (untold, lost):
+        assert (ended.cost_microusd, ended.estimate_microusd) == (None, 30_000)
+
+
 class TestConformance(ProviderConformance):
     """The promises of every provider, against the simulated BFL."""
 

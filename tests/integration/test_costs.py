@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import pytest
 from headrace.config import load_config
 from headrace.engine import shelf_of
 from headrace.errors import ConfigError
-from headrace.outcome import CallFailed
+from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Call, Reply
 from headrace.providers.openai import OpenAIProvider
+from headrace.providers.shelf import Shelf
 from headrace.request import Request
 from headrace.testing import CallDesk
+from tests.integration.playing import HurriedClock
 from tests.integration.speaking import Answer, says, speaking
 from tests.integration.test_cli_run import Shell, shell
 from tests.integration.test_engine import engine_on, rows, submit
@@ -155,6 +159,211 @@ def test_a_file_of_prices_counts_before_ours(tmp_path: Path) -> None:
     file.write_text("[opnai.models]\n")
     with pytest.raises(ConfigError, match="Did you mean 'openai'"):
         shelf_of(config)["openai"]
+
+
+async def test_what_a_usage_does_not_tell_is_not_estimated() -> None:
+    """Tools that the server runs, and images inside of a response, are billed beside the usage."""
+    usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
+    said = {"type": "message", "content": [{"type": "output_text", "text": "yes"}]}
+    drawn = {"type": "image_generation_call", "result": base64.b64encode(PNG).decode()}
+    function = {"type": "function", "name": "f"}
+    for tool, output, estimate in (
+        (function, said, 3000),
+        ({"type": "web_search"}, said, None),
+        ({"type": "image_generation"}, drawn, None),
+    ):
+        answer = {"status": "completed", "output": [output], "usage": usage}
+        request = ask(api="responses", tools=[tool])
+        reply, _, _ = await bought(says(answer), request, prices=PRICES)
+        assert (reply.cost_microusd, reply.estimate_microusd) == (None, estimate)
+    reply, _, _ = await bought(says(CHAT), ask(web_search_options={}), prices=PRICES)
+    assert reply.estimate_microusd is None
+    flex = ask(service_tier="priority")
+    for tier, estimate in (("default", 33_000), ("priority", None), (None, None)):
+        reply, _, _ = await bought(says(CHAT | {"service_tier": tier}), flex, prices=PRICES)
+        assert reply.estimate_microusd == estimate
+
+
+async def test_an_edit_is_estimated_by_what_went_in_and_came_out() -> None:
+    """Pictures that go in have a price of their own."""
+    prices = {
+        "input_usd_per_million": 5,
+        "image_input_usd_per_million": 8,
+        "image_output_usd_per_million": 30,
+    }
+    usage = {
+        "input_tokens": 110,
+        "input_tokens_details": {"text_tokens": 10, "image_tokens": 100},
+        "output_tokens": 200,
+    }
+    desk = CallDesk()
+    source = desk.keep(PNG, "image/png").sha256.hex()
+    request = Request("mine", "gpt-image-9", "1", {"image": {"source": 0}}, (source,))
+    async with speaking(says(image(PNG, usage=usage))) as speaker:
+        table = {"base_url": speaker.url, "prices": {"gpt-image-9": prices}}
+        provider = OpenAIProvider.from_config("mine", table, CLOCK)
+        reply = await provider.call(desk.call(request))
+        await provider.close()
+    assert speaker.heard[0].path == "/v1/images/edits"
+    assert reply.estimate_microusd == 10 * 5 + 100 * 8 + 200 * 30
+    assert provider.price(request).cost_microusd_max is None
+
+
+async def test_an_image_that_is_none_was_billed_all_the_same() -> None:
+    """A picture that breaks off, and none at all: what the usage tells was paid for."""
+    usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
+    prices = {"gpt-image-9": {"input_usd_per_million": 5, "image_output_usd_per_million": 30}}
+    for answer, estimate in (
+        (image(PNG[:-20], usage=usage), 3050),
+        ({"data": [], "usage": usage}, 3050),
+        ({"data": []}, None),
+    ):
+        async with speaking(says(answer)) as speaker:
+            table = {"base_url": speaker.url, "prices": prices}
+            provider = OpenAIProvider.from_config("mine", table, CLOCK)
+            with pytest.raises(CallFailed) as caught:
+                await provider.call(CallDesk().call(ask("gpt-image-9")))
+            await provider.close()
+        assert caught.value.outcome.kind is OutcomeKind.NO_OUTPUT
+        assert caught.value.outcome.estimate_microusd == estimate
+
+
+# -- the other providers -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model of the built-in list, an answer that tells what it used, and what that costs."""
+
+    kind: str
+    model: str
+    answer: dict[str, Any]
+    estimate: int
+    most: int | None
+    table: dict[str, Any] = field(default_factory=lambda: {"api_key": "k"})
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+INLINE = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
+PAINTED = {
+    "candidates": [
+        {
+            "content": {"parts": [{"inlineData": {"data": base64.b64encode(PNG).decode()}}]},
+            "finishReason": "STOP",
+        }
+    ],
+    "usageMetadata": {
+        "promptTokenCount": 10,
+        "candidatesTokenCount": 1290,
+        "candidatesTokensDetails": [{"modality": "IMAGE", "tokenCount": 1290}],
+    },
+}
+OUTPUTS = {"id": "p1", "status": "succeeded", "output": [INLINE, INLINE]}
+KNOWN = {
+    "openai": Known(
+        "openai",
+        "gpt-5-mini-2025-08-07",
+        {
+            "choices": [{"message": {"content": "yes"}}],
+            "usage": {"prompt_tokens": 100, "completion_tokens": 10},
+        },
+        45,
+        None,
+    ),
+    "anthropic": Known(
+        "anthropic",
+        "claude-haiku-4-5",
+        {
+            "type": "message",
+            "content": [{"type": "text", "text": "yes"}],
+            "stop_reason": "end_turn",
+            "usage": {"input_tokens": 9, "output_tokens": 12},
+        },
+        9 + 12 * 5,
+        # The body is 94 bytes long, each a token at most, beside 4096 of output.
+        94 + 4096 * 5,
+    ),
+    "gemini": Known("gemini", "gemini-2.5-flash-image", PAINTED, 3 + 1290 * 30, None),
+    "vertex": Known(
+        "vertex",
+        "gemini-2.5-flash-image",
+        PAINTED,
+        3 + 1290 * 30,
+        None,
+        {"project": "the-project"},
+    ),
+    "replicate": Known(
+        "replicate",
+        "black-forest-labs/flux-schnell",
+        OUTPUTS,
+        6000,
+        12_000,
+        params={"num_outputs": "4"},
+    ),
+    "bfl": Known(
+        "bfl",
+        "flux-dev",
+        {"id": "t1", "status": "Ready", "result": {"sample": INLINE}},
+        25_000,
+        25_000,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+async def test_a_known_model_is_estimated_and_everything_else_is_unknown(name: str) -> None:
+    """The list counts at the official address only; what is not in it is never guessed."""
+    known = KNOWN[name]
+    request = Request("mine", known.model, "1", {"prompt": "A card", **known.params})
+    # For Google, a name with "image" in it paints; for Replicate, every name has an owner.
+    unheard = replace(request, model="unheard/of" if name == "replicate" else "unheard")
+    if known.answer is PAINTED:
+        unheard = replace(request, model="unheard-image")
+    official = made(known.kind, known.table)
+    assert official.price(request).cost_microusd_max == known.most
+    assert official.price(unheard).cost_microusd_max is None
+    async with speaking(says(known.answer)) as speaker:
+        elsewhere = made(known.kind, known.table | {"base_url": speaker.url})
+        assert elsewhere.price(request).cost_microusd_max is None
+        untold = await elsewhere.call(CallDesk().call(request))
+        # As if the official server had answered so.
+        elsewhere.costs = official.costs
+        told = await elsewhere.call(CallDesk().call(request))
+        other = await elsewhere.call(CallDesk().call(unheard))
+        await elsewhere.close()
+    for reply in (untold, other):
+        assert (reply.cost_microusd, reply.estimate_microusd) == (None, None)
+    assert (told.cost_microusd, told.estimate_microusd) == (None, known.estimate)
+
+
+def made(kind: str, table: dict[str, Any]) -> Any:
+    """A provider as the shelf makes it, named like its kind; sleeping takes no time."""
+    return Shelf({"mine": {"kind": kind, **table}}, (), HurriedClock())["mine"]
+
+
+async def test_a_prediction_is_billed_by_its_seconds_where_that_is_its_price() -> None:
+    """predict_time, also of one that failed; without it, or with nonsense, unknown."""
+    prices = {"me/mine": {"second_usd": 0.001}}
+    request = Request("mine", "me/mine", "1", {"prompt": "A card"})
+    for metrics, estimate in (
+        ({"predict_time": 2.5, "total_time": 9}, 2500),
+        ({"predict_time": True}, None),
+        ({"predict_time": -1}, None),
+        ({"predict_time": float("nan")}, None),
+        ({"image_count": -1, "predict_time": 1}, None),
+        ([], None),
+        (None, None),
+    ):
+        for status in ("succeeded", "failed"):
+            async with speaking(says(OUTPUTS | {"status": status, "metrics": metrics})) as speaker:
+                provider = made("replicate", {"base_url": speaker.url, "prices": prices})
+                assert provider.price(request).cost_microusd_max is None
+                try:
+                    ended: Any = await provider.call(CallDesk().call(request))
+                except CallFailed as failure:
+                    ended = failure.outcome
+                await provider.close()
+            assert (ended.cost_microusd, ended.estimate_microusd) == (None, estimate)
 
 
 # -- in a batch --------------------------------------------------------------------------------

@@ -230,6 +230,9 @@ def test_the_most_of_a_response_is_known_where_nothing_else_is_billed() -> None:
         {"tools": [{"type": "web_search"}]},
         {"tools": [{"type": "image_generation"}]},
         {"service_tier": "priority"},
+        {"previous_response_id": "resp_1"},
+        {"conversation": "conv_1"},
+        {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
         {"messages": [{"role": "user", "content": [{"type": "input_image"}]}]},
     ):
         assert provider.most(ask(api="responses", max_output_tokens=50, **more)) is None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.price_table import Usage
-from headrace.providers.usage import anthropic, gemini, openai_image, openai_text
+from headrace.providers.usage import anthropic, gemini, openai_image, openai_text, replicate
 
 READERS = (openai_text, openai_image, anthropic, gemini)
 counts = st.integers(-5, 10**13) | st.booleans() | st.none() | st.floats() | st.text(max_size=3)
@@ -94,8 +94,23 @@ def test_a_message_of_anthropic() -> None:
         input_tokens=17, cached_tokens=5, cache_write_tokens=3, output_tokens=10
     )
     assert anthropic({**usage, "service_tier": "priority"}) is None
+    assert anthropic({**usage, "speed": "fast"}) is None
+    assert anthropic({**usage, "inference_geo": "us"}) is None
+    assert anthropic({**usage, "inference_geo": "global", "speed": "standard"}) is not None
+    assert anthropic({**usage, "cache_creation": {"ephemeral_1h_input_tokens": 3}}) is None
     assert anthropic({**usage, "server_tool_use": {"web_search_requests": 1}}) is None
     assert anthropic({**usage, "server_tool_use": {"web_search_requests": 0}}) is not None
+
+
+def test_a_prediction_of_replicate() -> None:
+    """Seconds, and images as the metrics count them, else as there were files."""
+    assert replicate({"predict_time": 2.5, "total_time": 9.0}, 2) == Usage(images=2, seconds=2.5)
+    assert replicate({"image_count": 1}, 2) == Usage(images=1)
+    tokens = {"input_token_count": 5, "output_token_count": 7, "predict_time": 1}
+    assert replicate(tokens, 0) == Usage(input_tokens=5, output_tokens=7, seconds=1)
+    assert replicate(None, 1) == Usage(images=1)
+    assert replicate([], 1) is None
+    assert replicate({"output_token_count": -1}, 1) is None
 
 
 def test_an_image_of_gemini() -> None:

@@ -47,7 +47,15 @@ _TYPES: dict[str, tuple[type, str]] = {
     "response_schema": (dict, "a table: a JSON schema"),
     "output_config": (dict, "a table"),
 }
-_UNTOLD = ("tools", "mcp_servers", "container", "response_schema", "output_config", "speed")
+_UNTOLD = (
+    "tools",
+    "mcp_servers",
+    "container",
+    "response_schema",
+    "output_config",
+    "speed",
+    "inference_geo",
+)
 _LEFT_OUT = ("prompt", "messages", "response_schema", "output_config", "stop")
 
 

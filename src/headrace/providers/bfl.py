@@ -13,6 +13,7 @@ from yarl import URL
 from headrace.clock import Clock
 from headrace.errors import NotFoundError
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
 from headrace.providers import bfl_messages as messages
 from headrace.providers.following import Follower
@@ -81,6 +82,10 @@ class BflProvider(RemoteProvider):
                 f"{model[:200]!r} is no name of a model", remedy="A name such as flux-2-pro"
             )
         return super().version(model)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return what every task gives: one image."""
+        return Usage(images=1)
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
@@ -157,31 +162,36 @@ class BflProvider(RemoteProvider):
         result = told.get("result")
         found = result if isinstance(result, dict) else {}
         facts = messages.facts_of(task.told, found)
+        cost = self._cost(task, call.request.model)
         if messages.state_of(told) != "ready" or found.get("sample") is None:
-            raise CallFailed(self._ended_badly(told, task, facts))
+            raise CallFailed(self._ended_badly(told, task, facts, cost))
         try:
             reply = await fetched(self.http, found["sample"], call, pause=self.follower.pause)
         except CallFailed as failure:
-            outcome = replace(
-                failure.outcome, provider_request_id=task.id, cost_microusd=task.cost_microusd
-            )
+            outcome = replace(failure.outcome, provider_request_id=task.id, **cost)
             raise CallFailed(outcome) from None
-        return replace(
-            reply, provider_request_id=task.id, cost_microusd=task.cost_microusd, facts=facts
-        )
+        return replace(reply, provider_request_id=task.id, facts=facts, **cost)
 
-    def _ended_badly(self, told: Told, task: Task, facts: dict[str, Any]) -> Outcome:
+    def _cost(self, task: Task, model: str) -> dict[str, Any]:
+        """Return what a task cost, as fields of a ``Reply``: as it was told, else by the image."""
+        if task.cost_microusd is not None:
+            return {"cost_microusd": task.cost_microusd}
+        return {"estimate_microusd": self.costs.of(model, Usage(images=1))}
+
+    def _ended_badly(
+        self, told: Told, task: Task, facts: dict[str, Any], cost: dict[str, Any]
+    ) -> Outcome:
         signal = read_signal(self.signals, 200, {}, told, self._clock.now())
         kind = own_end(signal.kind)
         # Whether a task that failed is billed is not documented: then its cost is unknown.
-        cost = task.cost_microusd if kind is OutcomeKind.NO_OUTPUT else None
+        is_billed = kind is OutcomeKind.NO_OUTPUT
         return Outcome(
             kind,
             self.hidden(signal.reason) or "the task holds no picture",
             remedy=signal.remedy,
             wait_s=signal.wait_s,
             provider_request_id=task.id,
-            cost_microusd=cost,
             facts=facts,
             ended=True,
+            **(cost if is_billed else {}),
         )

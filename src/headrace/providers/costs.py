@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from headrace.price import MICRO, USD_MAX
 from headrace.price_table import ModelPrice, PriceTable, Usage, built_in
 
 _TOLD_HEADER = "x-litellm-response-cost"
+_AMOUNT = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,30})?(?:[eE][+-]?[0-9]{1,3})?")
 
 
 class Costs:
@@ -61,18 +63,18 @@ class Costs:
 def told_microusd(headers: Mapping[str, str], usage: Any = None) -> int | None:
     """Return the true cost that an answer tells in dollars, ``None`` when it tells none.
 
-    A LiteLLM gateway sends it in a header, OpenRouter as ``usage.cost``.
+    A LiteLLM gateway sends it in a header, OpenRouter as ``usage.cost``. An amount below
+    half a micro-USD is one micro-USD.
     """
     told = headers.get(_TOLD_HEADER)
     if told is None and isinstance(usage, Mapping):
         value = usage.get("cost")
         told = repr(value) if type(value) in (int, float) else None
-    if told is None or len(told) > 40:
+    if told is None or _AMOUNT.fullmatch(told.strip()) is None:
         return None
-    try:
-        amount = Decimal(told)
-    except InvalidOperation:
+    amount = Decimal(told.strip())
+    if not amount < USD_MAX:
         return None
-    if not amount.is_finite() or not 0 <= amount < USD_MAX:
-        return None
-    return int((amount * MICRO).to_integral_value(rounding=ROUND_HALF_UP))
+    whole = int((amount * MICRO).to_integral_value(rounding=ROUND_HALF_UP))
+    # What cost something never counts as free.
+    return max(1, whole) if amount else 0

@@ -147,8 +147,8 @@ class OpenAIProvider(RemoteProvider):
             raise self.failed(response, body)
         said = Said(limits=read_announced(response.headers), tokens=replies.tokens_used(text.usage))
         facts = replies.facts_of(text)
-        standard = text.tier in messages.STANDARD_TIERS
-        usage = used.openai_text(text.usage) if standard else None
+        known = messages.at_list_price(request, text.tier)
+        usage = used.openai_text(text.usage) if known else None
         cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
         if text.content is None:
             told = self.failed(response, body).outcome
@@ -165,11 +165,15 @@ class OpenAIProvider(RemoteProvider):
         )
 
     def _image_cost(
-        self, response: aiohttp.ClientResponse, reply: replies.ImageReply, request: Request
+        self,
+        response: aiohttp.ClientResponse,
+        reply: replies.ImageReply,
+        request: Request,
+        images: int,
     ) -> dict[str, Any]:
         # An image inside of a chat or a response is billed beside the tokens of its usage.
-        known = self._api(request) == "images"
-        usage = used.openai_image(reply.usage, reply.size, reply.quality) if known else None
+        known = self._api(request) == "images" and messages.at_list_price(request)
+        usage = used.openai_image(reply.usage, reply.size, reply.quality, images) if known else None
         return self.billed(request.model, response.headers, reply.usage, usage)
 
     def _api(self, request: Request) -> str:

@@ -193,25 +193,25 @@ def image_load(request: Request) -> Load:
     return Load(tokens=_CALL_TOKENS + -(-len(prompt) // 4), images=1)
 
 
-_OTHER_PRICES = ("modalities", "audio", "prediction", "web_search_options")
+_UNTOLD = ("modalities", "audio", "prediction", "input", "previous_response_id", "conversation")
 _PICTURES = ("image", "images", "mask")
-STANDARD_TIERS = (None, "auto", "default", "standard")
-"""Service tiers that list prices hold for."""
+_STANDARD_TIERS = (None, "auto", "default", "standard")
 
 
 def text_most(request: Request, spelling: Spelling, api: str) -> Usage | None:
     """Return the most tokens that a text can use, ``None`` where nobody knows beforehand.
 
-    Nobody does without a most of its own for the output, with pictures or sound in it, with
-    tools that the server runs, or at a tier of another price. A token has one byte at least.
+    Nobody does without a most of its own for the output, with pictures or sound in it, after
+    a conversation that the server kept, with tools that the server runs, or at a tier of
+    another price. A token has one byte at least.
     """
     params = request.params
     most: Any = next((params[name] for name in _MOST if name in params), None)
-    if not _is_number(most, int) or int(most) < 0 or not _at_list_prices(request):
+    if not _is_number(most, int) or int(most) < 0:
         return None
-    if any(name in params for name in _OTHER_PRICES) or not _is_text(params.get("messages", [])):
+    if request.sources or not at_list_price(request):
         return None
-    if not _are_functions(params.get("tools", [])):
+    if any(name in params for name in _UNTOLD) or not _is_text(params.get("messages", [])):
         return None
     write = responses_body if api == "responses" else chat_body
     try:
@@ -223,7 +223,9 @@ def text_most(request: Request, spelling: Spelling, api: str) -> Usage | None:
 def image_most(request: Request, spelling: Spelling, response_format: str) -> Usage | None:
     """Return the most that an image takes: its prompt, and the image by size and quality."""
     params = request.params
-    if any(name in params for name in _PICTURES) or not _at_list_prices(request):
+    if any(name in params for name in _PICTURES):
+        return None
+    if request.sources or not at_list_price(request):
         return None
     size, quality = str(params.get("size") or ""), str(params.get("quality") or "")
     try:
@@ -233,9 +235,17 @@ def image_most(request: Request, spelling: Spelling, response_format: str) -> Us
     return Usage(input_tokens=tokens, images=1, size=size.lower(), quality=quality.lower())
 
 
-def _at_list_prices(request: Request) -> bool:
-    """Tell whether list prices hold, and nothing goes in whose tokens nobody knows."""
-    return not request.sources and request.params.get("service_tier") in STANDARD_TIERS
+def at_list_price(request: Request, tier: Any = None) -> bool:
+    """Tell whether list prices hold: tools that the server runs, and other tiers, have their own.
+
+    What such a tool costs stands in no usage. ``tier`` is the one that an answer names, and
+    counts before the one that was asked for.
+    """
+    params = request.params
+    tier = params.get("service_tier") if tier is None else tier
+    if tier not in _STANDARD_TIERS or "web_search_options" in params:
+        return False
+    return _are_ours(params.get("tools"))
 
 
 def _is_text(messages: Any) -> bool:
@@ -250,10 +260,12 @@ def _is_text(messages: Any) -> bool:
     return True
 
 
-def _are_functions(tools: Any) -> bool:
+def _are_ours(tools: Any) -> bool:
     """Tell whether no tool is one that the server runs, and bills."""
+    if tools is None:
+        return True
     return isinstance(tools, list) and all(
-        isinstance(tool, dict) and tool.get("type") == "function" for tool in tools
+        isinstance(tool, dict) and tool.get("type") in ("function", "custom") for tool in tools
     )
 
 

@@ -176,7 +176,7 @@ async def fetched(
 
 async def _download(http: HttpCalls, address: Any, call: Call, wanted: frozenset[str]) -> Reply:
     async def take(response: aiohttp.ClientResponse) -> Reply:
-        if response.ok:
+        if response.status < 300:
             return await take_body(response, call, wanted)
         said = await read_error(response, call.deadline_s)
         words = said[:200].decode("utf-8", "replace")

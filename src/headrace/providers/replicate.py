@@ -12,8 +12,10 @@ import aiohttp
 from headrace.clock import Clock
 from headrace.errors import NotFoundError
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.provider import Call, Reply
 from headrace.providers import replicate_messages as messages
+from headrace.providers import usage as used
 from headrace.providers.following import Follower
 from headrace.providers.http_calls import Parcel, read_object, read_whole
 from headrace.providers.looking import Looker, Told, own_end
@@ -72,6 +74,10 @@ class ReplicateProvider(RemoteProvider):
                 remedy="owner/name, owner/name:version, or deployments/owner/name",
             )
         return super().version(model)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return the most images that a prediction can give."""
+        return messages.most_of(request.params)
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
@@ -186,14 +192,18 @@ class ReplicateProvider(RemoteProvider):
 
     async def _result(self, prediction: Told, name: str, call: Call) -> Reply:
         """Return what a prediction that is over gave; raises ``CallFailed``."""
-        facts = messages.facts_of(prediction)
+        facts, model = messages.facts_of(prediction), call.request.model
         output = None
         if str(prediction.get("status")).lower() in ("succeeded", "processing"):
             output = messages.output_of(prediction.get("output"))
         if output is None:
-            raise CallFailed(self._ended_badly(prediction, name, facts))
+            ended = self._ended_badly(prediction, name, facts)
+            raise CallFailed(replace(ended, **self._cost(prediction, model, 0)))
+        cost = self._cost(prediction, model, len(output.files))
         if not output.files:
-            return Reply(output.media_type, body=output.text, provider_request_id=name, facts=facts)
+            return Reply(
+                output.media_type, body=output.text, provider_request_id=name, facts=facts, **cost
+            )
         index = messages.index_of(call.request.params)
         if index >= len(output.files):
             raise failed(
@@ -202,6 +212,7 @@ class ReplicateProvider(RemoteProvider):
                 remedy="The first one is 0.",
                 provider_request_id=name,
                 facts=facts,
+                **cost,
             )
         try:
             reply = await fetched(
@@ -209,9 +220,14 @@ class ReplicateProvider(RemoteProvider):
             )
         except CallFailed as failure:
             raise CallFailed(
-                replace(failure.outcome, provider_request_id=name, facts=facts)
+                replace(failure.outcome, provider_request_id=name, facts=facts, **cost)
             ) from None
-        return replace(reply, provider_request_id=name, facts=facts)
+        return replace(reply, provider_request_id=name, facts=facts, **cost)
+
+    def _cost(self, prediction: Told, model: str, images: int) -> dict[str, Any]:
+        """Return what a prediction cost that gave so many files, as fields of a ``Reply``."""
+        usage = used.replicate(prediction.get("metrics"), images)
+        return self.billed(model, {}, None, usage)
 
     def _ended_badly(self, prediction: Told, name: str, facts: dict[str, Any]) -> Outcome:
         state = prediction.get("status")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.outcome import OutcomeKind, failed
+from headrace.price_table import Usage
 from headrace.providers.cell_numbers import Kind, cell_value, wrong_cell
 
 OUTPUT_INDEX = "output_index"
@@ -55,6 +56,7 @@ _ID = re.compile(r"[\w-]{1,200}", re.A)
 _ADDRESS = re.compile(r"https?://[^\s/?#]+(?:[/?#]\S*)?", re.I)
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+[^\s,]{0,200},", re.I | re.A)
 _SHOWN = ("seed", "width", "height")
+_COUNTS = ("num_outputs", "num_images", "number_of_images", "max_images")
 
 encode = msgspec.json.Encoder().encode
 
@@ -114,6 +116,18 @@ def body_of(target: Target, params: Mapping[str, Any]) -> bytes:
         return encode(body)
     except (OverflowError, TypeError, ValueError, RecursionError) as error:
         raise failed(OutcomeKind.INVALID, f"the params cannot be sent: {error}") from None
+
+
+def most_of(params: Mapping[str, Any]) -> Usage | None:
+    """Return the most images that a prediction gives, ``None`` where their number is unclear."""
+    most = 1
+    for name in _COUNTS:
+        if name in params:
+            number = cell_value(params[name], int)
+            if not isinstance(number, int) or not 1 <= number <= FILES_MAX:
+                return None
+            most = max(most, number)
+    return Usage(images=most)
 
 
 def index_of(params: Mapping[str, Any]) -> int:

@@ -12,6 +12,11 @@ from typing import Any
 from headrace.price_table import Usage
 
 COUNT_MAX = 10**12
+_USUAL = {
+    "service_tier": (None, "standard"),
+    "speed": (None, "standard"),
+    "inference_geo": (None, "global", "not_available"),
+}
 
 
 class _UnclearError(Exception):
@@ -72,13 +77,15 @@ def openai_image(usage: Any, size: Any = "", quality: Any = "", images: int = 1)
 def anthropic(usage: Any) -> Usage | None:
     """Return the usage of an Anthropic message; ``input_tokens`` leave out what was cached.
 
-    Tools that the server ran, and tiers other than the standard one, have prices of their
-    own: unknown.
+    Tools that the server ran, what was cached for an hour, and tiers, speeds and places other
+    than the standard ones have prices of their own: unknown.
     """
     try:
         told = _object(usage)
-        tools = _part(told, "server_tool_use")
-        if told.get("service_tier") not in (None, "standard") or any(
+        tools, cached = _part(told, "server_tool_use"), _part(told, "cache_creation")
+        if _count(cached, "ephemeral_1h_input_tokens"):
+            return None
+        if any(told.get(name) not in usual for name, usual in _USUAL.items()) or any(
             _count(tools, name) for name in tools
         ):
             return None
@@ -117,6 +124,27 @@ def gemini(usage: Any, images: int = 0) -> Usage | None:
                 image_output_tokens=image_output,
                 images=images,
             )
+        )
+    except _UnclearError:
+        return None
+
+
+def replicate(metrics: Any, images: int) -> Usage | None:
+    """Return the usage of a Replicate prediction that gave so many ``images``, by its metrics.
+
+    ``predict_time`` are the seconds that it computed. Metrics that count images or tokens
+    count before ``images``.
+    """
+    try:
+        told = _object(metrics) if metrics is not None else {}
+        seconds = told.get("predict_time")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            seconds = None
+        return Usage(
+            input_tokens=_count(told, "input_token_count"),
+            output_tokens=_count(told, "output_token_count"),
+            images=_count(told, "image_count") or images,
+            seconds=seconds if seconds is not None and 0 <= seconds <= COUNT_MAX else None,
         )
     except _UnclearError:
         return None
