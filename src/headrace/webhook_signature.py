@@ -65,6 +65,11 @@ def is_bfl_webhook(headers: Mapping[str, str], body: bytes, secret: str) -> bool
     return hmac.compare_digest(expected.encode("ascii"), digest)
 
 
+def check_standard_secret(secret: str) -> None:
+    """Raise ``ConfigError`` for a secret that no Standard Webhook can be signed with."""
+    _standard_key(secret)
+
+
 def _standard_key(secret: str) -> bytes:
     remedy = "Copy it again from the provider: whsec_ and base64 behind it."
     try:

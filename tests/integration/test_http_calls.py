@@ -362,3 +362,37 @@ async def test_a_call_that_gives_up_gives_its_bytes_back() -> None:
                 await client.post(client.url("x"), b"{}", 30, take)
             assert budget.used_bytes == 0
         await client.close()
+
+
+async def test_word_of_an_end_lets_a_job_be_looked_at_now() -> None:
+    """However long the next look is away, and also when word came before anybody followed."""
+    clock = ManualClock()
+    follower = Follower(clock, per_minute=6000.0, first_s=600.0, most_s=600.0)
+    done: set[str] = set()
+    looks: list[str] = []
+
+    def look_at(name: str) -> Any:
+        async def look() -> str | None:
+            looks.append(name)
+            return name if name in done else None
+
+        return look
+
+    early, late = (
+        asyncio.ensure_future(follower.follow(look_at(name), 3000.0, name))
+        for name in ("early", "late")
+    )
+    await clock.advance(0.0)
+    assert looks == []
+    follower.wake("early")
+    follower.wake("unborn")
+    await clock.advance(0.1)
+    assert looks == ["early"]
+    done.update({"early", "late", "unborn"})
+    follower.wake("early")
+    await clock.advance(0.1)
+    assert early.done()
+    assert not late.done()
+    assert await clock.finish(follower.follow(look_at("unborn"), 3000.0, "unborn"), 1.0)
+    assert await clock.finish(late) == "late"
+    assert clock.monotonic_s() >= 600.0

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from headrace.engine import Engine
 from headrace.http.batches import Batches
 from headrace.http.entry import Entry
+from headrace.http.hooks import Hooks
 from headrace.http.online import Online
 from headrace.http.problems import add_handlers
 from headrace.store import statements
@@ -41,5 +42,6 @@ def build_app(engine: Engine) -> FastAPI:
 
     app.include_router(Online(engine, entry).router())
     app.include_router(Batches(engine, entry).router())
+    app.include_router(Hooks(engine).router())
     add_handlers(app)
     return app

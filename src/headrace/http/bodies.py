@@ -13,8 +13,8 @@ from headrace.http.problems import TooLargeError
 BODY_BYTES_MAX = 64 * 1024 * 1024
 
 
-async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
-    """Return the JSON object that was sent; raises ``InputError`` and ``TooLargeError``."""
+async def read_bytes(request: Request, bytes_max: int) -> bytes:
+    """Return the body that was sent; raises ``TooLargeError``."""
     pieces: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -22,8 +22,14 @@ async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[s
         if size > bytes_max:
             raise TooLargeError(f"the body has more than {bytes_max:,} bytes")
         pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
+    """Return the JSON object that was sent; raises ``InputError`` and ``TooLargeError``."""
+    body = await read_bytes(request, bytes_max)
     try:
-        value = msgspec.json.decode(b"".join(pieces))
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
         raise InputError(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):

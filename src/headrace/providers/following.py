@@ -6,6 +6,7 @@ share one pace here; a lane's permit covers the making of a job and its run, not
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
@@ -17,6 +18,7 @@ FIRST_S = 0.5
 GROWTH = 1.3
 MOST_S = 5.0
 PAUSE_S_MAX = 60.0
+EARLY_MAX = 10_000
 
 _PASSING = frozenset(
     {
@@ -64,6 +66,21 @@ class Follower:
         self._next_s = 0.0
         self._first_s = first_s
         self._most_s = most_s
+        self._waiting: dict[str, asyncio.Event] = {}
+        self._early: dict[str, None] = {}
+
+    def wake(self, provider_request_id: str) -> None:
+        """Look at a job at once: somebody has said that it has ended.
+
+        Word of a job that nobody follows yet is kept for when somebody does.
+        """
+        event = self._waiting.get(provider_request_id)
+        if event is not None:
+            event.set()
+            return
+        self._early[provider_request_id] = None
+        if len(self._early) > EARLY_MAX:
+            self._early.pop(next(iter(self._early)))
 
     async def follow(
         self,
@@ -83,12 +100,29 @@ class Follower:
         Raises ``CallFailed``: that, and unknown at the deadline, so that the job is
         followed later.
         """
+        event = self._waiting.setdefault(provider_request_id, asyncio.Event())
+        if provider_request_id in self._early:
+            del self._early[provider_request_id]
+            event.set()
+        try:
+            return await self._until_found(look, deadline_s, provider_request_id, first_s, event)
+        finally:
+            self._waiting.pop(provider_request_id, None)
+
+    async def _until_found(
+        self,
+        look: Callable[[], Awaitable[_T | None]],
+        deadline_s: float,
+        provider_request_id: str,
+        first_s: float | None,
+        event: asyncio.Event,
+    ) -> _T:
         begun_s = self._clock.monotonic_s()
         wait_s = self._first_s if first_s is None else first_s
         last = ""
         while True:
             left_s = deadline_s - (self._clock.monotonic_s() - begun_s)
-            if wait_s >= left_s:
+            if wait_s >= left_s and not event.is_set():
                 why = f": {last}" if last else ""
                 outcome = Outcome(
                     OutcomeKind.UNKNOWN,
@@ -97,7 +131,7 @@ class Follower:
                     provider_request_id=provider_request_id,
                 )
                 raise CallFailed(outcome)
-            await self._clock.sleep(wait_s)
+            await self._wait(wait_s, event)
             await self._slot()
             wait_s = max(self._first_s, min(self._most_s, wait_s * GROWTH))
             try:
@@ -112,6 +146,18 @@ class Follower:
                 continue
             if found is not None:
                 return found
+
+    async def _wait(self, wait_s: float, event: asyncio.Event) -> None:
+        """Wait for so long, or until the job is said to have ended."""
+        if not event.is_set():
+            sleep = asyncio.ensure_future(self._clock.sleep(wait_s))
+            woken = asyncio.ensure_future(event.wait())
+            try:
+                await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleep.cancel()
+                woken.cancel()
+        event.clear()
 
     async def pause(self, number: int) -> None:
         """Wait before a download is tried again for the ``number``-th time."""

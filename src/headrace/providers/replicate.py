@@ -25,12 +25,14 @@ from headrace.providers.remote import RemoteProvider
 from headrace.providers.replicate_settings import ReplicateSettings, read_replicate
 from headrace.request import Request
 from headrace.signals import read_signal
+from headrace.webhook_signature import is_standard_webhook
 
 LOOKS_PER_MINUTE = 1500.0
 """Half of what the API allows for everything but creates, so that a second worker has room."""
 INLINE_SOURCE_BYTES_MAX = 256 * 1024
 """The API wants larger inputs as addresses, so they are uploaded first."""
 CANCEL_S = 30.0
+RARE_FIRST_S, RARE_MOST_S = 10.0, 60.0
 
 
 class ReplicateProvider(RemoteProvider):
@@ -54,7 +56,10 @@ class ReplicateProvider(RemoteProvider):
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
         wait_s = settings.wait_s
         self._prefer = {"Prefer": f"wait={wait_s}"} if wait_s else None
-        self.follower = Follower(clock, per_minute=LOOKS_PER_MINUTE)
+        self._webhook, self._webhook_secret = settings.webhook, settings.webhook_secret
+        # Where word comes of an end, looks are only for word that was lost.
+        rare = {"first_s": RARE_FIRST_S, "most_s": RARE_MOST_S} if self._webhook else {}
+        self.follower = Follower(clock, per_minute=LOOKS_PER_MINUTE, **rare)
         self._looker = Looker(self, self.follower, clock, ended=messages.has_ended)
 
     @classmethod
@@ -89,7 +94,7 @@ class ReplicateProvider(RemoteProvider):
         target = messages.target_of(call.request.model)
         if target is None:
             raise failed(OutcomeKind.INVALID, f"{call.request.model[:200]!r} is no model's name")
-        body = messages.body_of(target, await self._params(call))
+        body = messages.body_of(target, await self._params(call), self._webhook)
 
         async def take(response: aiohttp.ClientResponse) -> tuple[Told, str, bool]:
             return await self._created(response, call.deadline_s)
@@ -108,6 +113,22 @@ class ReplicateProvider(RemoteProvider):
         """Follow a prediction that was created earlier; raises ``CallFailed``."""
         prediction = await self._until_ended(provider_request_id, call.deadline_s, first_s=0.0)
         return await self._result(prediction, provider_request_id, call)
+
+    def hear(self, headers: Mapping[str, str], body: bytes) -> bool | None:
+        """Take a webhook: a good one lets its prediction be looked at now.
+
+        What it says of the prediction itself is not believed. ``None`` where none are
+        wanted, ``False`` for one that is not from Replicate.
+        """
+        if not self._webhook:
+            return None
+        now = self._clock.now()
+        if not is_standard_webhook(headers, body, self._webhook_secret, now):
+            return False
+        name = messages.id_of(read_object(body) or {})
+        if name is not None:
+            self.follower.wake(name)
+        return True
 
     async def cancel(self, provider_request_id: str) -> None:
         """Stop a prediction; what it has used until then is billed. Raises ``CallFailed``."""

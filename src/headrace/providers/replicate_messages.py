@@ -98,8 +98,11 @@ def wrong_param(name: str, value: Any) -> str:
     return wrong_cell(name, value, kind)
 
 
-def body_of(target: Target, params: Mapping[str, Any]) -> bytes:
-    """Return the body that creates a prediction; raises ``CallFailed`` for a wrong param."""
+def body_of(target: Target, params: Mapping[str, Any], webhook: str = "") -> bytes:
+    """Return the body that creates a prediction; raises ``CallFailed`` for a wrong param.
+
+    ``webhook`` is the address that is told when it has ended, empty for none.
+    """
     given = {}
     for name, value in params.items():
         wrong = wrong_param(name, value)
@@ -112,6 +115,8 @@ def body_of(target: Target, params: Mapping[str, Any]) -> bytes:
     body: dict[str, Any] = {"input": given}
     if target.version is not None:
         body["version"] = target.version
+    if webhook:
+        body |= {"webhook": webhook, "webhook_events_filter": ["completed"]}
     try:
         return encode(body)
     except (OverflowError, TypeError, ValueError, RecursionError) as error:
