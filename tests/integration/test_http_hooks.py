@@ -42,6 +42,16 @@ class Desk:
 
     def __init__(self, speaker: Speaker, engine: Engine, url: str) -> None:
         self.speaker, self.engine, self.url = speaker, engine, url
+        self.created, self.ended = asyncio.Event(), asyncio.Event()
+
+    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
+        """Create a prediction, which runs until the test says that it has ended."""
+        if heard.method == "POST":
+            await says({"id": "p7", "status": "starting", "urls": {}}, 201)(heard, writer)
+            self.created.set()
+        else:
+            state = {} if self.ended.is_set() else {"status": "processing"}
+            await says(MADE | state)(heard, writer)
 
     async def post(self, body: bytes, headers: dict[str, str], name: str = "rep") -> int:
         """Send a webhook."""
@@ -62,16 +72,12 @@ async def desk(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Desk]:
     monkeypatch.setenv("REPLICATE_WEBHOOK_SECRET", SECRET)
-    ended = asyncio.Event()
+    desks: list[Desk] = []
 
     async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if heard.method == "POST":
-            await says({"id": "p7", "status": "starting", "urls": {}}, 201)(heard, writer)
-        else:
-            await says(MADE if ended.is_set() else MADE | {"status": "processing"})(heard, writer)
+        await desks[0].answer(heard, writer)
 
     async with speaking(answer) as speaker:
-        speaker.left = ended  # the test says when the prediction has ended
         table = {
             "kind": "replicate",
             "base_url": speaker.url,
@@ -83,7 +89,8 @@ async def desk(
             serving = asyncio.create_task(serve(build_app(engine), listening, stop, ready.set))
             await ready.wait()
             port = listening.getsockname()[1]
-            yield Desk(speaker, engine, f"http://127.0.0.1:{port}")
+            desks.append(Desk(speaker, engine, f"http://127.0.0.1:{port}"))
+            yield desks[0]
             stop.set()
             await serving
 
@@ -91,12 +98,11 @@ async def desk(
 async def test_a_webhook_ends_the_waiting(desk: Desk) -> None:
     """The create names our address; word of the end, signed, brings the look that finds it."""
     making = asyncio.create_task(desk.engine.generate("rep:owner/name", "a mill"))
-    while not desk.speaker.heard:
-        await asyncio.sleep(0.01)
+    await desk.created.wait()
     told = desk.speaker.heard[0].json
     assert told["webhook"] == "https://headrace.example.com/hooks/rep"
     assert told["webhook_events_filter"] == ["completed"]
-    desk.speaker.left.set()
+    desk.ended.set()
     body = json.dumps({**MADE, "output": "not what is looked up"}).encode()
     assert await desk.post(body, signed(body, desk.now)) == 204
     # Without it the first look would come after ten seconds.
