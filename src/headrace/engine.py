@@ -32,6 +32,7 @@ from headrace.config import Config
 from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
 from headrace.executor import Executor
+from headrace.files import Files
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
@@ -89,6 +90,7 @@ class Engine:
         self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
         self.providers = shelf_of(config, clock, providers)
         self.reading = Reading(database, blobs)
+        self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
         self.writer = Writer(database, clock)
         self.accounts = Accounts()

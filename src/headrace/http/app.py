@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from headrace.engine import Engine
 from headrace.http.batches import Batches
 from headrace.http.entry import Entry
+from headrace.http.files import FileRoutes
 from headrace.http.online import Online
 from headrace.http.problems import add_handlers
 from headrace.store import statements
@@ -40,6 +41,7 @@ def build_app(engine: Engine) -> FastAPI:
         return JSONResponse({"status": "ready"})
 
     app.include_router(Online(engine, entry).router())
+    app.include_router(FileRoutes(engine, entry).router())
     app.include_router(Batches(engine, entry).router())
     add_handlers(app)
     return app
