@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
 
@@ -89,6 +91,24 @@ class Files:
     def pieces(self, file: File) -> AsyncIterator[bytes]:
         """Yield a file's bytes in pieces; raises ``NotFoundError`` and ``StorageError``."""
         return self._blobs.pieces(file.sha256)
+
+    @asynccontextmanager
+    async def on_disk(self, file: File) -> AsyncIterator[Path]:
+        """Have a file's bytes under a path while the block runs, a copy if need be."""
+        path = self._blobs.path(file.sha256)
+        if path is not None:
+            yield path
+            return
+        path = self._blobs.spool_folder / secrets.token_hex(12)
+        work = self._blobs.in_thread
+        try:
+            await work(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+            with await work(path.open, "xb") as copy:
+                async for piece in self.pieces(file):
+                    await work(copy.write, piece)
+            yield path
+        finally:
+            await work(lambda: path.unlink(missing_ok=True))
 
     async def remove(self, tenant_id: str, file_id: UUID) -> bool:
         """Remove a tenant's file, and its bytes unless they are somebody else's too."""

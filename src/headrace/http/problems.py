@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from headrace.errors import HeadraceError
+from headrace.openai_answers import error_json
 from headrace.telemetry import log
 
 STATUSES = {
@@ -29,12 +30,6 @@ STATUSES = {
     "storage": 503,
 }
 RETRYABLE = frozenset({"database", "storage"})
-_TYPES = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
 
 
 class TooLargeError(HeadraceError):
@@ -73,10 +68,7 @@ def answer(request: Request, error: HeadraceError) -> JSONResponse:
 
 def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:
     """Return an error as OpenAI's API says it; the remedy is part of the message."""
-    default = "server_error" if status >= 500 else "invalid_request_error"
-    message = f"{error.message} {error.remedy}".strip()
-    kind = _TYPES.get(status, default)
-    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    return error_json(f"{error.message} {error.remedy}".strip(), error.code, status)
 
 
 def add_handlers(app: FastAPI) -> None:
