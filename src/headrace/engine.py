@@ -117,7 +117,7 @@ class Engine:
         self._keeper = Keeper(database, clock, self.gate.lanes)
         self._clerk = clerk_of(
             database, blobs, clock, self.files, self.cache, config.run,
-            self.stages_of, self.open_batch, self._stopping,
+            self.stages_of, self.open_batch, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)

@@ -150,10 +150,11 @@ def clerk_of(
     run: Run,
     stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
     open_batch: Callable[[UUID], Awaitable[HeldBatch]],
+    moved: Callable[[], None],
     stopping: asyncio.Event,
 ) -> Clerk:
-    """Return the loop that takes files in and hands results out."""
-    intake = Intake(database, clock, files, stages_of, run, stopping)
+    """Return the loop that takes files in and hands results out; ``moved`` says so to others."""
+    intake = Intake(database, clock, files, stages_of, run, moved, stopping)
     handout = Handout(database, blobs, clock, files, cache, open_batch, stopping)
     return Clerk(database, clock, intake.take_in, handout.hand_out, files.sweep)
 

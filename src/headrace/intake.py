@@ -32,6 +32,7 @@ PAGE_LINES = 500
 PAGE_BYTES = 1024 * 1024
 MODELS_MAX = 64
 NAME = "requests"
+_LATE = LineError("server_error", "the file could not be looked through within its window")
 Page: TypeAlias = list[RequestLine | LineError]
 _NO_MODEL = "model_not_found"
 
@@ -53,6 +54,7 @@ class Intake:
         files: Files,
         stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
         run: Run,
+        moved: Callable[[], None],
         stopping: asyncio.Event,
     ) -> None:
         self._database = database
@@ -60,6 +62,7 @@ class Intake:
         self._files = files
         self._stages_of = stages_of
         self._run = run
+        self._moved = moved
         self._stopping = stopping
         self._accounts = Accounts()
 
@@ -68,7 +71,7 @@ class Intake:
         async with self._database.acquire() as connection:
             found = await file_batches.find(connection, batch_id)
         try:
-            errors = await self._look(found)
+            errors = await self._look(found) if self._clock.now() < found.expires_at else [_LATE]
         except StorageError:
             raise
         except HeadraceError as error:
@@ -106,6 +109,7 @@ class Intake:
             if await file_batches.begin(connection, found.id, now):
                 await batches.submit(connection, self._accounts, new, items, now)
                 crash_point("intake-before-commit")
+        self._moved()
 
 
 class _Checking:

@@ -6,10 +6,11 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
 from headrace.openai_answers import error_json
 from headrace.telemetry import log
 
@@ -85,10 +86,17 @@ def add_handlers(app: FastAPI) -> None:
         made.status = error.status_code  # type: ignore[attr-defined]
         return answer(request, made)
 
+    async def odd(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        found = error.errors()[0]
+        name = ".".join(str(part) for part in found["loc"][1:])
+        return answer(request, UsageError(f"{name} cannot be read: {found['msg']}"))
+
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log(path=request.url.path).exception("request_failed")
         return answer(request, HeadraceError("something unexpected; the log says more"))
 
     app.add_exception_handler(HeadraceError, ours)
     app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(RequestValidationError, odd)
     app.add_exception_handler(Exception, unexpected)
