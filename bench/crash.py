@@ -32,7 +32,8 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ONCE = ("submit", "finish", "guard")
+ONCE = ("submit", "finish", "guard", "intake", "handout")
+BY_FILE = ("intake", "handout")
 """Points that one run passes once."""
 
 CLASSES = ("A", "B", "C", "D")
@@ -100,7 +101,8 @@ async def run_once(
         try:
             # Early kills at a point should meet many items at once, so no canary there.
             canary = "0" if crash_at and not crash_at.startswith("guard") else "3"
-            args = [str(options.items), crash_class, "retry", canary]
+            way = "file" if crash_at.startswith(BY_FILE) else "rows"
+            args = [str(options.items), crash_class, "retry", canary, way]
             started_s = time.monotonic()
             victim = Child(folder, url, args, crash_at)
             others = [Child(folder, url, args) for _ in range(options.workers - 1)]

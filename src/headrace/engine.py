@@ -32,6 +32,8 @@ from headrace.config import Config
 from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
 from headrace.executor import Executor
+from headrace.file_batches import FileBatches, clerk_of
+from headrace.files import Files
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
@@ -89,6 +91,7 @@ class Engine:
         self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
         self.providers = shelf_of(config, clock, providers)
         self.reading = Reading(database, blobs)
+        self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
         self.writer = Writer(database, clock)
         self.accounts = Accounts()
@@ -112,6 +115,11 @@ class Engine:
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
         self._keeper = Keeper(database, clock, self.gate.lanes)
+        self._clerk = clerk_of(
+            database, blobs, clock, self.files, self.cache, config.run,
+            self.stages_of, self.open_batch, self._batch_moved, self._stopping,
+        )  # fmt: skip
+        self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
 
     def _build_gate(self) -> LocalGate | PostgresGate:
@@ -161,6 +169,7 @@ class Engine:
             rescuer.start()
             self._guard.start()
             self._keeper.start()
+            self._clerk.start()
             yield
         finally:
             # Who stands in line at a slow or shut lane must not hold up the end.
@@ -172,6 +181,7 @@ class Engine:
             await self._guard.stop()
             await self.writer.stop()
             await self._keeper.stop()
+            await self._clerk.stop()
             await self.gate.close()
             if watch is not None:
                 watch.cancel()
@@ -182,6 +192,7 @@ class Engine:
 
     def _batch_moved(self) -> None:
         self.sharder.wake()
+        self._clerk.wake()
         self._moved.set()
 
     async def _changed(self, wait_s: float) -> None:

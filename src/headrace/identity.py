@@ -20,24 +20,32 @@ def new_uuid(now: datetime) -> UUID:
     return UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
-def show_batch_id(batch_id: UUID) -> str:
-    """Return the public form of a batch id: ``b_`` and 26 Crockford base-32 digits."""
-    value, digits = batch_id.int, []
+def show_id(prefix: str, value: UUID) -> str:
+    """Return the public form of an id: ``prefix`` and 26 Crockford base-32 digits."""
+    left, digits = value.int, []
     for _ in range(26):
-        value, rest = divmod(value, 32)
+        left, rest = divmod(left, 32)
         digits.append(_DIGITS[rest])
-    return "b_" + "".join(reversed(digits))
+    return prefix + "".join(reversed(digits))
 
 
-def read_batch_id(text: str) -> UUID:
-    """Return the id behind its public form; raises ``NotFoundError`` when it is not one."""
-    body = text.strip().removeprefix("b_").upper().translate(str.maketrans("OIL", "011"))
+def read_id(prefix: str, text: str, what: str, remedy: str = "") -> UUID:
+    """Return the id behind its public form; raises ``NotFoundError``: it is not ``what``."""
+    body = text.strip().removeprefix(prefix).upper().translate(str.maketrans("OIL", "011"))
     if len(body) != 26 or any(digit not in _VALUES for digit in body) or body[0] > "7":
-        raise NotFoundError(
-            f"{text!r} is not a batch id",
-            remedy="A batch id looks like b_01JD8QY3…; 'headrace batches' lists them.",
-        )
+        raise NotFoundError(f"{text[:80]!r} is not {what}", remedy=remedy)
     value = 0
     for digit in body:
         value = value * 32 + _VALUES[digit]
     return UUID(int=value)
+
+
+def show_batch_id(batch_id: UUID) -> str:
+    """Return the public form of a batch id: ``b_`` and 26 Crockford base-32 digits."""
+    return show_id("b_", batch_id)
+
+
+def read_batch_id(text: str) -> UUID:
+    """Return the id behind its public form; raises ``NotFoundError`` when it is not one."""
+    remedy = "A batch id looks like b_01JD8QY3…; 'headrace batches' lists them."
+    return read_id("b_", text, "a batch id", remedy)

@@ -42,7 +42,7 @@ def options_of(stage: Stage, given: StageInput) -> list[Option]:
         return [Option(0, stage.provider, request.model, request)]
     made = [
         Option(place, choice.provider, choice.model, choice.request(given))
-        for place, choice in enumerate(stage.models.choices)
+        for place, choice in stage.models.of(given)
     ]
     return made if len(made) == 1 else sorted(made, key=_RANKS[stage.models.route])
 

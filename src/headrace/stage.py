@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -67,10 +68,22 @@ class Choice(Protocol):
 
 @dataclass(frozen=True)
 class Models:
-    """The models by which a stage may be made, as the recipe lists them: one at least."""
+    """The models by which a stage may be made, as the recipe lists them: one at least.
+
+    ``picks`` is set where each row names its own: it gives the place of that one, the only
+    one asked for the row, and raises ``CallFailed`` (invalid) where it is none of them.
+    """
 
     choices: tuple[Choice, ...]
     route: Route = Route.ORDER
+    picks: Callable[[StageInput], int] | None = None
+
+    def of(self, given: StageInput) -> list[tuple[int, Choice]]:
+        """Return those that may make one item, each with its place in the list."""
+        if self.picks is None:
+            return list(enumerate(self.choices))
+        place = self.picks(given)
+        return [(place, self.choices[place])]
 
 
 class Stage(Protocol):
@@ -114,5 +127,5 @@ def requests_of(stage: Stage, given: StageInput) -> list[Request]:
     Raises ``CallFailed`` (invalid) where one of them cannot be built.
     """
     if stage.models is not None:
-        return [choice.request(given) for choice in stage.models.choices]
+        return [choice.request(given) for _, choice in stage.models.of(given)]
     return [] if stage.provider is None else [stage.request(given)]

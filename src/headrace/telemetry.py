@@ -11,6 +11,7 @@ import structlog
 CRASH_POINTS = (
     "submit-before-commit",
     "submit-after-commit",
+    "intake-before-commit",
     "cut-after-commit",
     "claim-after-commit",
     "start-before-commit",
@@ -25,6 +26,7 @@ CRASH_POINTS = (
     "shard-before-done",
     "guard-before-commit",
     "finish-before-commit",
+    "handout-before-commit",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from headrace.engine import Engine
 from headrace.http.batches import Batches
 from headrace.http.entry import Entry
+from headrace.http.file_batches import FileBatchRoutes
+from headrace.http.files import FileRoutes
 from headrace.http.hooks import Hooks
 from headrace.http.online import Online
 from headrace.http.problems import add_handlers
@@ -41,6 +43,8 @@ def build_app(engine: Engine) -> FastAPI:
         return JSONResponse({"status": "ready"})
 
     app.include_router(Online(engine, entry).router())
+    app.include_router(FileRoutes(engine, entry).router())
+    app.include_router(FileBatchRoutes(engine, entry).router())
     app.include_router(Batches(engine, entry).router())
     app.include_router(Hooks(engine).router())
     add_handlers(app)

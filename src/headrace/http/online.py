@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,8 +16,9 @@ from headrace.generation import Generated, GenerationError
 from headrace.http.bodies import read_json
 from headrace.http.entry import Caller, Entry
 from headrace.identity import new_uuid
+from headrace.openai_answers import CODES, STATUS_ELSE, STATUSES, chat_json, image_json
+from headrace.openai_body import CHAT, IMAGES, model_of, params_of
 
-_NOT_SENT = ("model", "prompt", "stream", "stream_options", "user", "n", "metadata", "store")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,9 +50,7 @@ class Online:
         """Answer a chat; a stream says the whole answer once it is written down."""
         caller = await self._entry.let_in(request, Scope.SUBMIT)
         body = await read_json(request)
-        if not isinstance(body.get("messages"), list) or not body["messages"]:
-            raise InputError("messages must be a list of one message or more")
-        made = await self._made(request, caller, body, "")
+        made = await self._made(request, caller, body, params_of(CHAT, body))
         told = _chat(self._engine, body["model"], made)
         if body.get("stream") is True:
             stream = _chunks(told, _wants_usage(body))
@@ -63,31 +61,20 @@ class Online:
         """Make one image, given back as base64."""
         caller = await self._entry.let_in(request, Scope.SUBMIT)
         body = await read_json(request)
-        prompt = body.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError("prompt must be a text that is not empty")
-        if body.pop("response_format", None) not in (None, "b64_json"):
-            raise InputError(
-                "response_format must be b64_json", remedy="Addresses are not in this release."
-            )
-        made = await self._made(request, caller, body, prompt)
-        told = {
-            "created": int(self._engine.clock.now().timestamp()),
-            "data": [{"b64_json": base64.b64encode(made.body).decode("ascii")}],
-            "output_format": made.artifact.extension,
-        }
+        made = await self._made(request, caller, body, params_of(IMAGES, body))
+        told = image_json(made.body, made.artifact.extension, self._engine.clock.now())
         return JSONResponse(told, headers=_headers(made))
 
     async def _made(
-        self, request: Request, caller: Caller, body: dict[str, Any], prompt: str
+        self, request: Request, caller: Caller, body: dict[str, Any], params: dict[str, Any]
     ) -> Generated:
-        params = {k: v for k, v in body.items() if k not in _NOT_SENT and v is not None}
+        prompt = params.pop("prompt", "")
         for name in ("cache", "tenant_id"):
             if name in params:
                 raise InputError(f"unknown key {name!r}")
         try:
             return await self._engine.generate(
-                _model(body), prompt, cache=_cache(request), tenant_id=caller.tenant_id, **params
+                model_of(body), prompt, cache=_cache(request), tenant_id=caller.tenant_id, **params
             )
         except GenerationError as error:
             raise _EndedError(error) from error
@@ -98,12 +85,8 @@ class _EndedError(HeadraceError):
 
     def __init__(self, error: GenerationError) -> None:
         super().__init__(error.message, remedy=error.remedy)
-        self.code = _CODES.get(error.outcome, error.outcome or "generation_failed")
-        self.status = _STATUSES.get(error.outcome, 502)
-
-
-_STATUSES = {"refused": 400, "invalid": 400, "quota_exhausted": 429, "cancelled": 409}
-_CODES = {"refused": "content_policy_violation", "quota_exhausted": "insufficient_quota"}
+        self.code = CODES.get(error.outcome, error.outcome or "generation_failed")
+        self.status = STATUSES.get(error.outcome, STATUS_ELSE)
 
 
 def known_models(engine: Engine) -> list[str]:
@@ -114,18 +97,6 @@ def known_models(engine: Engine) -> list[str]:
         if isinstance(models, list):
             found += [f"{name}:{model}" for model in models if isinstance(model, str)]
     return found
-
-
-def _model(body: dict[str, Any]) -> str:
-    model = body.get("model")
-    if not isinstance(model, str) or ":" not in model:
-        raise InputError(
-            f"model = {model!r} does not say whose it is",
-            remedy='Write "provider:model", with a provider of headrace.toml.',
-        )
-    if body.get("n") not in (None, 1):
-        raise InputError("n must be 1", remedy="Call again for another result.")
-    return model
 
 
 def _cache(request: Request) -> str:
@@ -142,30 +113,7 @@ def _headers(made: Generated) -> dict[str, str]:
 def _chat(engine: Engine, model: str, made: Generated) -> dict[str, Any]:
     now = engine.clock.now()
     text = made.body.decode("utf-8", "replace")
-    usage = made.facts.get("usage")
-    told: dict[str, Any] = {
-        "id": f"chatcmpl-{new_uuid(now).hex}",
-        "object": "chat.completion",
-        "created": int(now.timestamp()),
-        "model": model,
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "finish_reason": "length" if made.facts.get("truncated") else "stop",
-                "logprobs": None,
-            }
-        ],
-    }
-    if isinstance(usage, dict):
-        counts = {
-            name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
-        }
-        told["usage"] = {
-            **counts,
-            "total_tokens": int(usage.get("total_tokens") or sum(counts.values())),
-        }
-    return told
+    return chat_json(new_uuid(now).hex, model, text, made.facts, now)
 
 
 def _wants_usage(body: dict[str, Any]) -> bool:

@@ -6,10 +6,12 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, UsageError
+from headrace.openai_answers import error_json
 from headrace.telemetry import log
 
 STATUSES = {
@@ -29,12 +31,6 @@ STATUSES = {
     "storage": 503,
 }
 RETRYABLE = frozenset({"database", "storage"})
-_TYPES = {
-    401: "authentication_error",
-    402: "insufficient_quota",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
 
 
 class TooLargeError(HeadraceError):
@@ -73,10 +69,7 @@ def answer(request: Request, error: HeadraceError) -> JSONResponse:
 
 def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:
     """Return an error as OpenAI's API says it; the remedy is part of the message."""
-    default = "server_error" if status >= 500 else "invalid_request_error"
-    message = f"{error.message} {error.remedy}".strip()
-    kind = _TYPES.get(status, default)
-    return {"error": {"message": message, "type": kind, "param": None, "code": error.code}}
+    return error_json(f"{error.message} {error.remedy}".strip(), error.code, status)
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -93,10 +86,17 @@ def add_handlers(app: FastAPI) -> None:
         made.status = error.status_code  # type: ignore[attr-defined]
         return answer(request, made)
 
+    async def odd(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        found = error.errors()[0]
+        name = ".".join(str(part) for part in found["loc"][1:])
+        return answer(request, UsageError(f"{name} cannot be read: {found['msg']}"))
+
     async def unexpected(request: Request, error: Exception) -> JSONResponse:
         log(path=request.url.path).exception("request_failed")
         return answer(request, HeadraceError("something unexpected; the log says more"))
 
     app.add_exception_handler(HeadraceError, ours)
     app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(RequestValidationError, odd)
     app.add_exception_handler(Exception, unexpected)

@@ -10,6 +10,7 @@ from headrace.nearest import did_you_mean
 from headrace.provider import Provider
 from headrace.recipe import Recipe, StageSpec, Template
 from headrace.stage import Stage
+from headrace.stages.call import build_call
 from headrace.stages.check import build_check
 from headrace.stages.compose import build_compose
 from headrace.stages.generate import build_generate
@@ -23,6 +24,7 @@ from headrace.stages.write import build_write
 
 STAGE_KINDS: dict[str, Callable[[StageSpec, Providers], Stage]] = {
     "generate": build_generate,
+    "call": build_call,
     "render": build_render,
     "resize": build_resize,
     "watermark": build_watermark,

@@ -1,0 +1,1 @@
+SELECT sha256, body FROM artifact WHERE sha256 = ANY($1::bytea[]) AND body IS NOT NULL

@@ -1,0 +1,3 @@
+SELECT id, tenant_id, name, purpose, sha256, size_bytes, created_at, expires_at
+FROM file
+WHERE tenant_id = $1 AND id = $2 AND (expires_at IS NULL OR expires_at > $3)
