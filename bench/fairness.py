@@ -19,8 +19,8 @@ from headrace.config import Config
 from headrace.engine import Engine, open_engine
 from headrace.limits import Quota
 from headrace.provider import Call, Reply
-from headrace.providers.simulated import SimulatedProvider
-from headrace.providers.simulated_settings import SimulatedSettings
+from headrace.providers.simulated.adapter import SimulatedProvider
+from headrace.providers.simulated.settings import SimulatedSettings
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 from headrace.watching import Batch

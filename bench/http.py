@@ -30,7 +30,7 @@ import msgspec
 
 from bench.throughput import loop_run
 from headrace.clock import SystemClock
-from headrace.providers.openai import OpenAIProvider
+from headrace.providers.openai.adapter import OpenAIProvider
 from headrace.request import Request
 from headrace.testing import CallDesk
 

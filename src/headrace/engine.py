@@ -37,7 +37,8 @@ from headrace.files import Files
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
 from headrace.generation import Generated, Generator
-from headrace.held import HeldBatch, decode_json
+from headrace.held import HeldBatch
+from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
 from headrace.lifecycle import BatchState
 from headrace.loops.guard import Guard
@@ -45,11 +46,11 @@ from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.provider import Provider
-from headrace.providers.bytes_budget import process_budget
+from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
 from headrace.purchase import Purchaser
 from headrace.reading import Reading
-from headrace.recipe import Recipe, find_recipe, parse_recipe
+from headrace.recipe import Recipe, find_recipe
 from headrace.recipe_changes import changes_for
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
@@ -69,7 +70,6 @@ from headrace.writer import Writer
 __all__ = ["Engine", "Shelf", "open_engine", "open_source", "shelf_of"]
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
-BATCHES_HELD_MAX = 64
 SWEEP_S = 6 * 3600.0
 
 
@@ -97,7 +97,7 @@ class Engine:
         self.accounts = Accounts()
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        self._held: dict[UUID, HeldBatch] = {}
+        self._held = HeldBatches(database, self.stages_of, reads_texts)
         self.gate = self._build_gate()
         executor = Executor(self._surroundings(), self._stopping)
         self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
@@ -105,7 +105,7 @@ class Engine:
             database,
             clock,
             self._dispatcher,
-            self.open_batch,
+            self._held.open,
             self._stopping,
             shards_held=config.worker.shards_held,
             heartbeat_s=config.worker.heartbeat_s,
@@ -117,7 +117,7 @@ class Engine:
         self._keeper = Keeper(database, clock, self.gate.lanes)
         self._clerk = clerk_of(
             database, blobs, clock, self.files, self.cache, config.run,
-            self.stages_of, self.open_batch, self._batch_moved, self._stopping,
+            self.stages_of, self._held.open, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
@@ -157,6 +157,7 @@ class Engine:
         await self.gate.start()
         self.writer.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
+        loops = (self.sharder, rescuer, self._guard, self._keeper, self._clerk)
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
             if self.database.server is not None
@@ -165,23 +166,17 @@ class Engine:
         try:
             await rescuer.tick()
             self.worker.start()
-            self.sharder.start()
-            rescuer.start()
-            self._guard.start()
-            self._keeper.start()
-            self._clerk.start()
+            for loop in loops:
+                loop.start()
             yield
         finally:
             # Who stands in line at a slow or shut lane must not hold up the end.
             self._stopping.set()
             self.gate.dismiss()
             await self.worker.stop()
-            await self.sharder.stop()
-            await rescuer.stop()
-            await self._guard.stop()
+            for loop in loops:
+                await loop.stop()
             await self.writer.stop()
-            await self._keeper.stop()
-            await self._clerk.stop()
             await self.gate.close()
             if watch is not None:
                 watch.cancel()
@@ -290,34 +285,8 @@ class Engine:
         return stages
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:
-        """Return a batch's settings with its stages built; raises ``RecipeError`` if it cannot."""
-        held = self._held.get(batch_id)
-        if held is not None:
-            return held
-        async with self.database.acquire() as connection:
-            row = await connection.fetchrow(statements.load("batches/context.sql"), batch_id)
-        assert row is not None
-        recipe = parse_recipe(decode_json(row["recipe"]), f"recipe of batch {row['name']}")
-        stages = await self.stages_of(recipe)
-        source = decode_json(row["source"])
-        held = HeldBatch(
-            id=batch_id,
-            tenant_id=row["tenant_id"],
-            name=row["name"],
-            stages=tuple(stages),
-            reads_texts=reads_texts(recipe),
-            cache_mode=CacheMode(row["cache_mode"]),
-            unknown_policy=row["unknown_policy"],
-            reserve_microcredits=row["reserve_microcredits"],
-            created_at=row["created_at"],
-            folders=tuple(Path(folder) for folder in source.get("folders", [])),
-            class_name=row["class"],
-            weight=row["weight"],
-        )
-        self._held[batch_id] = held
-        if len(self._held) > BATCHES_HELD_MAX:
-            self._held.pop(next(iter(self._held)))
-        return held
+        """Return a batch with its stages built; raises ``RecipeError`` if it cannot."""
+        return await self._held.open(batch_id)
 
     async def _batch_state(self, batch_id: UUID) -> BatchState:
         async with self.database.acquire() as connection:

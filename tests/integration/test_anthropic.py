@@ -17,10 +17,10 @@ from headrace.errors import ConfigError, RecipeError
 from headrace.limits import Dimension, Load
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
-from headrace.providers import anthropic_messages as messages
-from headrace.providers.anthropic import AnthropicProvider
-from headrace.providers.anthropic_settings import read_anthropic
-from headrace.providers.png_body import PngBody
+from headrace.providers.anthropic import messages
+from headrace.providers.anthropic.adapter import AnthropicProvider
+from headrace.providers.anthropic.settings import read_anthropic
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
 from headrace.testing.conformance import ProviderConformance

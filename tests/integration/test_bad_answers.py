@@ -21,9 +21,9 @@ from PIL import Image
 from headrace.artifact import Artifact
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call
-from headrace.providers import receiving
-from headrace.providers.png_body import PngBody
+from headrace.providers.remote import receiving
 from headrace.providers.shelf import ADAPTERS
+from headrace.providers.simulated.png_body import PngBody
 from headrace.testing import CallDesk
 from tests.integration.adapters import KEY, SUBJECTS, TOKEN_VARIABLE, Subject
 from tests.integration.speaking import Answer, Heard, Speaker, drips, http, says, speaking, speaks

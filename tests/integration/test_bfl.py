@@ -14,9 +14,9 @@ from headrace.errors import NotFoundError, RecipeError
 from headrace.limits import Dimension, Limit
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
-from headrace.providers.bfl import BFL, BflProvider
-from headrace.providers.png_body import PngBody
-from headrace.providers.remote_settings import Table, read_remote
+from headrace.providers.bfl.adapter import BFL, BflProvider
+from headrace.providers.remote.settings import Table, read_remote
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import LatencySettings, Settings

@@ -15,7 +15,7 @@ from headrace.engine import shelf_of
 from headrace.errors import ConfigError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Call, Reply
-from headrace.providers.openai import OpenAIProvider
+from headrace.providers.openai.adapter import OpenAIProvider
 from headrace.providers.shelf import Shelf
 from headrace.request import Request
 from headrace.testing import CallDesk

@@ -13,11 +13,11 @@ from headrace.clock import SystemClock
 from headrace.errors import ConfigError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import CrashClass, Provider
-from headrace.providers.declared import HttpProvider
-from headrace.providers.declared_settings import read_declared
+from headrace.providers.declared.adapter import HttpProvider
+from headrace.providers.declared.settings import read_declared
 from headrace.providers.imejis import ImejisProvider
-from headrace.providers.png_body import PngBody
 from headrace.providers.shelf import Shelf
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
 from headrace.testing.conformance import ProviderConformance

@@ -19,8 +19,8 @@ from headrace.errors import RecipeError
 from headrace.film_body import FILM
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider, Reply
-from headrace.providers.fal import SOURCE_BYTES_MAX, FalProvider
-from headrace.providers.png_body import PngBody
+from headrace.providers.fal.adapter import SOURCE_BYTES_MAX, FalProvider
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk, ManualClock
 from headrace.testing.conformance import ProviderConformance

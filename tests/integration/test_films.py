@@ -24,9 +24,9 @@ from headrace.film_body import FILM, FilmBody
 from headrace.lifecycle import ItemState
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider, Reply
-from headrace.providers import films
-from headrace.providers.films import FilmsProvider
-from headrace.providers.media import ANY
+from headrace.providers.local import films
+from headrace.providers.local.films import FilmsProvider
+from headrace.providers.remote.media import ANY
 from headrace.providers.shelf import Shelf
 from headrace.recipe import find_recipe, parse_recipe
 from headrace.reports import delivery_of

@@ -21,10 +21,10 @@ from headrace.errors import ConfigError, NotFoundError, RecipeError
 from headrace.lifecycle import ItemState
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
-from headrace.providers import gemini_messages as messages
-from headrace.providers.gemini import GeminiProvider
-from headrace.providers.gemini_settings import read_gemini
-from headrace.providers.png_body import PngBody
+from headrace.providers.google import gemini_messages as messages
+from headrace.providers.google.gemini import GeminiProvider
+from headrace.providers.google.gemini_settings import read_gemini
+from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk

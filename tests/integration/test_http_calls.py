@@ -12,13 +12,19 @@ import pytest
 from yarl import URL
 
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
-from headrace.providers.addresses import Addresses
-from headrace.providers.bytes_budget import BytesBudget
-from headrace.providers.following import Follower, JobFailed
-from headrace.providers.http_calls import STEP_BYTES, HttpCalls, Parcel, read_object, read_whole
-from headrace.providers.media import ANY, FILMS, is_cut_off, media_type_of
-from headrace.providers.png_body import PngBody
-from headrace.providers.receiving import fetched
+from headrace.providers.remote.addresses import Addresses
+from headrace.providers.remote.bytes_budget import BytesBudget
+from headrace.providers.remote.following import Follower, JobFailed
+from headrace.providers.remote.http_calls import (
+    STEP_BYTES,
+    HttpCalls,
+    Parcel,
+    read_object,
+    read_whole,
+)
+from headrace.providers.remote.media import ANY, FILMS, is_cut_off, media_type_of
+from headrace.providers.remote.receiving import fetched
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk, ManualClock
 from tests.integration.speaking import Heard, closes_after, http, says, speaking

@@ -19,7 +19,7 @@ from headrace.engine import Engine, open_engine
 from headrace.errors import ConfigError
 from headrace.http.app import build_app
 from headrace.http.server import listen, serve
-from headrace.providers.replicate_settings import read_replicate
+from headrace.providers.replicate.settings import read_replicate
 from tests.integration.speaking import Heard, Speaker, says, speaking
 
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a good secret").decode()

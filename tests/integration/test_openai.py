@@ -25,9 +25,9 @@ from headrace.lifecycle import ItemState
 from headrace.limits import Load
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call, CrashClass, Provider, Reply
-from headrace.providers import http_calls
-from headrace.providers.openai import OpenAIProvider
-from headrace.providers.png_body import PngBody
+from headrace.providers.openai.adapter import OpenAIProvider
+from headrace.providers.remote import http_calls
+from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk

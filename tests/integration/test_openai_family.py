@@ -14,11 +14,11 @@ from headrace.errors import ConfigError
 from headrace.limits import Load
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider, Reply
-from headrace.providers.openai import OpenAIProvider
-from headrace.providers.openai_compatible import OpenAICompatibleProvider, read_compatible
-from headrace.providers.openai_profiles import PROFILES
-from headrace.providers.png_body import PngBody
+from headrace.providers.openai.adapter import OpenAIProvider
+from headrace.providers.openai.compatible import OpenAICompatibleProvider, read_compatible
+from headrace.providers.openai.profiles import PROFILES
 from headrace.providers.shelf import Shelf
+from headrace.providers.simulated.png_body import PngBody
 from headrace.refusals import PROFILES as TABLES
 from headrace.request import Request
 from headrace.testing import CallDesk

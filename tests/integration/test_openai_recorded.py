@@ -15,7 +15,7 @@ import pytest
 from headrace.clock import SystemClock
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Reply
-from headrace.providers.openai_compatible import OpenAICompatibleProvider
+from headrace.providers.openai.compatible import OpenAICompatibleProvider
 from headrace.request import Request
 from headrace.testing import CallDesk
 from tests.integration.speaking import Heard, says, speaking

@@ -19,9 +19,9 @@ from headrace.errors import ConfigError, NotFoundError, RecipeError
 from headrace.lifecycle import ItemState
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
-from headrace.providers.png_body import PngBody
-from headrace.providers.replicate import ReplicateProvider
-from headrace.providers.replicate_settings import read_replicate
+from headrace.providers.replicate.adapter import ReplicateProvider
+from headrace.providers.replicate.settings import read_replicate
+from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator

@@ -17,7 +17,7 @@ from headrace.errors import NotFoundError, RecipeError
 from headrace.limits import Dimension
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Provider, Reply
-from headrace.providers.png_body import PngBody
+from headrace.providers.simulated.png_body import PngBody
 from headrace.providers.stability import SOURCE_BYTES_MAX, StabilityProvider
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk

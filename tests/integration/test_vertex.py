@@ -20,10 +20,10 @@ from headrace.clock import SystemClock
 from headrace.errors import ConfigError, NotFoundError
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider
-from headrace.providers import google_account
-from headrace.providers.google_account import GoogleAccount
-from headrace.providers.vertex import VertexProvider
-from headrace.providers.vertex_settings import read_vertex
+from headrace.providers.google import account as google_account
+from headrace.providers.google.account import GoogleAccount
+from headrace.providers.google.vertex import VertexProvider
+from headrace.providers.google.vertex_settings import read_vertex
 from headrace.request import Request
 from headrace.testing import CallDesk
 from headrace.testing.conformance import ProviderConformance

@@ -11,8 +11,8 @@ from headrace.config import Config, Retry
 from headrace.engine import open_engine
 from headrace.outcome import OutcomeKind
 from headrace.provider import CrashClass
-from headrace.providers.simulated import SimulatedProvider
-from headrace.providers.simulated_settings import SimulatedSettings
+from headrace.providers.simulated.adapter import SimulatedProvider
+from headrace.providers.simulated.settings import SimulatedSettings
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from headrace.providers.call_log import read_call_log
+from headrace.providers.simulated.call_log import read_call_log
 from headrace.store.audit import verify
 from tests.integration.conftest import database_url, scratch, server, template
 from tests.process.routing_child import ITEMS

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import aiohttp
 import pytest
 
-from headrace.providers.http_calls import HttpCalls, Take
+from headrace.providers.remote.http_calls import HttpCalls, Take
 
 HERE = Path(__file__).parent
 CLI = HERE / "node_modules/@stoplight/prism-cli/dist/index.js"

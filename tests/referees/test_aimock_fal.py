@@ -10,8 +10,8 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.outcome import CallFailed
-from headrace.providers.fal import FalProvider
-from headrace.providers.png_body import PngBody
+from headrace.providers.fal.adapter import FalProvider
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
 from tests.referees.serving import free_port, program, serving

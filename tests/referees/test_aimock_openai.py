@@ -13,8 +13,8 @@ import pytest
 from headrace.clock import SystemClock
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Reply
-from headrace.providers.openai import OpenAIProvider
-from headrace.providers.png_body import PngBody
+from headrace.providers.openai.adapter import OpenAIProvider
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
 from tests.referees.serving import free_port, program, serving

@@ -15,7 +15,7 @@ from headrace.clock import SystemClock
 from headrace.config import Config
 from headrace.engine import open_engine
 from headrace.lifecycle import ItemState
-from headrace.providers.openai_compatible import OpenAICompatibleProvider
+from headrace.providers.openai.compatible import OpenAICompatibleProvider
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.submission import Terms

@@ -9,10 +9,10 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.outcome import CallFailed, OutcomeKind
-from headrace.providers.bfl import BflProvider
-from headrace.providers.png_body import PngBody
-from headrace.providers.remote import RemoteProvider
-from headrace.providers.replicate import ReplicateProvider
+from headrace.providers.bfl.adapter import BflProvider
+from headrace.providers.remote.adapter import RemoteProvider
+from headrace.providers.replicate.adapter import ReplicateProvider
+from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import FaultSettings, LatencySettings, Settings

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from headrace.outcome import CallFailed, OutcomeKind, failed
-from headrace.providers.account_tokens import FRESH_S, PAUSE_S, AccountTokens, Minted
+from headrace.providers.google.account_tokens import FRESH_S, PAUSE_S, AccountTokens, Minted
 from headrace.testing import ManualClock
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.providers.base64_field import Base64Field
+from headrace.providers.remote.base64_field import Base64Field
 
 
 def taken(raw: bytes, step: int) -> tuple[bytes, Base64Field]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from headrace import prose
 from headrace.brand import breaches, read_brand, rules_for
 from headrace.errors import RecipeError
-from headrace.providers.rules import broken_rules
+from headrace.providers.local.rules import broken_rules
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.providers.bytes_budget import BytesBudget, memory_bytes
+from headrace.providers.remote.bytes_budget import BytesBudget, memory_bytes
 
 
 async def turns() -> None:

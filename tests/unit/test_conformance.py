@@ -15,8 +15,8 @@ from headrace.gate import Gate
 from headrace.gates.local import LocalGate
 from headrace.outcome import OutcomeKind
 from headrace.provider import Call, CrashClass, Provider, Reply
-from headrace.providers.images import ImagesProvider
-from headrace.providers.texts import TextsProvider
+from headrace.providers.local.images import ImagesProvider
+from headrace.providers.local.texts import TextsProvider
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.stage import Stage, StageInput
@@ -106,7 +106,7 @@ class TestImages(ProviderConformance):
         return desk
 
     def keep(self, desk: CallDesk) -> str:
-        from headrace.providers.png_body import PngBody
+        from headrace.providers.simulated.png_body import PngBody
 
         return desk.keep(PngBody(64, 48).whole(bytes(32)), "image/png").sha256.hex()
 

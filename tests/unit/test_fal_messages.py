@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from headrace.errors import ConfigError
 from headrace.provider import CrashClass
-from headrace.providers import fal_messages as messages
-from headrace.providers.fal_settings import read_fal
+from headrace.providers.fal import messages
+from headrace.providers.fal.settings import read_fal
 
 ANY_JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

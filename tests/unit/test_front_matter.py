@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import InputError
 from headrace.front_matter import page, quoted
-from headrace.providers.texts import TextsProvider
+from headrace.providers.local.texts import TextsProvider
 from headrace.recipe import parse_recipe
 from headrace.stage import StageInput
 from headrace.stages import build_stages

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from headrace.limits import Load
 from headrace.outcome import CallFailed, OutcomeKind
-from headrace.providers import gemini_messages as messages
-from headrace.providers.gemini_replies import Told, day_wait_s, read_told, unfit
-from headrace.providers.inlined import Inlined
+from headrace.providers.google import gemini_messages as messages
+from headrace.providers.google.gemini_replies import Told, day_wait_s, read_told, unfit
+from headrace.providers.remote.inlined import Inlined
 from headrace.request import Request
 
 JSON = st.recursive(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.providers.inline_sieve import TEXTS_MAX, InlineSieve
+from headrace.providers.google.inline_sieve import TEXTS_MAX, InlineSieve
 
 ROOM = 1 << 20
 

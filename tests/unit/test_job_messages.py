@@ -12,9 +12,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from headrace.outcome import CallFailed
-from headrace.providers import bfl_messages as bfl
-from headrace.providers import replicate_messages as replicate
-from headrace.providers.cell_numbers import cell_value
+from headrace.providers.bfl import messages as bfl
+from headrace.providers.remote.cell_numbers import cell_value
+from headrace.providers.replicate import messages as replicate
 
 LEAVES = (
     st.none()

@@ -11,9 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
-from headrace.providers import openai_replies as replies
-from headrace.providers.media import media_type_of
-from headrace.providers.openai_messages import (
+from headrace.providers.openai import replies
+from headrace.providers.openai.messages import (
     Spelling,
     chat_body,
     image_body,
@@ -23,6 +22,7 @@ from headrace.providers.openai_messages import (
     text_load,
     text_most,
 )
+from headrace.providers.remote.media import media_type_of
 from headrace.request import Request
 
 NAMES = st.sampled_from(

@@ -9,8 +9,8 @@ import pytest
 from headrace.clock import SystemClock
 from headrace.errors import ConfigError
 from headrace.provider import CrashClass
-from headrace.providers.openai import OpenAIProvider
-from headrace.providers.openai_settings import read_openai
+from headrace.providers.openai.adapter import OpenAIProvider
+from headrace.providers.openai.settings import read_openai
 from headrace.providers.shelf import Shelf
 
 KEY = "sk-very-secret-0123456789"

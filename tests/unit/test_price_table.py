@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace.errors import ConfigError
 from headrace.price import cost_words
 from headrace.price_table import ModelPrice, Usage, built_in, read_file, read_models
-from headrace.providers.costs import Costs, told_microusd
+from headrace.providers.remote.costs import Costs, told_microusd
 
 CHAT = ModelPrice(input=250_000, cached_input=25_000, output=2_000_000)
 IMAGE = ModelPrice(

@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import ConfigError
 from headrace.limits import Dimension, Limit
-from headrace.providers.quotas import (
+from headrace.providers.remote.quotas import (
     CONCURRENCY_START,
     RATE_START,
     read_quota,

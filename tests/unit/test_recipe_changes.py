@@ -213,7 +213,7 @@ def test_a_wrong_check_is_an_error_of_the_recipe(settings: dict[str, Any], said:
     first = {"kind": "generate", "name": "first", "model": "simulated:m", "prompt": "x"}
     check = {"kind": "check", "chars_min": 1} | settings
     recipe = parse_recipe({"stages": [first, check], "files": files}, "r")
-    from headrace.providers.images import ImagesProvider
+    from headrace.providers.local.images import ImagesProvider
 
     with pytest.raises(RecipeError, match=said):
         build_stages(recipe, {"simulated": SimulatedProvider(), "images": ImagesProvider()})

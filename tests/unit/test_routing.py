@@ -20,7 +20,7 @@ from headrace.lifecycle import ItemState
 from headrace.order import Order
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
-from headrace.providers.following import JobFailed
+from headrace.providers.remote.following import JobFailed
 from headrace.recipe import parse_recipe
 from headrace.recovery import Again, leaves_open
 from headrace.routing import (

@@ -16,8 +16,8 @@ from headrace.artifact import Artifact
 from headrace.errors import NotFoundError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Reply
-from headrace.providers.images import ImagesProvider
-from headrace.providers.pixel_budget import PixelBudget
+from headrace.providers.local.images import ImagesProvider
+from headrace.providers.local.pixel_budget import PixelBudget
 from headrace.recipe import parse_recipe
 from headrace.stage import StageInput
 from headrace.stages import build_stages
@@ -133,7 +133,7 @@ async def test_what_is_no_picture_is_invalid(body: bytes) -> None:
 
 async def test_bombs_are_refused_by_their_header() -> None:
     """A picture of too many pixels is refused before a pixel is decoded."""
-    from headrace.providers.png_body import PngBody
+    from headrace.providers.simulated.png_body import PngBody
 
     body = PngBody(8000, 8000).whole(bytes(32))
     assert "megapixels" in await Shop(kind="resize", width=10).fails(body)

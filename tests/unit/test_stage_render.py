@@ -13,7 +13,7 @@ from headrace.errors import HeadraceError, RecipeError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.price import FREE
 from headrace.provider import CrashClass, Provider
-from headrace.providers.template import VERSION_S, TemplateProvider
+from headrace.providers.local.template import VERSION_S, TemplateProvider
 from headrace.providers.typst_engine import (
     Rendered,
     Renderer,

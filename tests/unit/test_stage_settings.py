@@ -8,7 +8,7 @@ import pytest
 
 from headrace.errors import RecipeError
 from headrace.provider import Provider
-from headrace.providers.images import ImagesProvider
+from headrace.providers.local.images import ImagesProvider
 from headrace.recipe import Recipe, parse_recipe
 from headrace.stage import Stage
 from headrace.stages import STAGE_KINDS, build_stages, stages_read
@@ -46,7 +46,7 @@ def test_every_kind_builds() -> None:
     assert [stage.kind for stage in built] == ["generate", "resize", "watermark", "check", "write"]
     assert set().union(*(stage.columns() for stage in built)) == {"title", "brand", "sku"}
     pictures = {"render", "resize", "watermark", "poster"}
-    assert set(STAGE_KINDS) == pictures | {"generate", "check", "compose", "write"}
+    assert set(STAGE_KINDS) == pictures | {"generate", "call", "check", "compose", "write"}
 
 
 @pytest.mark.parametrize(

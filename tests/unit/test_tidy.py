@@ -32,7 +32,7 @@ VENDOR_SDKS = {
 # File (relative to the package) -> what it may import all the same, and why.
 SDK_ALLOWED = {
     # It signs and exchanges keys for access tokens, and makes no call that is paid for.
-    "providers/google_account.py": ("google.auth", "google.oauth2"),
+    "providers/google/account.py": ("google.auth", "google.oauth2"),
 }
 
 # Calls that ask the time or sleep. Only the clock may: everybody else is given one.

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.price_table import Usage
-from headrace.providers.usage import anthropic, gemini, openai_image, openai_text, replicate
+from headrace.providers.remote.usage import anthropic, gemini, openai_image, openai_text, replicate
 
 READERS = (openai_text, openai_image, anthropic, gemini)
 counts = st.integers(-5, 10**13) | st.booleans() | st.none() | st.floats() | st.text(max_size=3)

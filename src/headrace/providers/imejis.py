@@ -15,12 +15,12 @@ from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Call, CrashClass, Reply
-from headrace.providers.following import Follower
-from headrace.providers.http_calls import read_object, read_whole
-from headrace.providers.media import IMAGES
-from headrace.providers.receiving import fetched, take_body
-from headrace.providers.remote import RemoteProvider
-from headrace.providers.remote_settings import Api, RemoteSettings, Table, read_remote
+from headrace.providers.remote.adapter import RemoteProvider
+from headrace.providers.remote.following import Follower
+from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.media import IMAGES
+from headrace.providers.remote.receiving import fetched, take_body
+from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 from headrace.request import Request
 from headrace.signals import read_announced
 

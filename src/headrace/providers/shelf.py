@@ -19,17 +19,17 @@ ALWAYS = ("template", "images", "texts", "films")
 """Local engines that need no configuration."""
 
 ADAPTERS = {
-    "simulated": "simulated:SimulatedProvider",
-    "openai": "openai:OpenAIProvider",
-    "http": "declared:HttpProvider",
+    "simulated": "simulated.adapter:SimulatedProvider",
+    "openai": "openai.adapter:OpenAIProvider",
+    "http": "declared.adapter:HttpProvider",
     "imejis": "imejis:ImejisProvider",
-    "replicate": "replicate:ReplicateProvider",
-    "bfl": "bfl:BflProvider",
-    "gemini": "gemini:GeminiProvider",
-    "vertex": "vertex:VertexProvider",
-    "anthropic": "anthropic:AnthropicProvider",
-    "openai-compatible": "openai_compatible:OpenAICompatibleProvider",
-    "fal": "fal:FalProvider",
+    "replicate": "replicate.adapter:ReplicateProvider",
+    "bfl": "bfl.adapter:BflProvider",
+    "gemini": "google.gemini:GeminiProvider",
+    "vertex": "google.vertex:VertexProvider",
+    "anthropic": "anthropic.adapter:AnthropicProvider",
+    "openai-compatible": "openai.compatible:OpenAICompatibleProvider",
+    "fal": "fal.adapter:FalProvider",
     "stability": "stability:StabilityProvider",
 }
 """Kinds of providers that a config table makes: module and class, imported when one is named."""
@@ -128,7 +128,7 @@ class Shelf(Mapping[str, Provider]):
 
 
 def _template(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
-    from headrace.providers.template import TemplateProvider
+    from headrace.providers.local.template import TemplateProvider
 
     _only(name, table, {"concurrency": int, "timeout_s": (int, float)})
     return TemplateProvider(
@@ -137,21 +137,21 @@ def _template(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Pr
 
 
 def _images(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
-    from headrace.providers.images import ImagesProvider
+    from headrace.providers.local.images import ImagesProvider
 
     _only(name, table, {})
     return ImagesProvider()
 
 
 def _texts(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
-    from headrace.providers.texts import TextsProvider
+    from headrace.providers.local.texts import TextsProvider
 
     _only(name, table, {})
     return TextsProvider()
 
 
 def _films(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:
-    from headrace.providers.films import TIMEOUT_S, FilmsProvider
+    from headrace.providers.local.films import TIMEOUT_S, FilmsProvider
 
     _only(name, table, {"concurrency": int, "timeout_s": (int, float)})
     return FilmsProvider(

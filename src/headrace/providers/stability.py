@@ -15,13 +15,13 @@ from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
-from headrace.providers.base64_field import Base64Field
-from headrace.providers.cell_numbers import Kind, cell_value, wrong_cell
-from headrace.providers.http_calls import PIECE_BYTES, Parcel
-from headrace.providers.media import HEAD_BYTES, IMAGES, media_type_of
-from headrace.providers.receiving import receiving, take_body
-from headrace.providers.remote import RemoteProvider, request_id
-from headrace.providers.remote_settings import Api, RemoteSettings, Table, read_remote
+from headrace.providers.remote.adapter import RemoteProvider, request_id
+from headrace.providers.remote.base64_field import Base64Field
+from headrace.providers.remote.cell_numbers import Kind, cell_value, wrong_cell
+from headrace.providers.remote.http_calls import PIECE_BYTES, Parcel
+from headrace.providers.remote.media import HEAD_BYTES, IMAGES, media_type_of
+from headrace.providers.remote.receiving import receiving, take_body
+from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 from headrace.request import Request, places_of
 
 STABILITY = Api(

@@ -1,8 +1,8 @@
 """The public test kit: a clock moved by hand, a simulated provider, calls to try adapters with."""
 
-from headrace.providers.call_log import read_call_log
-from headrace.providers.simulated import SimulatedProvider
-from headrace.providers.simulated_settings import LogNormal, SimulatedSettings
+from headrace.providers.simulated.adapter import SimulatedProvider
+from headrace.providers.simulated.call_log import read_call_log
+from headrace.providers.simulated.settings import LogNormal, SimulatedSettings
 from headrace.testing.call_desk import CallDesk, MemorySpool
 from headrace.testing.manual_clock import ManualClock
 

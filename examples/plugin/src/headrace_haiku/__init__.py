@@ -16,9 +16,9 @@ import aiohttp
 from headrace.clock import Clock
 from headrace.limits import Load, Said
 from headrace.provider import Call, CrashClass, Reply
-from headrace.providers.http_calls import read_object, read_whole
-from headrace.providers.remote import RemoteProvider, request_id
-from headrace.providers.remote_settings import Api, RemoteSettings, Table, read_remote
+from headrace.providers.remote.adapter import RemoteProvider, request_id
+from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 from headrace.request import Request
 from headrace.signals import read_announced
 

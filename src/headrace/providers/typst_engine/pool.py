@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from headrace.providers.bare_environment import bare_environment
+from headrace.providers.local.bare_environment import bare_environment
 from headrace.providers.typst_engine.message import (
     HEAD,
     MEMORY_EXIT,

@@ -1,0 +1,110 @@
+"""The ``anthropic`` provider: texts of Anthropic's messages API, also about pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from headrace.clock import Clock
+from headrace.limits import Load, Said
+from headrace.outcome import CallFailed, Outcome
+from headrace.price_table import Usage
+from headrace.provider import Call, Reply
+from headrace.providers.anthropic import messages
+from headrace.providers.anthropic.settings import AnthropicSettings, read_anthropic
+from headrace.providers.remote import usage as used
+from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
+from headrace.providers.remote.http_calls import read_whole
+from headrace.providers.remote.inlined import inlined
+from headrace.request import Request
+from headrace.signals import read_announced
+
+PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
+
+
+class AnthropicProvider(RemoteProvider):
+    """The messages API under one key; a lane is one model.
+
+    Answers are text, JSON where a schema or a forced tool asks for it. Nothing is sent
+    twice, nothing can be asked for again.
+    """
+
+    signals = "anthropic"
+    probe_path = "v1/models"
+
+    def __init__(self, settings: AnthropicSettings, *, name: str, clock: Clock) -> None:
+        super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
+        self._url = self.http.url("v1/messages")
+
+    @classmethod
+    def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> AnthropicProvider:
+        """Return the provider that ``[providers.<name>]`` describes; raises ``ConfigError``."""
+        return cls(read_anthropic(name, table), name=name, clock=clock)
+
+    def load(self, request: Request) -> Load:
+        """Return the tokens that the call takes at most, in and out together."""
+        return messages.load_of(request)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens that a call can use, where that is known beforehand."""
+        return messages.most_of(request)
+
+    def wrong_param(self, name: str, value: Any) -> str:
+        """Return what is wrong with one parameter, empty when nothing is."""
+        return messages.wrong_param(name, value)
+
+    async def call(self, call: Call) -> Reply:
+        """Make the call; raises ``CallFailed`` for every ending but success."""
+        body = messages.body_of(call.request, await inlined(call, PICTURES))
+
+        async def take(response: aiohttp.ClientResponse) -> Reply:
+            await self.refuse(response, call.deadline_s)
+            return await self._take(response, call.request)
+
+        return await self.http.post(self._url, body, call.deadline_s, take)
+
+    def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
+        """Return how a response that is no result ended, with Anthropic's id of the call."""
+        return super().failed(response, body, **{"provider_request_id": _id(response), **more})
+
+    async def _take(self, response: aiohttp.ClientResponse, request: Request) -> Reply:
+        body = await read_whole(response)
+        told = messages.read_told(body)
+        if told is None or told.fault or not (told.stop or told.text or told.tools):
+            raise self.failed(response, body)
+        facts, said = (
+            told.facts(),
+            Said(limits=read_announced(response.headers), tokens=told.tokens),
+        )
+        usage = used.anthropic(told.raw_usage)
+        cost: dict[str, Any] = self.billed(request.model, response.headers, told.raw_usage, usage)
+        result = messages.result_of(told, messages.forced_tool(request))
+        named = _id(response, told.id)
+        if isinstance(result, Outcome):
+            reason = self.hidden(result.reason)
+            raise CallFailed(
+                replace(
+                    result,
+                    reason=reason,
+                    facts=facts,
+                    said=said,
+                    provider_request_id=named,
+                    **cost,
+                )
+            )
+        return Reply(
+            "application/json" if messages.wants_json(request) else "text/plain",
+            body=result,
+            provider_request_id=named,
+            facts=facts,
+            said=said,
+            **cost,
+        )
+
+
+def _id(response: aiohttp.ClientResponse, other: str | None = None) -> str | None:
+    named = response.headers.get("request-id") or response.headers.get("x-request-id") or other
+    return named[:ID_CHARS_MAX] if named else None

@@ -1,0 +1,1 @@
+"""APIs described in a table of the settings."""

@@ -1,0 +1,1 @@
+"""Google's APIs: Gemini with a key, Vertex with an account."""

@@ -1,0 +1,1 @@
+"""Engines on this machine: templates, pictures, texts, films."""

@@ -1,0 +1,198 @@
+"""The ``openai`` provider: text and images of OpenAI; ``openai_compatible`` builds on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+
+from headrace.clock import Clock
+from headrace.limits import Load, Said
+from headrace.nearest import did_you_mean
+from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.price_table import Usage
+from headrace.provider import Call, CrashClass, Reply
+from headrace.providers.openai import messages, replies
+from headrace.providers.openai.edits import edit_form
+from headrace.providers.openai.images import ImageReader
+from headrace.providers.openai.settings import APIS, OpenAISettings, read_openai
+from headrace.providers.remote import usage as used
+from headrace.providers.remote.adapter import RemoteProvider, request_id
+from headrace.providers.remote.following import pause_s
+from headrace.providers.remote.http_calls import Parcel, read_whole
+from headrace.providers.remote.media import IMAGES, SVG
+from headrace.request import Request
+from headrace.signals import read_announced
+
+
+class OpenAIProvider(RemoteProvider):
+    """Chat, responses, images and their edits: one call for one item, nothing is sent twice.
+
+    Answers are text (``text/plain``, JSON where a format asks for it) or an image whose
+    bytes were looked at. A lane is one model: its limits are its own.
+    """
+
+    signals = "openai"
+    probe_path = "models"
+    edits = True
+    """Whether pictures can be sent in to be edited."""
+
+    def __init__(
+        self,
+        settings: OpenAISettings,
+        *,
+        name: str,
+        clock: Clock,
+        spelling: messages.Spelling | None = None,
+    ) -> None:
+        super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
+        self._settings = settings
+        self._spelling = spelling or messages.Spelling()
+        self._chat_url = self.http.url("chat/completions")
+        self._responses_url = self.http.url("responses")
+        self._images_url = self.http.url("images/generations")
+        self._edits_url = self.http.url("images/edits")
+        self._sends_key = self.crash_class is CrashClass.KEYED
+        self._reader = ImageReader(self.http, self.failed, self._image_cost, self._pause)
+
+    @classmethod
+    def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> OpenAIProvider:
+        """Return the provider that ``[providers.<name>]`` describes; raises ``ConfigError``."""
+        return cls(read_openai(name, table), name=name, clock=clock)
+
+    def load(self, request: Request) -> Load:
+        """Return the tokens and images that the call takes at most."""
+        if self._api(request) == "images":
+            return messages.image_load(request)
+        return messages.text_load(request)
+
+    def wrong_param(self, name: str, value: Any) -> str:
+        """Return what is wrong with one parameter, empty when nothing is."""
+        if name == "api" and value not in APIS:
+            return f"api = {value!r} is not known. {did_you_mean(str(value), APIS)}"
+        return self._spelling.wrong_param(name, value)
+
+    def most(self, request: Request) -> Usage | None:
+        """Return the most tokens, or the image, that a call can use."""
+        api = self._api(request)
+        if api == "images":
+            said = self._settings.response_format
+            return messages.image_most(request, self._spelling, said)
+        return messages.text_most(request, self._spelling, api)
+
+    def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
+        """Return how a response that is no result ended; a refusal names its categories."""
+        failure = super().failed(response, body, **more)
+        if failure.outcome.kind is not OutcomeKind.REFUSED:
+            return failure
+        moderation = replies.moderation_of(body)
+        if not moderation:
+            return failure
+        facts = {**failure.outcome.facts, "moderation": moderation}
+        return CallFailed(replace(failure.outcome, facts=facts))
+
+    async def call(self, call: Call) -> Reply:
+        """Make the call; raises ``CallFailed`` for every ending but success."""
+        request = call.request
+        api = self._api(request)
+        pictures = await self._pictures(call)
+        url, body = self._written(api, request, pictures)
+        headers = {"Idempotency-Key": call.key} if self._sends_key else None
+
+        async def take(response: aiohttp.ClientResponse) -> Reply:
+            await self.refuse(response, call.deadline_s)
+            if api == "images":
+                return await self._reader.take(response, call, self._wanted(request))
+            if messages.paints(request):
+                name = "result" if api == "responses" else "b64_json"
+                return await self._reader.take(response, call, self._wanted(request), name)
+            return await self._take_text(response, request, api)
+
+        return await self.http.post(url, body, call.deadline_s, take, headers)
+
+    def _written(
+        self, api: str, request: Request, pictures: messages.Pictures
+    ) -> tuple[Any, bytes | Parcel]:
+        spelling = self._spelling
+        if api == "chat":
+            return self._chat_url, messages.chat_body(request, spelling, pictures)
+        if api == "responses":
+            return self._responses_url, messages.responses_body(request, spelling, pictures)
+        if not pictures:
+            said = self._settings.response_format
+            return self._images_url, messages.image_body(request, spelling, said)
+        if not self.edits:
+            raise failed(
+                OutcomeKind.INVALID,
+                "this server takes no pictures in as files",
+                remedy="Give an address in its own param, or choose another provider.",
+            )
+        return self._edits_url, edit_form(request, spelling, pictures)
+
+    async def _pictures(self, call: Call) -> messages.Pictures:
+        return {
+            name: tuple([await call.source(digest) for digest in digests])
+            for name, digests in messages.placed_in(call.request).items()
+        }
+
+    async def _take_text(
+        self, response: aiohttp.ClientResponse, request: Request, api: str
+    ) -> Reply:
+        body = await read_whole(response)
+        text = (replies.read_response if api == "responses" else replies.read_chat)(body)
+        if text is None:
+            raise self.failed(response, body)
+        said = Said(limits=read_announced(response.headers), tokens=replies.tokens_used(text.usage))
+        facts = replies.facts_of(text)
+        known = messages.at_list_price(request, text.tier)
+        usage = used.openai_text(text.usage) if known else None
+        cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
+        if text.content is None:
+            told = self.failed(response, body).outcome
+            outcome = replies.without_text(text, told)
+            facts = {**facts, **told.facts}
+            raise CallFailed(replace(outcome, facts=facts, said=said, **cost))
+        return Reply(
+            "application/json" if _is_json(request, api) else "text/plain",
+            body=text.content.encode("utf-8", "replace"),
+            provider_request_id=request_id(response, text.id),
+            facts=facts,
+            said=said,
+            **cost,
+        )
+
+    def _image_cost(
+        self,
+        response: aiohttp.ClientResponse,
+        reply: replies.ImageReply,
+        request: Request,
+        images: int,
+    ) -> dict[str, Any]:
+        # An image inside of a chat or a response is billed beside the tokens of its usage.
+        known = self._api(request) == "images" and messages.at_list_price(request)
+        usage = used.openai_image(reply.usage, reply.size, reply.quality, images) if known else None
+        return self.billed(request.model, response.headers, reply.usage, usage)
+
+    def _api(self, request: Request) -> str:
+        api = request.params.get("api") or self._settings.api
+        if isinstance(api, str) and api in APIS:
+            return api
+        return "images" if request.model.startswith(messages.IMAGE_FAMILIES) else "chat"
+
+    def _wanted(self, request: Request) -> frozenset[str]:
+        drawn = self._settings.takes_svg or request.params.get("output_format") == "svg"
+        return IMAGES | {SVG} if drawn else IMAGES
+
+    async def _pause(self, number: int) -> None:
+        await self._clock.sleep(pause_s(number))
+
+
+def _is_json(request: Request, api: str) -> bool:
+    """Tell whether the params ask for an answer in JSON."""
+    asked: Any = request.params.get("response_format")
+    if api == "responses":
+        text = request.params.get("text")
+        asked = text.get("format") if isinstance(text, dict) else None
+    return isinstance(asked, dict) and asked.get("type") != "text"

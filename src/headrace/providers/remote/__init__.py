@@ -1,0 +1,1 @@
+"""What all adapters of remote APIs share; ``adapter`` is read first."""

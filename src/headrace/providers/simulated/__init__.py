@@ -1,0 +1,1 @@
+"""The provider for tests and rehearsals: no network, a memory of every call."""
