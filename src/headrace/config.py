@@ -81,12 +81,14 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Bounds on input: bytes of one field, rows of one batch.
 
     ``bodies_bytes_max`` are the bytes of answers that are held in memory whole at once; by
-    default a quarter of the memory that the process may use.
+    default a quarter of the memory that the process may use. ``waiting_max`` results of one
+    tenant may be waited for at once by calls on demand.
     """
 
     field_bytes_max: int = 1_048_576
     rows_max: int = 10_000_000
     bodies_bytes_max: int | None = None
+    waiting_max: int = 1000
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -357,6 +359,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
             "above 0",
         ),
         (config.limits.rows_max > 0, "limits.rows_max", config.limits.rows_max, "above 0"),
+        (config.limits.waiting_max > 0, "limits.waiting_max", config.limits.waiting_max, "above 0"),
     )
 
 

@@ -36,7 +36,7 @@ from headrace.file_batches import FileBatches, clerk_of
 from headrace.files import Files
 from headrace.gates.local import LocalGate
 from headrace.gates.postgres import PostgresGate
-from headrace.generation import Generated, Generator
+from headrace.generation import Asked, Generated, Generator
 from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
@@ -120,7 +120,7 @@ class Engine:
             self.stages_of, self._held.open, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
-        self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
+        self.generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None
@@ -272,7 +272,7 @@ class Engine:
         ``model`` is ``provider:model``. Raises ``GenerationError`` when it ends without
         a result, ``RecipeError`` for an unknown provider or parameter.
         """
-        return await self._generator.generate(model, prompt, params, CacheMode(cache), tenant_id)
+        return await self.generator.generate(model, prompt, params, CacheMode(cache), tenant_id)
 
     # -- what the parts ask of each other --------------------------------------------------
 
@@ -293,30 +293,30 @@ class Engine:
             state = await connection.fetchval(statements.load("batches/state.sql"), batch_id)
         return BatchState(state)
 
-    async def _buy(
-        self, recipe: Recipe, row: dict[str, Any], mode: CacheMode, tenant_id: str
-    ) -> tuple[Artifact | None, dict[str, Any]]:
+    async def _buy(self, asked: Asked) -> tuple[Artifact | None, dict[str, Any]]:
         """Buy one result as a batch of one item, walked here without a detour by the queue."""
         if not self.worker.id:
             raise UsageError(
                 "this engine only looks on, so it cannot generate",
                 remedy="Open it with work=True, or submit a batch for other workers.",
             )
-        now = self.clock.now()
-        terms = Terms(class_name="interactive", cache=mode.value, tenant_id=tenant_id, canary=0)
-        stages = await self.stages_of(recipe)
-        new = new_batch(new_uuid(now), recipe, stages, list(row), terms, None)
+        now, claim = self.clock.now(), None
+        terms = Terms(
+            class_name="interactive", cache=asked.mode.value, tenant_id=asked.tenant_id,
+            canary=0, idempotency_key=asked.key,
+        )  # fmt: skip
+        recipe, stages = asked.recipe, await self.stages_of(asked.recipe)
+        new = new_batch(new_uuid(now), recipe, stages, list(asked.row), terms, asked.digest)
         async with self.database.transaction() as connection:
-            items = items_of([row], recipe.required, True)
-            await batches.submit(connection, self.accounts, new, items, now)
-            shard_id = await shards.cut_for_now(connection, new.id, now)
-            claim = await shards.claim(connection, shard_id, self.worker.id)
-        assert claim is not None
-        again_s = await self.worker.work(claim)
-        if again_s is not None:
+            items = items_of([asked.row], recipe.required, True)
+            batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
+            if is_new:
+                shard_id = await shards.cut_for_now(connection, new.id, now)
+                claim = await shards.claim(connection, shard_id, self.worker.id)
+        if claim is not None and await self.worker.work(claim) is not None:
             async with self.database.transaction() as connection:
                 await queue.enqueue(connection, [shard_id])
-        batch = self.batch(new.id)
+        batch = self.batch(batch_id)
         await batch.done()
         async for item in batch.items():
             return item.artifact, item.error or {}

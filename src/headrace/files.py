@@ -83,6 +83,14 @@ class Files:
             raise NotFoundError(f"there is no file {file_id}")
         return found
 
+    async def named(
+        self, tenant_id: str, ids: list[UUID], digests: list[bytes], lasts_s: float = 0.0
+    ) -> list[File]:
+        """Return a tenant's files with these ids or hashes that last ``lasts_s`` at least."""
+        until = self._clock.now() + timedelta(seconds=lasts_s)
+        async with self._database.acquire() as connection:
+            return await files.named(connection, tenant_id, ids, digests, until)
+
     async def listed(self, tenant_id: str, page: Page) -> list[File]:
         """Return a page of a tenant's files."""
         async with self._database.acquire() as connection:

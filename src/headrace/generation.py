@@ -10,6 +10,8 @@ from typing import Any
 from headrace.artifact import Artifact
 from headrace.cache import Cache, CacheMode
 from headrace.errors import HeadraceError, UsageError
+from headrace.openai_body import model_of
+from headrace.outcome import CallFailed
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request import Request
 from headrace.stage import Stage, StageInput
@@ -31,9 +33,25 @@ class Generated:
     facts: dict[str, Any]
 
 
-Buy = Callable[
-    [Recipe, dict[str, Any], CacheMode, str], Awaitable[tuple[Artifact | None, dict[str, Any]]]
-]
+@dataclass(frozen=True)
+class Asked:
+    """One result that somebody wants now: a row of a recipe.
+
+    ``request`` is what the recipe's only stage asks for it, ``None`` where it has several.
+    ``key`` and ``digest`` are those of a call that may come again: it is bought once.
+    """
+
+    recipe: Recipe
+    row: dict[str, Any]
+    stage: Stage
+    request: Request | None
+    tenant_id: str
+    mode: CacheMode = CacheMode.REUSE
+    key: str | None = None
+    digest: bytes | None = None
+
+
+Buy = Callable[[Asked], Awaitable[tuple[Artifact | None, dict[str, Any]]]]
 
 
 class GenerationError(HeadraceError):
@@ -70,7 +88,7 @@ def recipe_for(model: str, params: Iterable[str], has_prompt: bool = True) -> Re
 
 
 class Generator:
-    """Serves generations on demand; a hit costs one look-up and nothing else."""
+    """Serves generations on demand: asked for, found in the cache by one look-up, or bought."""
 
     def __init__(
         self,
@@ -89,41 +107,84 @@ class Generator:
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> Generated:
         """Return the result for ``prompt``; raises ``GenerationError`` when there is none."""
+        asked = await self.ask(model, prompt, params, mode, tenant_id)
+        return await self.find(asked) or await self.buy(asked)
+
+    async def ask(
+        self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
+    ) -> Asked:
+        """Return what a model is asked for; raises ``RecipeError`` and ``UsageError``."""
         recipe, stage = await self._recipe(model, params, bool(prompt))
         row = {COLUMN + name: value for name, value in params.items()}
-        told = {"prompt": prompt} if prompt else {}
-        row |= told
-        request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
-        if mode is CacheMode.REUSE:
-            hits = await self._cache.get_many(tenant_id, [request.fingerprint])
-            hit = hits.get(request.fingerprint)
-            if hit is not None:
-                body = hit.artifact.body
-                if body is None:
-                    body = await self._body(hit.artifact.sha256)
-                return Generated(hit.artifact, body, True, hit.facts)
-        if stage.provider is not None:
-            stage.provider.check(model.partition(":")[2], {**told, **params})
-        artifact, error = await self._buy(recipe, row, mode, tenant_id)
+        if prompt:
+            row["prompt"] = prompt
+        return Asked(recipe, row, stage, _request(stage, row, recipe), tenant_id, mode)
+
+    async def call(
+        self, endpoint: str, body: dict[str, Any], variant: int, mode: CacheMode, tenant_id: str
+    ) -> Asked:
+        """Return what a request in OpenAI's shape asks for; ``variant`` counts from 0.
+
+        Raises ``InputError``, ``GenerationError`` where it cannot be sent, and
+        ``RecipeError`` where there is no such model.
+        """
+        model = model_of(body)
+        key = ("call", endpoint, model)
+        if key not in self._known:
+            made = call_recipe(endpoint, model)
+            self._keep(key, made, (await self._stages_of(made))[0])
+        recipe, stage = self._known[key]
+        row = {"body": body, "variant": variant}
+        return Asked(recipe, row, stage, _request(stage, row, recipe), tenant_id, mode)
+
+    async def row(
+        self, recipe: Recipe, row: dict[str, Any], mode: CacheMode, tenant_id: str
+    ) -> Asked:
+        """Return what a row asks of a recipe of any number of stages; raises ``RecipeError``."""
+        stages = await self._stages_of(recipe)
+        alone = len(stages) == 1 and stages[0].provider is not None
+        several = alone and stages[0].models is not None and len(stages[0].models.choices) > 1
+        request = _request(stages[0], row, recipe) if alone and not several else None
+        return Asked(recipe, row, stages[0], request, tenant_id, mode)
+
+    async def find(self, asked: Asked) -> Generated | None:
+        """Return what the cache has, ``None`` where it has nothing or must not be asked."""
+        if asked.mode is not CacheMode.REUSE or asked.request is None:
+            return None
+        hits = await self._cache.get_many(asked.tenant_id, [asked.request.fingerprint])
+        hit = hits.get(asked.request.fingerprint)
+        if hit is None:
+            return None
+        body = hit.artifact.body
+        if body is None:
+            body = await self._body(hit.artifact.sha256)
+        return Generated(hit.artifact, body, True, hit.facts)
+
+    async def buy(self, asked: Asked) -> Generated:
+        """Return a result that is bought, once however many ask for it.
+
+        Raises ``GenerationError`` where it ends without one, ``RecipeError`` for params that
+        the model cannot take.
+        """
+        request = asked.request
+        if request is not None and asked.stage.provider is not None:
+            asked.stage.provider.check(request.model, request.params)
+        artifact, error = await self._buy(asked)
         if artifact is None or error:
             raise GenerationError(
-                str(error.get("reason")),
+                str(error.get("reason") or "it ended without a result"),
                 outcome=str(error.get("code", "")),
                 remedy=str(error.get("remedy", "")),
             )
-        return Generated(
-            artifact,
-            await self._body(artifact.sha256),
-            False,
-            await self._facts(request, mode, tenant_id),
-        )
+        body = await self._body(artifact.sha256)
+        return Generated(artifact, body, False, await self._facts(asked))
 
-    async def _facts(self, request: Request, mode: CacheMode, tenant_id: str) -> dict[str, Any]:
+    async def _facts(self, asked: Asked) -> dict[str, Any]:
         """Return what is kept beside a result that was just bought."""
-        if mode is CacheMode.OFF:
+        if asked.mode is CacheMode.OFF or asked.request is None:
             return {}
-        hits = await self._cache.get_many(tenant_id, [request.fingerprint])
-        hit = hits.get(request.fingerprint)
+        hits = await self._cache.get_many(asked.tenant_id, [asked.request.fingerprint])
+        hit = hits.get(asked.request.fingerprint)
         return {} if hit is None else hit.facts
 
     async def _recipe(
@@ -135,7 +196,32 @@ class Generator:
         key = (model, *sorted(params), str(has_prompt))
         if key not in self._known:
             made = recipe_for(model, sorted(params), has_prompt)
-            self._known[key] = (made, (await self._stages_of(made))[0])
-            if len(self._known) > RECIPES_MAX:
-                self._known.pop(next(iter(self._known)))
+            self._keep(key, made, (await self._stages_of(made))[0])
         return self._known[key]
+
+    def _keep(self, key: tuple[str, ...], recipe: Recipe, stage: Stage) -> None:
+        self._known[key] = (recipe, stage)
+        if len(self._known) > RECIPES_MAX:
+            self._known.pop(next(iter(self._known)))
+
+
+def _request(stage: Stage, row: dict[str, Any], recipe: Recipe) -> Request:
+    try:
+        return stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
+    except CallFailed as failure:
+        outcome = failure.outcome
+        reason = outcome.reason.removeprefix("row 1: ")
+        raise GenerationError(reason, outcome=outcome.kind.value, remedy=outcome.remedy) from None
+
+
+def call_recipe(endpoint: str, model: str) -> Recipe:
+    """Return the one-stage recipe of a request in OpenAI's shape."""
+    stage = {"name": "result", "kind": "call", "endpoint": endpoint, "models": [model]}
+    return parse_recipe(
+        {
+            "name": "on-demand",
+            "columns": {"required": ["body"], "optional": ["variant"]},
+            "stages": [stage],
+        },
+        endpoint,
+    )

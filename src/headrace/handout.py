@@ -22,11 +22,9 @@ from headrace.openai_answers import (
     CODES,
     STATUS_ELSE,
     STATUSES,
-    chat_json,
+    answer_json,
     error_json,
-    image_json,
 )
-from headrace.openai_body import IMAGES
 from headrace.outcome import CallFailed
 from headrace.stage import StageInput
 from headrace.store import file_batches, statements
@@ -247,10 +245,9 @@ def _answer(
     found: FileBatch, row: Any, artifact: Artifact, body: bytes, facts: dict[str, Any]
 ) -> dict[str, Any]:
     at = row["changed_at"] or found.created_at
-    if found.endpoint == IMAGES:
-        return image_json(body, artifact.extension, at)
-    text = body.decode("utf-8", "replace")
-    return chat_json(_name(found, row), row["model"], text, facts, at)
+    return answer_json(
+        found.endpoint, _name(found, row), row["model"], body, artifact.extension, facts, at
+    )
 
 
 def _failed(found: FileBatch, row: Any, state: str) -> dict[str, Any]:

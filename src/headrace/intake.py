@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeAlias
 from uuid import UUID
 
@@ -13,9 +13,11 @@ from headrace.config import Run
 from headrace.errors import HeadraceError, StorageError
 from headrace.files import Files, show_file_id
 from headrace.held import encode_json
+from headrace.openai_body import EDITS, source_names
 from headrace.outcome import CallFailed
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request_lines import LineError, LineReader, RequestLine, rows_again
+from headrace.sent_pictures import Sources
 from headrace.stage import Stage, StageInput
 from headrace.store import batches, file_batches
 from headrace.store.batches import NewItem
@@ -84,7 +86,8 @@ class Intake:
     async def _look(self, found: FileBatch) -> list[LineError]:
         file = await self._files.find(found.tenant_id, show_file_id(found.input_file_id))
         async with self._files.on_disk(file) as path:
-            checking = _Checking(found.endpoint, self._stages_of)
+            sources = Sources(self._files, found.tenant_id)
+            checking = _Checking(found.endpoint, self._stages_of, sources)
             pages = _pages(LineReader(found.endpoint).read(path))
             while page := await asyncio.to_thread(_next, pages):
                 await checking.look(page)
@@ -93,17 +96,21 @@ class Intake:
                 if len(checking.errors) >= ERRORS_MAX:
                     break
             if not checking.errors:
-                await self._submit(found, file.name, path, checking.models)
+                known = sources.known if found.endpoint == EDITS else None
+                rows = rows_again(path, known)
+                await self._submit(found, file.name, rows, checking.models)
         return checking.errors[:ERRORS_MAX]
 
-    async def _submit(self, found: FileBatch, name: str, path: Path, models: list[str]) -> None:
+    async def _submit(
+        self, found: FileBatch, name: str, rows: Iterator[bytes], models: list[str]
+    ) -> None:
         recipe = recipe_of(found.endpoint, models)
         stages = await self._stages_of(recipe)
         # Nobody stands by who could look at a canary.
         terms = Terms(name=name, tenant_id=found.tenant_id, canary=0, source={"input": name})
         terms, rows_min = guarded(terms, stages, self._run)
         new = new_batch(found.id, recipe, stages, [*recipe.required], terms, None, rows_min)
-        items = (NewItem(row.decode()) for row in rows_again(path))
+        items = (NewItem(row.decode()) for row in rows)
         now = self._clock.now()
         async with self._database.transaction() as connection:
             if await file_batches.begin(connection, found.id, now):
@@ -116,9 +123,13 @@ class _Checking:
     """Whether the lines of one file can be sent as they are; ``models`` are those they name."""
 
     def __init__(
-        self, endpoint: str, stages_of: Callable[[Recipe], Awaitable[list[Stage]]]
+        self,
+        endpoint: str,
+        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        sources: Sources,
     ) -> None:
         self.errors: list[LineError] = []
+        self._sources = sources
         self._endpoint = endpoint
         self._stages_of = stages_of
         self._stages: dict[str, Stage | LineError] = {}
@@ -133,7 +144,28 @@ class _Checking:
         for line in page:
             if isinstance(line, RequestLine) and line.model not in self._stages:
                 self._stages[line.model] = await self._bound(line.model)
+        if self._endpoint == EDITS:
+            page = await self._sourced(page)
         self.errors += await asyncio.to_thread(lambda: [*filter(None, map(self._wrong, page))])
+
+    async def _sourced(self, page: Page) -> Page:
+        """Return a page whose lines have their pictures by hash."""
+        await self._sources.look_up(
+            name
+            for line in page
+            if isinstance(line, RequestLine)
+            for names in source_names(line.body).values()
+            for name in names
+        )
+        made: Page = []
+        for line in page:
+            if isinstance(line, RequestLine):
+                try:
+                    line = replace(line, body=self._sources.placed(line.body))  # noqa: PLW2901
+                except HeadraceError as error:
+                    line = LineError("file_not_found", error.message, line.line, "body.image")  # noqa: PLW2901
+            made.append(line)
+        return made
 
     async def _bound(self, model: str) -> Stage | LineError:
         if len(self._stages) >= MODELS_MAX:

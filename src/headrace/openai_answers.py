@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from headrace.openai_body import PICTURES, RESPONSES
+from headrace.openai_responses import response_json
+
 STATUSES = {"refused": 400, "invalid": 400, "quota_exhausted": 429, "cancelled": 409}
-CODES = {"refused": "content_policy_violation", "quota_exhausted": "insufficient_quota"}
+CODES = {
+    "refused": "content_policy_violation",
+    "quota_exhausted": "insufficient_quota",
+    "insufficient_credits": "insufficient_quota",
+}
 STATUS_ELSE = 502
 TYPES = {
     401: "authentication_error",
@@ -35,29 +43,83 @@ def chat_json(
             }
         ],
     }
-    usage = facts.get("usage")
-    if isinstance(usage, dict):
-        counts = {
-            name: int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens")
-        }
-        told["usage"] = {
-            **counts,
-            "total_tokens": int(usage.get("total_tokens") or sum(counts.values())),
-        }
+    usage = tokens_of(facts)
+    if usage is not None:
+        told["usage"] = usage
     return told
 
 
-def image_json(body: bytes, extension: str, now: datetime) -> dict[str, Any]:
-    """Return an image as base64."""
+def tokens_of(facts: dict[str, Any]) -> dict[str, int] | None:
+    """Return the counts of a call in the words of a chat, ``None`` where there are none."""
+    usage = facts.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    sent, made = (
+        int(usage.get(name) or usage.get(other) or 0)
+        for name, other in (
+            ("prompt_tokens", "input_tokens"),
+            ("completion_tokens", "output_tokens"),
+        )
+    )
+    total = int(usage.get("total_tokens") or sent + made)
+    return {"prompt_tokens": sent, "completion_tokens": made, "total_tokens": total}
+
+
+def image_json(images: Iterable[dict[str, Any]], extension: str, now: datetime) -> dict[str, Any]:
+    """Return images, each made by ``image_part`` or with its ``url``."""
     return {
         "created": int(now.timestamp()),
-        "data": [{"b64_json": base64.b64encode(body).decode("ascii")}],
-        "output_format": extension,
+        "data": list(images),
+        "output_format": format_of(extension),
     }
+
+
+def image_usage(facts: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what images took together, ``None`` where one of them does not tell."""
+    found = [one.get("usage") for one in facts]
+    names = ("input_tokens", "output_tokens", "total_tokens", "image_tokens", "text_tokens")
+    counts = dict.fromkeys(names, 0)
+    for usage in found:
+        if not isinstance(usage, dict) or "total_tokens" not in usage:
+            return None
+        for name in names:
+            counts[name] += int(usage.get(name) or 0)
+    details = {name: counts.pop(name) for name in names[3:]}
+    return {**counts, "input_tokens_details": details}
+
+
+def image_part(body: bytes) -> dict[str, str]:
+    """Return an image as base64."""
+    return {"b64_json": base64.b64encode(body).decode("ascii")}
+
+
+def format_of(extension: str) -> str:
+    """Return what that API calls the format of a file with ``extension``."""
+    return "jpeg" if extension == "jpg" else extension
+
+
+def answer_json(
+    endpoint: str,
+    name: str,
+    model: str,
+    body: bytes,
+    extension: str,
+    facts: dict[str, Any],
+    now: datetime,
+) -> dict[str, Any]:
+    """Return one result in the shape of the endpoint that it was asked by."""
+    if endpoint in PICTURES:
+        return image_json([image_part(body)], extension, now)
+    text = body.decode("utf-8", "replace")
+    if endpoint == RESPONSES:
+        return response_json(name, model, text, facts, now, tokens_of(facts))
+    return chat_json(name, model, text, facts, now)
 
 
 def error_json(message: str, code: str, status: int) -> dict[str, Any]:
     """Return an error."""
     default = "server_error" if status >= 500 else "invalid_request_error"
     kind = TYPES.get(status, default)
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    told = CODES.get(code, code)
+    kind = "insufficient_quota" if told == "insufficient_quota" else kind
+    return {"error": {"message": message, "type": kind, "param": None, "code": told}}

@@ -6,15 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.errors import InputError
+from headrace.openai_responses import chat_of
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 IMAGES = "/v1/images/generations"
-ENDPOINTS = (CHAT, IMAGES)
+EDITS = "/v1/images/edits"
+ENDPOINTS = (CHAT, RESPONSES, IMAGES, EDITS)
+PICTURES = (IMAGES, EDITS)
+"""The endpoints whose answers are images."""
+
 NOT_SENT = frozenset(
     {"model", "prompt", "stream", "stream_options", "user", "n", "metadata", "store"}
-    | {"response_format"}
+    | {"response_format", "partial_images"}
 )
-_ALSO_SENT = {CHAT: frozenset({"response_format"}), IMAGES: frozenset({"prompt"})}
+_ALSO_SENT = {
+    CHAT: frozenset({"response_format"}),
+    RESPONSES: frozenset({"response_format"}),
+    IMAGES: frozenset({"prompt"}),
+    EDITS: frozenset({"prompt"}),
+}
+SOURCES = ("image", "images", "mask")
+"""The keys of an edit that name pictures."""
 
 
 def model_of(body: Mapping[str, Any]) -> str:
@@ -32,22 +45,70 @@ def model_of(body: Mapping[str, Any]) -> str:
 
 
 def params_of(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a body is sent, the prompt among it; raises ``InputError``."""
-    if endpoint == CHAT:
+    """Return what of a body is sent, the prompt among it; raises ``InputError``.
+
+    The pictures of an edit are not among it: ``source_names`` tells them.
+    """
+    if endpoint == RESPONSES:
+        body = chat_of(body)
+    if endpoint in (CHAT, RESPONSES):
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise InputError("messages must be a list of one message or more")
     else:
-        prompt = body.get("prompt")
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise InputError("prompt must be a text that is not empty")
-        if body.get("response_format") not in (None, "b64_json"):
-            raise InputError(
-                "response_format must be b64_json", remedy="Addresses are not in this release."
-            )
+        _check_picture(body)
+    if endpoint == EDITS:
+        source_names(body)
+        body = {name: value for name, value in body.items() if name not in SOURCES}
     kept = _ALSO_SENT[endpoint]
     return {
         name: value
         for name, value in body.items()
         if value is not None and (name in kept or name not in NOT_SENT)
     }
+
+
+def _check_picture(body: Mapping[str, Any]) -> None:
+    prompt = body.get("prompt")
+    if not isinstance(prompt, str) or not prompt.strip():
+        raise InputError("prompt must be a text that is not empty")
+    if body.get("response_format") not in (None, "b64_json"):
+        raise InputError(
+            "response_format must be b64_json", remedy="Addresses are for calls on demand."
+        )
+
+
+def source_names(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the pictures of an edit, as ``image`` and ``mask``; raises ``InputError``.
+
+    Each is ``file-…`` or ``sha256:…``: nothing is fetched from addresses.
+    """
+    told = body.get("image", body.get("images"))
+    images = [_name(one) for one in (told if isinstance(told, list) and told else [told])]
+    found = {"image": images}
+    if body.get("mask") is not None:
+        found["mask"] = [_name(body["mask"])]
+    return found
+
+
+def _name(told: Any) -> str:
+    if isinstance(told, Mapping) and told.keys() == {"file_id"}:
+        told = told["file_id"]
+    if not isinstance(told, str) or not told.startswith(("file-", "sha256:")):
+        raise InputError(
+            "an edit names no picture that it could take"
+            if told is None or told == []
+            else f"{str(told)[:80]!r} is no picture of yours",
+            remedy='Write "image": ["file-…"], the ids of files that were uploaded, or "sha256:…".',
+        )
+    return told
+
+
+def with_sources(body: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """Return the body of an edit with its pictures by hash; ``known`` has each name's."""
+    names = source_names(body)
+    made = {name: value for name, value in body.items() if name not in SOURCES}
+    made["image"] = [known[name] for name in names["image"]]
+    if "mask" in names:
+        made["mask"] = known[names["mask"][0]]
+    return made

@@ -27,6 +27,14 @@ class Reading:
             return body
         return await self._blobs.read(sha256)
 
+    async def artifact(self, sha256: bytes) -> Artifact:
+        """Return an artifact, small ones with their bytes; raises ``NotFoundError``."""
+        async with self._database.acquire() as connection:
+            found = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
+        if found is None:
+            raise NotFoundError(f"there is no artifact {sha256.hex()}")
+        return Artifact(sha256, found["media_type"], found["size_bytes"], found["body"])
+
     async def small(self, sha256: bytes) -> bytes | None:
         """Return the bytes of an artifact that rests in the database, else ``None``."""
         async with self._database.acquire() as connection:
@@ -34,8 +42,10 @@ class Reading:
         return None if row is None else row["body"]
 
     async def source(self, sha256_hex: str) -> bytes:
-        """Return the bytes of an artifact that goes into a call."""
-        return await self.body(bytes.fromhex(sha256_hex))
+        """Return the bytes that go into a call: an artifact's, or those of a file."""
+        digest = bytes.fromhex(sha256_hex)
+        small = await self.small(digest)
+        return small if small is not None else await self._blobs.read(digest)
 
     async def text(self, artifact: Artifact) -> str:
         """Return an artifact's text; bytes that are not UTF-8 are replaced by a mark."""

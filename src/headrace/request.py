@@ -20,6 +20,7 @@ class Request:
     photos of the row. A param that is one of them is written ``{"source": 0}``, its place
     in ``sources``, or a list of such; ``placed`` reads them. ``files`` names, by digest,
     the sources that are photos; a path does not shape the result, so it is not hashed.
+    ``variant`` tells several results of the same wish apart, from 0; it is not sent.
     """
 
     provider: str
@@ -28,16 +29,19 @@ class Request:
     params: dict[str, Any]
     sources: tuple[str, ...] = field(default=())
     files: Mapping[str, str] = field(default_factory=dict, compare=False)
+    variant: int = 0
 
     def canonical(self) -> dict[str, Any]:
         """Return the JSON object that is hashed: everything that shapes the result."""
-        return {
+        told = {
             "provider": self.provider,
             "model": self.model,
             "version": self.version,
             "params": self.params,
             "sources": list(self.sources),
         }
+        # The first one is what it was before there were others: it stays in the cache.
+        return {**told, "variant": self.variant} if self.variant else told
 
     def placed(self) -> dict[str, tuple[str, ...]]:
         """Return the digests (hex) of the params that are sources, by the param's name."""

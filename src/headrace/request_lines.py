@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import InputError
-from headrace.openai_body import model_of, params_of
+from headrace.openai_body import model_of, params_of, with_sources
 
 LINES_MAX = 50_000
 LINE_BYTES_MAX = 8 * 1024 * 1024
@@ -84,11 +84,17 @@ def raw_lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
             number += ends
 
 
-def rows_again(path: Path) -> Iterator[bytes]:
-    """Yield the rows of a file that was looked through and found good, as JSON."""
+def rows_again(path: Path, pictures: Mapping[str, str] | None = None) -> Iterator[bytes]:
+    """Yield the rows of a file that was looked through and found good, as JSON.
+
+    ``pictures`` has the hashes of those that edits name.
+    """
     for _, text in raw_lines(path):
         value = _decode(text or b"")
-        yield _encode({"custom_id": value["custom_id"], "body": value["body"]})
+        body = value["body"]
+        if pictures is not None:
+            body = with_sources(body, pictures)
+        yield _encode({"custom_id": value["custom_id"], "body": body})
 
 
 class LineReader:

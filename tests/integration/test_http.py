@@ -158,11 +158,11 @@ async def test_the_official_client_makes_an_image(api: Served) -> None:
 @pytest.mark.parametrize(
     ("model", "params", "kind"),
     [
-        ("gpt-x", {}, openai.BadRequestError),
-        ("nobody:x", {}, openai.BadRequestError),
+        ("gpt-x", {}, openai.NotFoundError),
+        ("nobody:x", {}, openai.NotFoundError),
         (MODEL, {"n": 2}, openai.BadRequestError),
-        (MODEL, {"extra_body": {"tenant_id": "x"}}, openai.BadRequestError),
-        (MODEL, {"extra_body": {"a | b": 1}}, openai.BadRequestError),
+        (MODEL, {"temperature": "hot"}, openai.BadRequestError),
+        (MODEL, {"extra_body": {"x": {"source": 0}}}, openai.BadRequestError),
     ],
 )
 async def test_what_cannot_be_meant_is_an_error_with_the_remedy(

@@ -326,7 +326,7 @@ async def test_what_was_asked_again_is_made_once(api: Served) -> None:
         await asyncio.gather(*(create(**{"Idempotency-Key": "k"}) for _ in range(5))) == [keyed] * 5
     )
     told["metadata"] = {"other": "x"}
-    with pytest.raises(openai.BadRequestError):
+    with pytest.raises(openai.UnprocessableEntityError):
         await create(**{"Idempotency-Key": "k"})
     # Something else, or another's key, is no retry.
     assert await create(**{"x-stainless-retry-count": "1"}) not in (first, second, keyed)

@@ -8,10 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from headrace.engine import Engine
+from headrace.http.artifact_links import LinkRoutes, Links
 from headrace.http.batches import Batches
+from headrace.http.demand import Demand
+from headrace.http.edits import Edits
 from headrace.http.entry import Entry
 from headrace.http.file_batches import FileBatchRoutes
 from headrace.http.files import FileRoutes
+from headrace.http.generate import Generate
 from headrace.http.hooks import Hooks
 from headrace.http.online import Online
 from headrace.http.problems import add_handlers
@@ -42,7 +46,12 @@ def build_app(engine: Engine) -> FastAPI:
             return JSONResponse({"status": "not ready", "why": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})
 
-    app.include_router(Online(engine, entry).router())
+    demand, links = Demand(engine), Links(engine.database, engine.clock)
+    online = Online(engine, entry, demand, links)
+    app.include_router(online.router())
+    app.include_router(Edits(engine, entry, online).router())
+    app.include_router(Generate(engine, entry, demand, links).router())
+    app.include_router(LinkRoutes(engine, links).router())
     app.include_router(FileRoutes(engine, entry).router())
     app.include_router(FileBatchRoutes(engine, entry).router())
     app.include_router(Batches(engine, entry).router())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
@@ -14,7 +15,7 @@ from headrace.errors import InputError
 from headrace.files import show_file_id
 from headrace.handout import PREFIX
 from headrace.held import decode_json
-from headrace.http.batches import KEY_CHARS_MAX
+from headrace.http.answer_keys import AnswerKeys, key_of
 from headrace.http.bodies import only, read_json
 from headrace.http.entry import Entry
 from headrace.http.files import expiry_s, list_json
@@ -45,6 +46,7 @@ class FileBatchRoutes:
     def __init__(self, engine: Engine, entry: Entry) -> None:
         self._batches = engine.file_batches
         self._entry = entry
+        self._keys = AnswerKeys(engine.database, engine.clock)
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -61,9 +63,7 @@ class FileBatchRoutes:
         body = await read_json(request, BODY_BYTES_MAX)
         only(body, _KNOWN)
         _check(body)
-        key = request.headers.get("idempotency-key")
-        if key is not None and not 0 < len(key) <= KEY_CHARS_MAX:
-            raise InputError(f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} characters")
+        key = key_of(request)
         found = await self._batches.create(
             caller.tenant_id,
             caller.key.id,
@@ -93,7 +93,13 @@ class FileBatchRoutes:
     async def cancel(self, request: Request, batch_id: str) -> JSONResponse:
         """Cancel a batch."""
         caller = await self._entry.let_in(request, Scope.SUBMIT)
-        return JSONResponse(file_batch_json(await self._batches.cancel(caller.tenant_id, batch_id)))
+
+        async def work(key_id: UUID | None, digest: bytes | None) -> dict[str, Any]:
+            return file_batch_json(await self._batches.cancel(caller.tenant_id, batch_id))
+
+        asked = ["cancel", batch_id]
+        told = await self._keys.answered(caller.tenant_id, key_of(request), asked, work)
+        return JSONResponse(told)
 
 
 def _is_retry(request: Request) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -13,9 +14,11 @@ from headrace.blob import Spool
 from headrace.engine import Engine
 from headrace.errors import InputError, NotFoundError
 from headrace.files import read_file_id, show_file_id
+from headrace.http.answer_keys import AnswerKeys, key_of
 from headrace.http.entry import Entry
 from headrace.http.multipart import Form
 from headrace.http.problems import TooLargeError
+from headrace.sent_pictures import PURPOSE, add_picture
 from headrace.store.files import File, Page
 
 FILE_BYTES_MAX = 200 * 1024 * 1024
@@ -25,6 +28,8 @@ FORM_BYTES_MAX = 256 * 1024
 PAGE_MAX = 10_000
 EXPIRES_S = (3600, 2_592_000)
 MEDIA_TYPE = "application/jsonl"
+PURPOSES = ("batch", "vision")
+"""What a file may be for that comes in: requests, or a picture that edits name."""
 
 
 class FileRoutes:
@@ -33,6 +38,7 @@ class FileRoutes:
     def __init__(self, engine: Engine, entry: Entry) -> None:
         self._engine = engine
         self._entry = entry
+        self._keys = AnswerKeys(engine.database, engine.clock)
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -53,13 +59,23 @@ class FileRoutes:
             raise _too_large()
         async with self._engine.blobs.spool(MEDIA_TYPE) as spool:
             await _receive(request, form, spool)
-            if form.fields.get("purpose") != "batch":
-                raise InputError('purpose must be "batch"', remedy="Files serve nothing else here.")
+            purpose = form.fields.get("purpose", "")
+            if purpose not in PURPOSES:
+                raise InputError(
+                    'purpose must be "batch" or "vision"', remedy="Files serve nothing else here."
+                )
             ends_after_s = expiry_s(_expires_after(form.fields))
             artifact = await spool.commit()
         files = self._engine.files
-        file = files.new(caller.tenant_id, form.file_name or "", "batch", artifact, ends_after_s)
-        return JSONResponse(file_json(await files.add(file)))
+        file = files.new(caller.tenant_id, form.file_name or "", purpose, artifact, ends_after_s)
+
+        async def work(key_id: UUID | None, digest: bytes | None) -> dict[str, Any]:
+            await (files.add(file) if purpose == "batch" else add_picture(files, file))
+            return {"file": show_file_id(file.id)}
+
+        asked = [file.name, purpose, file.sha256.hex(), ends_after_s]
+        kept = await self._keys.answered(caller.tenant_id, key_of(request), asked, work)
+        return JSONResponse(file_json(await files.find(caller.tenant_id, kept["file"])))
 
     async def listed(
         self,
@@ -86,15 +102,18 @@ class FileRoutes:
         """Return a file's bytes."""
         caller = await self._entry.let_in(request, Scope.READ)
         file = await self._engine.files.find(caller.tenant_id, file_id)
+        is_lines = file.purpose != PURPOSE
+        name = show_file_id(file.id) + (".jsonl" if is_lines else "")
         headers = {
             "Content-Length": str(file.size_bytes),
-            "Content-Disposition": f'attachment; filename="{show_file_id(file.id)}.jsonl"',
+            "Content-Disposition": f'attachment; filename="{name}"',
             "Cache-Control": "private, no-cache",
             "X-Content-Type-Options": "nosniff",
             "Content-Security-Policy": "default-src 'none'; sandbox",
         }
         pieces = self._engine.files.pieces(file)
-        return StreamingResponse(pieces, headers=headers, media_type=MEDIA_TYPE)
+        media_type = MEDIA_TYPE if is_lines else "application/octet-stream"
+        return StreamingResponse(pieces, headers=headers, media_type=media_type)
 
     async def delete(self, request: Request, file_id: str) -> JSONResponse:
         """Remove a file and its bytes."""

@@ -1,92 +1,164 @@
-"""``/v1``, as OpenAI's clients speak it: chat and images on demand, through the same quota."""
+"""``/v1`` on demand, as OpenAI's clients speak it, through the same quota as batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from headrace.access import Scope
+from headrace.cache import CacheMode
 from headrace.engine import Engine
-from headrace.errors import HeadraceError, InputError
-from headrace.generation import Generated, GenerationError
+from headrace.errors import HeadraceError, InputError, RecipeError
+from headrace.generation import Asked
+from headrace.http.artifact_links import Links
 from headrace.http.bodies import read_json
+from headrace.http.demand import Answered, Demand
 from headrace.http.entry import Caller, Entry
-from headrace.identity import new_uuid
-from headrace.openai_answers import CODES, STATUS_ELSE, STATUSES, chat_json, image_json
-from headrace.openai_body import CHAT, IMAGES, model_of, params_of
+from headrace.http.streams import (
+    HEADERS,
+    MEDIA_TYPE,
+    chat_stream,
+    image_stream,
+    response_stream,
+)
+from headrace.openai_answers import answer_json, image_json, image_part, image_usage
+from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
 
-_encode = msgspec.json.Encoder().encode
+N_MAX = 10
+PARTIAL_MAX = 3
+_KINDS = {IMAGES: "image_generation", EDITS: "image_edit"}
+
+
+class ModelNotFoundError(HeadraceError):
+    """There is no such model."""
+
+    code = "model_not_found"
 
 
 class Online:
     """The routes on demand; ``model`` is ``provider:model``, as in recipes."""
 
-    def __init__(self, engine: Engine, entry: Entry) -> None:
+    def __init__(self, engine: Engine, entry: Entry, demand: Demand, links: Links) -> None:
         self._engine = engine
         self._entry = entry
+        self._demand = demand
+        self._links = links
 
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/v1")
         router.add_api_route("/models", self.models, methods=["GET"])
+        router.add_api_route("/models/{model:path}", self.model, methods=["GET"])
         router.add_api_route("/chat/completions", self.chat, methods=["POST"])
+        router.add_api_route("/responses", self.responses, methods=["POST"])
         router.add_api_route("/images/generations", self.images, methods=["POST"])
         return router
 
     async def models(self, request: Request) -> JSONResponse:
         """List the models that the settings name."""
         await self._entry.let_in(request, Scope.READ)
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0]}
-            for name in known_models(self._engine)
-        ]
+        data = [_model_json(name) for name in known_models(self._engine)]
         return JSONResponse({"object": "list", "data": data})
 
+    async def model(self, request: Request, model: str) -> JSONResponse:
+        """Show one of them."""
+        await self._entry.let_in(request, Scope.READ)
+        if model not in known_models(self._engine):
+            raise ModelNotFoundError(f"the settings name no model {model[:200]!r}")
+        return JSONResponse(_model_json(model))
+
     async def chat(self, request: Request) -> Response:
-        """Answer a chat; a stream says the whole answer once it is written down."""
-        caller = await self._entry.let_in(request, Scope.SUBMIT)
-        body = await read_json(request)
-        made = await self._made(request, caller, body, params_of(CHAT, body))
-        told = _chat(self._engine, body["model"], made)
+        """Answer a chat."""
+        body, answered, told = await self._text(request, CHAT)
         if body.get("stream") is True:
-            stream = _chunks(told, _wants_usage(body))
-            return StreamingResponse(stream, media_type="text/event-stream")
-        return JSONResponse(told, headers=_headers(made))
+            return _streaming(chat_stream(told, _wants_usage(body)), answered)
+        return JSONResponse(told, headers=answered.headers)
 
-    async def images(self, request: Request) -> JSONResponse:
-        """Make one image, given back as base64."""
+    async def responses(self, request: Request) -> Response:
+        """Answer a response: a chat in other words."""
+        body, answered, told = await self._text(request, RESPONSES)
+        told["instructions"] = body.get("instructions")
+        told["metadata"] = body.get("metadata") or {}
+        if body.get("stream") is True:
+            return _streaming(response_stream(told), answered)
+        return JSONResponse(told, headers=answered.headers)
+
+    async def _text(
+        self, request: Request, endpoint: str
+    ) -> tuple[dict[str, Any], Answered, dict[str, Any]]:
         caller = await self._entry.let_in(request, Scope.SUBMIT)
         body = await read_json(request)
-        made = await self._made(request, caller, body, params_of(IMAGES, body))
-        told = image_json(made.body, made.artifact.extension, self._engine.clock.now())
-        return JSONResponse(told, headers=_headers(made))
 
-    async def _made(
-        self, request: Request, caller: Caller, body: dict[str, Any], params: dict[str, Any]
-    ) -> Generated:
-        prompt = params.pop("prompt", "")
-        for name in ("cache", "tenant_id"):
-            if name in params:
-                raise InputError(f"unknown key {name!r}")
+        async def ask() -> list[Asked]:
+            return [await self._asked(request, caller, endpoint, body, 0)]
+
+        answered = await self._demand.answer(request, caller, body, ask)
+        made = answered.made[0]
+        extension = made.artifact.extension
+        told = answer_json(
+            endpoint, answered.name, body["model"], made.body, extension, made.facts, answered.at
+        )
+        return body, answered, told
+
+    async def images(self, request: Request) -> Response:
+        """Make images, each bought and kept by itself."""
+        caller = await self._entry.let_in(request, Scope.SUBMIT)
+        return await self.pictures(request, caller, IMAGES, await read_json(request))
+
+    async def pictures(
+        self, request: Request, caller: Caller, endpoint: str, body: dict[str, Any]
+    ) -> Response:
+        """Answer a call for images with ``n`` of them; one that fails is an error for all."""
+        count = _whole(body, "n", 1, N_MAX, 1)
+        _whole(body, "partial_images", 0, PARTIAL_MAX, 0)
+        form = body.get("response_format")
+        if form not in (None, "b64_json", "url"):
+            raise InputError("response_format must be b64_json or url")
+        wanted = {name: body[name] for name in body.keys() - {"n", "response_format"}}
+
+        async def ask() -> list[Asked]:
+            return [
+                await self._asked(request, caller, endpoint, wanted, number)
+                for number in range(count)
+            ]
+
+        answered = await self._demand.answer(request, caller, body, ask)
+        made = answered.made
+        if body.get("stream") is True:
+            images = [(one.body, one.artifact.extension, one.facts) for one in made]
+            return _streaming(image_stream(_KINDS[endpoint], images, body, answered.at), answered)
+        if form == "url":
+            base = str(request.base_url).rstrip("/")
+            data = [{"url": base + await self._links.signed_path(one.artifact)} for one in made]
+        else:
+            data = [image_part(one.body) for one in made]
+        told = image_json(data, made[0].artifact.extension, answered.at)
+        usage = image_usage(one.facts for one in made)
+        told |= {} if usage is None else {"usage": usage}
+        return JSONResponse(told, headers=answered.headers)
+
+    async def _asked(
+        self,
+        request: Request,
+        caller: Caller,
+        endpoint: str,
+        body: dict[str, Any],
+        variant: int,
+    ) -> Asked:
+        if isinstance(body.get("model"), str):
+            try:
+                model_of({"model": body["model"]})
+            except InputError as error:
+                raise ModelNotFoundError(error.message, remedy=error.remedy) from error
+        mode = cache_mode(request)
         try:
-            return await self._engine.generate(
-                model_of(body), prompt, cache=_cache(request), tenant_id=caller.tenant_id, **params
+            return await self._engine.generator.call(
+                endpoint, body, variant, mode, caller.tenant_id
             )
-        except GenerationError as error:
-            raise _EndedError(error) from error
-
-
-class _EndedError(HeadraceError):
-    """A generation that ended without a result, with the status that clients expect of it."""
-
-    def __init__(self, error: GenerationError) -> None:
-        super().__init__(error.message, remedy=error.remedy)
-        self.code = CODES.get(error.outcome, error.outcome or "generation_failed")
-        self.status = STATUSES.get(error.outcome, STATUS_ELSE)
+        except RecipeError as error:
+            raise ModelNotFoundError(error.message, remedy=error.remedy) from error
 
 
 def known_models(engine: Engine) -> list[str]:
@@ -99,40 +171,31 @@ def known_models(engine: Engine) -> list[str]:
     return found
 
 
-def _cache(request: Request) -> str:
+def cache_mode(request: Request) -> CacheMode:
+    """Return what ``Cache-Control`` says: ``no-store`` is off, ``no-cache`` buys anew."""
     told = request.headers.get("cache-control", "").lower()
     if "no-store" in told:
-        return "off"
-    return "refresh" if "no-cache" in told else "reuse"
+        return CacheMode.OFF
+    return CacheMode.REFRESH if "no-cache" in told else CacheMode.REUSE
 
 
-def _headers(made: Generated) -> dict[str, str]:
-    return {"X-Headrace-Cache": "hit" if made.cached else "miss"}
+def _model_json(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": name.partition(":")[0]}
 
 
-def _chat(engine: Engine, model: str, made: Generated) -> dict[str, Any]:
-    now = engine.clock.now()
-    text = made.body.decode("utf-8", "replace")
-    return chat_json(new_uuid(now).hex, model, text, made.facts, now)
+def _whole(body: dict[str, Any], name: str, least: int, most: int, usual: int) -> int:
+    value = body.get(name)
+    if value is None:
+        return usual
+    if type(value) is not int or not least <= value <= most:
+        raise InputError(f"{name} must be a whole number, {least} to {most}")
+    return value
+
+
+def _streaming(pieces: Any, answered: Answered) -> StreamingResponse:
+    return StreamingResponse(pieces, headers=HEADERS | answered.headers, media_type=MEDIA_TYPE)
 
 
 def _wants_usage(body: dict[str, Any]) -> bool:
     options = body.get("stream_options")
     return isinstance(options, dict) and options.get("include_usage") is True
-
-
-def _chunks(told: dict[str, Any], with_usage: bool) -> Iterator[bytes]:
-    """Yield a whole answer as a stream says it: it is written down before anybody sees it."""
-    choice = told["choices"][0]
-    about = {name: told[name] for name in ("id", "created", "model")}
-    about["object"] = "chat.completion.chunk"
-    delta = {"role": "assistant", "content": choice["message"]["content"]}
-    ends: list[dict[str, Any]] = [
-        {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]},
-        {**about, "choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]},
-    ]
-    if with_usage:
-        ends.append({**about, "choices": [], "usage": told.get("usage")})
-    for one in ends:
-        yield b"data: " + _encode(one) + b"\n\n"
-    yield b"data: [DONE]\n\n"

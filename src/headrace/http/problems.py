@@ -18,10 +18,14 @@ STATUSES = {
     "invalid_api_key": 401,
     "forbidden": 403,
     "not_found": 404,
+    "model_not_found": 404,
     "conflict": 409,
     "idempotency_mismatch": 422,
     "invalid_input": 422,
     "recipe": 422,
+    "photo": 422,
+    "photo_missing": 422,
+    "photo_refused": 422,
     "usage": 400,
     "insufficient_credits": 402,
     "paused": 409,
@@ -47,10 +51,13 @@ def status_of(error: HeadraceError) -> int:
 def answer(request: Request, error: HeadraceError) -> JSONResponse:
     """Return an error as the part of the API that was called says it."""
     status = status_of(error)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     if request.url.path.startswith("/v1"):
-        # That API knows no 422: its clients take a wrong request from a 400.
-        status = 400 if status == 422 else status
+        status = _status_v1(error, status)
+        if error.code == "insufficient_credits":
+            headers["x-should-retry"] = "false"
         return JSONResponse(openai_error(error, status), status, headers)
     body = {
         "type": f"urn:headrace:error:{error.code}",
@@ -58,13 +65,20 @@ def answer(request: Request, error: HeadraceError) -> JSONResponse:
         "status": status,
         "detail": error.message,
         "code": error.code,
-        "retryable": error.code in RETRYABLE,
+        "retryable": bool(getattr(error, "retryable", error.code in RETRYABLE)),
     }
     if error.remedy:
         body["remedy"] = error.remedy
     if error.place:
         body["place"] = error.place
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def _status_v1(error: HeadraceError, status: int) -> int:
+    """Return the status by which clients of that API know what to do."""
+    if status == 422 and error.code != "idempotency_mismatch":
+        return 400  # they take a wrong request from that
+    return 429 if status == 402 else status
 
 
 def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.errors import InputError
-from headrace.openai_body import ENDPOINTS, model_of, params_of
+from headrace.openai_body import EDITS, ENDPOINTS, model_of, params_of, source_names
 from headrace.provider import Provider
 from headrace.recipe import StageSpec
-from headrace.request import Request
+from headrace.request import Request, at_place
 from headrace.stage import Models, StageInput
 from headrace.stages.filling import checked, invalid
 from headrace.stages.settings import Providers, Settings
-from headrace.stages.sources import forged_place
+from headrace.stages.sources import DIGEST, SOURCES_MAX, forged_place
 
 MODELS_MAX = 64
 COLUMN = "body"
+VARIANT = "variant"
+"""The column that tells several results of one body apart, from 0."""
+
 KNOWN = ("endpoint", "models")
 
 
@@ -37,7 +40,16 @@ class Called:
         forged = forged_place(params)
         if forged is not None:
             raise InputError(f"{forged!r} is written like a source", remedy="Leave it out.")
-        return Request(self.provider.name, self.model, self._version, params)
+        digests: tuple[str, ...] = ()
+        if self._endpoint == EDITS:
+            pictures, digests = _pictures(_body(given))
+            params |= pictures
+        variant = given.row.get(VARIANT, 0)
+        if type(variant) is not int or variant < 0:
+            raise InputError(f"{VARIANT} = {variant!r} is not a number from 0")
+        return Request(
+            self.provider.name, self.model, self._version, params, digests, variant=variant
+        )
 
 
 class Call:
@@ -79,6 +91,25 @@ def _body(given: StageInput) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InputError(f"{COLUMN!r} is no object")
     return body
+
+
+def _pictures(body: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the params of an edit's pictures, and their digests."""
+    digests: list[str] = []
+    params: dict[str, Any] = {}
+    for name, wanted in source_names(body).items():
+        places = []
+        for one in wanted:
+            kept = DIGEST.fullmatch(one)
+            if kept is None:
+                raise InputError(f"the picture {one[:80]!r} was not looked up")
+            if kept[1] not in digests:
+                digests.append(kept[1])
+            places.append(at_place(digests.index(kept[1])))
+        params[name] = places if len(places) > 1 else places[0]
+    if not 0 < len(digests) <= SOURCES_MAX:
+        raise InputError(f"an edit takes 1 to {SOURCES_MAX} pictures, not {len(digests)}")
+    return params, tuple(digests)
 
 
 def build_call(spec: StageSpec, providers: Providers) -> Call:

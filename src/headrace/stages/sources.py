@@ -17,7 +17,7 @@ SOURCES_MAX = 16
 """Pictures that one call may take in."""
 
 _STAGE = "stages."
-_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
+DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _TEXT = ("text/", "application/json")
 _FILLED = re.compile(r"\{\{.*\}\}", re.DOTALL)
 
@@ -90,7 +90,7 @@ class Sources:
         name = wanted.fill(values).strip()
         if not name:
             return None
-        kept = _DIGEST.fullmatch(name)
+        kept = DIGEST.fullmatch(name)
         if kept is not None:
             return kept.group(1)
         try:

@@ -12,7 +12,7 @@ from headrace.store import statements
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is kept; ``purpose`` is ``batch`` or ``batch_output``."""
+    """A file as it is kept; ``purpose``: ``batch``, ``batch_output``, ``vision`` (a picture)."""
 
     id: UUID
     tenant_id: str
@@ -53,6 +53,16 @@ async def insert(connection: Any, file: File) -> None:
         file.created_at,
         file.expires_at,
     )
+
+
+async def named(
+    connection: Any, tenant_id: str, ids: list[UUID], digests: list[bytes], until: datetime
+) -> list[File]:
+    """Return a tenant's files with one of these ids or hashes that are still there ``until``."""
+    rows = await connection.fetch(
+        statements.load("files/named.sql"), tenant_id, ids, digests, until
+    )
+    return [File(**row) for row in rows]
 
 
 async def find(connection: Any, tenant_id: str, file_id: UUID, now: datetime) -> File | None:

@@ -1,0 +1,181 @@
+"""Responses of OpenAI's API: what one asks for, as a chat, and the answer in its shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from headrace.errors import InputError
+
+DELTA_CHARS = 400
+"""A whole answer is streamed in pieces of so many characters."""
+
+_NOT_HERE = ("previous_response_id", "conversation", "prompt", "background", "tools")
+_DROPPED = frozenset(
+    {"input", "instructions", "max_output_tokens", "text", "reasoning", "truncation", "include"}
+    | {"parallel_tool_calls", "tool_choice", "max_tool_calls", "safety_identifier"}
+    | {"prompt_cache_key", *_NOT_HERE}
+)
+_TEXTS = ("input_text", "output_text", "text")
+
+
+def chat_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the chat that a response asks for; raises ``InputError``.
+
+    So every provider that chats can answer, and an answer is shared with chats.
+    """
+    for name in _NOT_HERE:
+        if body.get(name):
+            raise InputError(
+                f"{name!r} is not for responses here: nothing is kept between calls",
+                remedy="Send the whole conversation as input.",
+            )
+    chat = {name: value for name, value in body.items() if name not in _DROPPED}
+    chat["messages"] = _messages(body)
+    if body.get("max_output_tokens") is not None:
+        chat["max_completion_tokens"] = body["max_output_tokens"]
+    reasoning, text = body.get("reasoning"), body.get("text")
+    if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
+        chat["reasoning_effort"] = reasoning["effort"]
+    if isinstance(text, dict):
+        if text.get("verbosity") is not None:
+            chat["verbosity"] = text["verbosity"]
+        form = _form(text.get("format"))
+        if form is not None:
+            chat["response_format"] = form
+    return chat
+
+
+def _form(told: Any) -> dict[str, Any] | None:
+    if not isinstance(told, dict) or told.get("type") == "text":
+        return None
+    if told.get("type") == "json_schema":
+        rest = {name: value for name, value in told.items() if name != "type"}
+        return {"type": "json_schema", "json_schema": rest}
+    return told
+
+
+def _messages(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = []
+    if isinstance(body.get("instructions"), str) and body["instructions"]:
+        found.append({"role": "system", "content": body["instructions"]})
+    told = body.get("input")
+    if isinstance(told, str):
+        told = [{"role": "user", "content": told}]
+    if not isinstance(told, list) or not told:
+        raise InputError("input must be a text, or a list of one message or more")
+    return found + [_message(one) for one in told]
+
+
+def _message(told: Any) -> dict[str, Any]:
+    if not isinstance(told, dict) or told.get("type", "message") != "message":
+        kind = told.get("type") if isinstance(told, dict) else told
+        raise InputError(
+            f"input holds {str(kind)[:80]!r}, which is no message",
+            remedy="Messages of role and content go in, nothing else.",
+        )
+    role = told.get("role")
+    if role not in ("user", "assistant", "system", "developer"):
+        raise InputError(f"a message has the role {str(role)[:80]!r}")
+    content = told.get("content")
+    if isinstance(content, list):
+        parts = [_part(one) for one in content]
+        is_text = len(parts) == 1 and parts[0]["type"] == "text"
+        content = parts[0]["text"] if is_text else parts
+    elif not isinstance(content, str):
+        raise InputError("the content of a message is neither a text nor a list")
+    return {"role": "system" if role == "developer" else role, "content": content}
+
+
+def _part(told: Any) -> dict[str, Any]:
+    kind = told.get("type") if isinstance(told, dict) else None
+    if kind in _TEXTS and isinstance(told.get("text"), str):
+        return {"type": "text", "text": told["text"]}
+    if kind == "input_image" and isinstance(told.get("image_url"), str):
+        image = {"url": told["image_url"]}
+        if told.get("detail") not in (None, "auto"):
+            image["detail"] = told["detail"]
+        return {"type": "image_url", "image_url": image}
+    raise InputError(
+        f"a message holds {str(kind)[:80]!r}, which cannot be sent",
+        remedy="input_text with its text and input_image with its image_url can.",
+    )
+
+
+def response_json(
+    name: str,
+    model: str,
+    text: str,
+    facts: Mapping[str, Any],
+    now: datetime,
+    usage: Mapping[str, int] | None,
+) -> dict[str, Any]:
+    """Return a response; ``name`` is its id, ``usage`` has the counts of a chat."""
+    is_cut = bool(facts.get("truncated"))
+    status = "incomplete" if is_cut else "completed"
+    part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    message = {
+        "id": f"msg_{name}", "type": "message", "role": "assistant",
+        "status": status, "content": [part],
+    }  # fmt: skip
+    return {
+        "id": f"resp_{name}",
+        "object": "response",
+        "created_at": int(now.timestamp()),
+        "status": status,
+        "error": None,
+        "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+        "instructions": None,
+        "metadata": {},
+        "model": model,
+        "output": [message],
+        "parallel_tool_calls": False,
+        "previous_response_id": None,
+        "store": False,
+        "temperature": None,
+        "tool_choice": "none",
+        "tools": [],
+        "top_p": None,
+        "usage": None if usage is None else _usage(usage),
+    }
+
+
+def _usage(counts: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "input_tokens": counts["prompt_tokens"],
+        "input_tokens_details": {"cached_tokens": 0},
+        "output_tokens": counts["completion_tokens"],
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": counts["total_tokens"],
+    }
+
+
+def response_events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a whole response as the events by which it is streamed, numbered from 0."""
+    for number, event in enumerate(_events(told)):
+        yield {**event, "sequence_number": number}
+
+
+def _events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    begun = {**told, "status": "in_progress", "output": [], "usage": None}
+    yield {"type": "response.created", "response": begun}
+    yield {"type": "response.in_progress", "response": begun}
+    message = told["output"][0]
+    part = message["content"][0]
+    at = {"item_id": message["id"], "output_index": 0, "content_index": 0}
+    empty = {**message, "status": "in_progress", "content": []}
+    yield {"type": "response.output_item.added", "output_index": 0, "item": empty}
+    yield {"type": "response.content_part.added", **at, "part": {**part, "text": ""}}
+    for delta in pieces(part["text"]):
+        yield {"type": "response.output_text.delta", **at, "delta": delta, "logprobs": []}
+    yield {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": []}
+    yield {"type": "response.content_part.done", **at, "part": part}
+    yield {"type": "response.output_item.done", "output_index": 0, "item": message}
+    yield {"type": f"response.{told['status']}", "response": told}
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield a text in pieces, one at least."""
+    for start in range(0, len(text) or 1, DELTA_CHARS):
+        yield text[start : start + DELTA_CHARS]

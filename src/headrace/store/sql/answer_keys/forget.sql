@@ -1,0 +1,1 @@
+DELETE FROM answer_key WHERE id = $1 AND told IS NULL
