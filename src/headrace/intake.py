@@ -163,7 +163,8 @@ class _Checking:
                 try:
                     line = replace(line, body=self._sources.placed(line.body))  # noqa: PLW2901
                 except HeadraceError as error:
-                    line = LineError("file_not_found", error.message, line.line, "body.image")  # noqa: PLW2901
+                    why = f"{error.message} {error.remedy}"
+                    line = LineError("file_not_found", why, line.line, "body.image")  # noqa: PLW2901
             made.append(line)
         return made
 

@@ -67,9 +67,9 @@ class Served:
 
 
 @asynccontextmanager
-async def served(database_url: str, home: Path) -> AsyncIterator[Served]:
+async def served(database_url: str, home: Path, **more: Any) -> AsyncIterator[Served]:
     """Serve an engine whose provider is a simulator, and another one that does as it is told."""
-    (home / "recipes").mkdir(parents=True)
+    (home / "recipes").mkdir(parents=True, exist_ok=True)
     (home / "recipes" / "words.toml").write_text(RECIPE)
     simulator = Simulator(build_settings({"latency": {"median_s": 0.01}}))
     await simulator.start()
@@ -78,7 +78,7 @@ async def served(database_url: str, home: Path) -> AsyncIterator[Served]:
         "base_url": f"{simulator.url}/v1",
         "models": ["gpt-x", "gpt-image-2"],
     }
-    config = Config(home=str(home), database_url=database_url, providers={"sim": table})
+    config = Config(home=str(home), database_url=database_url, providers={"sim": table}, **more)
     scripted = Scripted()
     async with open_engine(config, providers={"scripted": scripted}) as engine:
         made = {}
