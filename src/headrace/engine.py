@@ -120,7 +120,9 @@ class Engine:
             self.stages_of, self._held.open, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
-        self.generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
+        self.generator = Generator(
+            self.cache, self.stages_of, self._buy, self.reading.body, blobs.read
+        )
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.artifact import Artifact
+from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.cache import Cache, CacheMode
 from headrace.errors import HeadraceError, UsageError
 from headrace.openai_body import model_of
@@ -96,11 +96,13 @@ class Generator:
         stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
         buy: Buy,
         body: Callable[[bytes], Awaitable[bytes]],
+        blob: Callable[[bytes], Awaitable[bytes]],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
         self._buy = buy
         self._body = body
+        self._blob = blob
         self._known: dict[tuple[str, ...], tuple[Recipe, Stage]] = {}
 
     async def generate(
@@ -155,10 +157,13 @@ class Generator:
         hit = hits.get(asked.request.fingerprint)
         if hit is None:
             return None
-        body = hit.artifact.body
+        artifact = hit.artifact
+        body = artifact.body
         if body is None:
-            body = await self._body(hit.artifact.sha256)
-        return Generated(hit.artifact, body, True, hit.facts)
+            # What is large is no row's: one look-up less.
+            read = self._blob if artifact.size_bytes > INLINE_BYTES_MAX else self._body
+            body = await read(artifact.sha256)
+        return Generated(artifact, body, True, hit.facts)
 
     async def buy(self, asked: Asked) -> Generated:
         """Return a result that is bought, once however many ask for it.

@@ -12,6 +12,7 @@ from headrace.cache import CacheMode
 from headrace.engine import Engine
 from headrace.errors import HeadraceError, InputError, RecipeError
 from headrace.generation import Asked
+from headrace.held import encode_json
 from headrace.http.artifact_links import Links
 from headrace.http.bodies import read_json
 from headrace.http.demand import Answered, Demand
@@ -137,7 +138,8 @@ class Online:
         told = image_json(data, made[0].artifact.extension, answered.at)
         usage = image_usage(one.facts for one in made)
         told |= {} if usage is None else {"usage": usage}
-        return JSONResponse(told, headers=answered.headers)
+        # Megabytes of base64: the usual encoder looks at each character.
+        return Response(encode_json(told), headers=answered.headers, media_type="application/json")
 
     async def _asked(
         self,

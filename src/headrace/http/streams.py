@@ -67,7 +67,7 @@ def image_stream(
 
 
 def _event(event: dict[str, Any]) -> bytes:
-    return b"event: " + event["type"].encode() + b"\n" + _data(event)
+    return b"event: " + str(event["type"]).encode() + b"\n" + _data(event)
 
 
 def _data(told: dict[str, Any]) -> bytes:
