@@ -176,8 +176,11 @@ class SourcePhotos:
         return digest
 
 
-def check_photo(body: bytes, name: str) -> None:
-    """Raise ``PhotoRefusedError`` unless the header is that of a picture under the pixel cap."""
+def check_photo(body: bytes | Path, name: str) -> None:
+    """Raise ``PhotoRefusedError`` unless the header is that of a picture under the pixel cap.
+
+    ``body`` is the picture, or where it lies: then no more than its header is read.
+    """
     import io
     import warnings
 
@@ -186,7 +189,8 @@ def check_photo(body: bytes, name: str) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(body), formats=FORMATS) as image:
+            source = io.BytesIO(body) if isinstance(body, bytes) else body
+            with Image.open(source, formats=FORMATS) as image:
                 width, height = image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise PhotoRefusedError(

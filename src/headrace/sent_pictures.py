@@ -44,7 +44,7 @@ class Sources:
         if not ids and not digests:
             return
         for file in await self._files.named(self._tenant_id, [*ids], [*digests]):
-            if file.size_bytes <= PHOTO_BYTES_MAX:
+            if file.purpose == PURPOSE:  # no other was looked at
                 for name in ids.get(file.id, []) + digests.get(file.sha256, []):
                     self.known[name] = _HASH + file.sha256.hex()
 
@@ -65,7 +65,8 @@ async def keep_picture(files: Files, tenant_id: str, name: str, artifact: Artifa
     Raises ``PhotoRefusedError`` where it is none that can be sent; then it is not kept.
     """
     digest = artifact.sha256
-    if await files.named(tenant_id, [], [digest], KEPT_S / 2):
+    known = await files.named(tenant_id, [], [digest], KEPT_S / 2)
+    if any(one.purpose == PURPOSE for one in known):
         return _HASH + digest.hex()
     await add_picture(files, files.new(tenant_id, name, PURPOSE, artifact, KEPT_S))
     return _HASH + digest.hex()
@@ -78,7 +79,7 @@ async def add_picture(files: Files, file: File) -> None:
     await files.add(file)
     try:
         async with files.on_disk(file) as path:
-            await asyncio.to_thread(lambda: check_photo(path.read_bytes(), file.name))
+            await asyncio.to_thread(check_photo, path, file.name)
     except HeadraceError:
         await files.remove(file.tenant_id, file.id)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -196,6 +197,14 @@ async def test_pictures_that_are_none_are_refused(api: Served, client: openai.As
     await foreigner(api)
     async with api.client("foreign") as foreign:
         theirs = await foreign.files.create(file=("a.png", picture("red")), purpose="vision")
+    # A file that came as something else was never looked at.
+    lines = await client.files.create(file=("a", bytes(bomb)), purpose="batch")
+    same = hashlib.sha256(bytes(bomb)).hexdigest()
+    for named in (lines.id, f"sha256:{same}"):
+        body = {"model": "scripted:m", "prompt": "x", "image": named}
+        assert (await api("POST", "/v1/images/edits", body=body))[0] == 400
+    with pytest.raises(openai.BadRequestError):
+        await client.images.edit(image=bytes(bomb), model="scripted:m", prompt="x")
     digest = f"sha256:{'0' * 64}"
     for image in ([theirs.id], [digest], ["sha256:x"], ["file-x"], [], None, [7], ["http://a/b"]):
         body = {"model": "scripted:m", "prompt": "x", "image": image}
@@ -368,6 +377,11 @@ async def test_the_same_key_is_the_same_answer(api: Served, client: openai.Async
     assert len(api.simulator.truth.calls) == 1
     with pytest.raises(openai.UnprocessableEntityError):
         await ask(temperature=0.5)
+    # What could not begin holds no key.
+    headers["Idempotency-Key"] = "new"
+    with pytest.raises(openai.BadRequestError):
+        await ask(temperature="hot")
+    assert await ask()
     headers["Idempotency-Key"] = "k" * 256
     with pytest.raises(openai.BadRequestError):
         await ask()

@@ -8,8 +8,9 @@ import pytest
 
 from headrace.errors import RecipeError
 from headrace.intake import recipe_of
-from headrace.openai_body import CHAT, IMAGES
+from headrace.openai_body import CHAT, EDITS, IMAGES
 from headrace.outcome import CallFailed
+from headrace.request import Request
 from headrace.stage import Stage, StageInput, requests_of
 from headrace.stages import build_stages
 from headrace.testing import SimulatedProvider
@@ -67,6 +68,33 @@ def test_a_body_that_cannot_be_sent_is_invalid(body: dict[str, Any]) -> None:
     """A wrong row fails by itself, and asks nobody."""
     with pytest.raises(CallFailed):
         build("simulated:a").request(given(**body))
+
+
+def test_variants_are_other_results_of_the_same_call() -> None:
+    """The first is what a body without a variant asks for; the next is another, sent alike."""
+    stage = build("simulated:a")
+
+    def asked(**more: Any) -> Request:
+        row = {"body": {"model": "simulated:a", "prompt": "p"}, **more}
+        return stage.request(StageInput(row, {}, {}, None, 1, "batch"))
+
+    assert asked(variant=0).fingerprint == asked().fingerprint
+    assert len({asked(variant=number).fingerprint for number in range(3)}) == 3
+    assert asked(variant=2).params == asked().params
+    for wrong in ("1", -1, True, 1.5):
+        with pytest.raises(CallFailed):
+            asked(variant=wrong)
+
+
+def test_an_edit_has_its_pictures_as_sources() -> None:
+    """Pictures by hash become sources, each once; what was not looked up is invalid."""
+    stage = build("simulated:a", endpoint=EDITS)
+    one, two = (f"sha256:{digit * 64}" for digit in "ab")
+    request = stage.request(given(image=[one, two, one], mask=two))
+    assert request.placed() == {"image": ("a" * 64, "b" * 64, "a" * 64), "mask": ("b" * 64,)}
+    for wrong in ("file-x", None, [], [f"sha256:{number:064x}" for number in range(17)]):
+        with pytest.raises(CallFailed):
+            stage.request(given(image=wrong))
 
 
 def test_no_body_is_invalid() -> None:

@@ -21,9 +21,16 @@ from headrace.store.database import Database
 
 KEY_CHARS_MAX = 255
 KEPT = timedelta(hours=24)
+PURCHASES_MAX = 10
+"""Results that one call may ask for."""
 
 Told = dict[str, Any]
 Work = Callable[[UUID | None, bytes | None], Awaitable[Told]]
+
+
+def purchase_key(key_id: UUID, number: int) -> str:
+    """Return the idempotency key under which a call buys one of its results."""
+    return f"on demand {key_id.hex} {number}"
 
 
 def key_of(request: Request) -> str | None:
@@ -45,21 +52,25 @@ class AnswerKeys:
         """Return what was answered under ``key``, or what ``work`` answers now.
 
         ``asked`` is what must be the same, as JSON. ``work`` is given the id and the digest
-        under which it may buy: a call that was cut off finds there what it had begun. What
-        it returns is JSON; a call that could not begin leaves no key behind.
-        Raises ``KeyReusedError``, ``InputError``, and what ``work`` raises.
+        under which it may buy (``purchase_key``): a call that was cut off finds there what it
+        had begun. What it returns is JSON; a failure before anything was begun leaves no key
+        behind. Raises ``KeyReusedError``, ``InputError``, and what ``work`` raises.
         """
         if key is None:
             return await work(None, None)
-        known = await self._claim(tenant_id, key, fingerprint(asked))
+        try:
+            digest = fingerprint(asked)
+        except RecursionError:
+            raise InputError("the body is nested too deeply") from None
+        known = await self._claim(tenant_id, key, digest)
         if known.told is not None:
             return dict(decode_json(known.told))
         try:
             told = await work(known.id, known.request_digest)
-        except HeadraceError as error:
-            if getattr(error, "unbegun", False) or isinstance(error, InputError):
-                async with self._database.acquire() as connection:
-                    await answer_keys.forget(connection, known.id)
+        except HeadraceError:
+            keys = [purchase_key(known.id, number) for number in range(PURCHASES_MAX)]
+            async with self._database.acquire() as connection:
+                await answer_keys.forget(connection, known, keys)
             raise
         async with self._database.acquire() as connection:
             held = await answer_keys.keep(connection, known.id, encode_json(told).decode())

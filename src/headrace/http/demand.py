@@ -17,7 +17,7 @@ from headrace.artifact import Artifact
 from headrace.engine import Engine
 from headrace.errors import HeadraceError, InputError
 from headrace.generation import Asked, Generated, GenerationError
-from headrace.http.answer_keys import AnswerKeys, key_of
+from headrace.http.answer_keys import AnswerKeys, key_of, purchase_key
 from headrace.http.entry import Caller
 from headrace.identity import new_uuid
 from headrace.openai_answers import CODES, STATUS_ELSE, STATUSES
@@ -54,7 +54,6 @@ class FullError(HeadraceError):
     code = "too_many_waiting"
     status = 429
     retryable = True
-    unbegun = True
     headers = {"Retry-After": str(FULL_WAIT_S)}  # noqa: RUF012 - the same for all
 
 
@@ -99,7 +98,7 @@ class Demand:
             asks = await ask()
             if key_id is not None:
                 asks = [
-                    replace(one, key=f"on demand {key_id.hex} {number}", digest=digest)
+                    replace(one, key=purchase_key(key_id, number), digest=digest)
                     for number, one in enumerate(asks)
                 ]
             made = await self._all(caller.tenant_id, asks, deadline_s)

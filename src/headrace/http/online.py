@@ -13,6 +13,7 @@ from headrace.engine import Engine
 from headrace.errors import HeadraceError, InputError, RecipeError
 from headrace.generation import Asked
 from headrace.held import encode_json
+from headrace.http.answer_keys import PURCHASES_MAX
 from headrace.http.artifact_links import Links
 from headrace.http.bodies import read_json
 from headrace.http.demand import Answered, Demand
@@ -27,7 +28,7 @@ from headrace.http.streams import (
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
 from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
 
-N_MAX = 10
+N_MAX = PURCHASES_MAX
 PARTIAL_MAX = 3
 _KINDS = {IMAGES: "image_generation", EDITS: "image_edit"}
 

@@ -52,6 +52,8 @@ async def keep(connection: Any, key_id: UUID, told: str) -> str:
     return told if found is None else found
 
 
-async def forget(connection: Any, key_id: UUID) -> None:
-    """Let go of a key under which nothing was begun."""
-    await connection.execute(statements.load("answer_keys/forget.sql"), key_id)
+async def forget(connection: Any, known: AnswerKey, purchases: list[str]) -> None:
+    """Let go of a key unless something was bought under one of ``purchases``."""
+    await connection.execute(
+        statements.load("answer_keys/forget.sql"), known.id, known.tenant_id, purchases
+    )
