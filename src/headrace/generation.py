@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.artifact import Artifact
-from headrace.cache import Cache, CacheMode
+from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import HeadraceError, UsageError
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request import Request
-from headrace.stage import Stage, StageInput
+from headrace.stage import Stage, StageInput, passes_by
 
 COLUMN = "params_"
 """Before the name of a param's column, so that none is called like one of ours."""
@@ -75,28 +75,31 @@ class Generator:
     def __init__(
         self,
         cache: Cache,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
+        marked: Callable[[Recipe, str], Awaitable[Recipe]],
         buy: Buy,
         body: Callable[[bytes], Awaitable[bytes]],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
+        self._marked = marked
         self._buy = buy
         self._body = body
-        self._known: dict[tuple[str, ...], tuple[Recipe, Stage]] = {}
+        self._plain: dict[tuple[str, ...], Recipe] = {}
+        self._known: dict[tuple[str, ...], tuple[Recipe, list[Stage]]] = {}
 
     async def generate(
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> Generated:
         """Return the result for ``prompt``; raises ``GenerationError`` when there is none."""
-        recipe, stage = await self._recipe(model, params, bool(prompt))
+        recipe, stages = await self._recipe(model, params, bool(prompt), tenant_id)
+        stage = stages[0]
         row = {COLUMN + name: value for name, value in params.items()}
         told = {"prompt": prompt} if prompt else {}
         row |= told
         request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
         if mode is CacheMode.REUSE:
-            hits = await self._cache.get_many(tenant_id, [request.fingerprint])
-            hit = hits.get(request.fingerprint)
+            hit = await self._kept(request, stages[1:], tenant_id)
             if hit is not None:
                 body = hit.artifact.body
                 if body is None:
@@ -118,24 +121,45 @@ class Generator:
             await self._facts(request, mode, tenant_id),
         )
 
+    async def _kept(self, request: Request, later: list[Stage], tenant_id: str) -> CacheHit | None:
+        """Return what is cached of the last stage, with the facts of the first."""
+        first = await self._look_up(request, tenant_id)
+        hit = first
+        for stage in later:
+            if hit is None or first is None:
+                break
+            if passes_by(stage, hit.artifact):
+                continue
+            given = StageInput({}, {}, {}, hit.artifact, 1, "")
+            hit = await self._look_up(stage.request(given), tenant_id)
+        return None if hit is None or first is None else replace(hit, facts=first.facts)
+
+    async def _look_up(self, request: Request, tenant_id: str) -> CacheHit | None:
+        hits = await self._cache.get_many(tenant_id, [request.fingerprint])
+        return hits.get(request.fingerprint)
+
     async def _facts(self, request: Request, mode: CacheMode, tenant_id: str) -> dict[str, Any]:
         """Return what is kept beside a result that was just bought."""
         if mode is CacheMode.OFF:
             return {}
-        hits = await self._cache.get_many(tenant_id, [request.fingerprint])
-        hit = hits.get(request.fingerprint)
+        hit = await self._look_up(request, tenant_id)
         return {} if hit is None else hit.facts
 
     async def _recipe(
-        self, model: str, params: dict[str, Any], has_prompt: bool
-    ) -> tuple[Recipe, Stage]:
+        self, model: str, params: dict[str, Any], has_prompt: bool, tenant_id: str
+    ) -> tuple[Recipe, list[Stage]]:
         for name in params:
             if _NAME.fullmatch(name) is None:
                 raise UsageError(f"{name[:64]!r} is not the name of a parameter")
-        key = (model, *sorted(params), str(has_prompt))
+        asked = (model, *sorted(params), str(has_prompt))
+        if asked not in self._plain:
+            self._plain[asked] = recipe_for(model, sorted(params), has_prompt)
+            if len(self._plain) > RECIPES_MAX:
+                self._plain.pop(next(iter(self._plain)))
+        made = await self._marked(self._plain[asked], tenant_id)
+        key = (tenant_id, made.version.hex())
         if key not in self._known:
-            made = recipe_for(model, sorted(params), has_prompt)
-            self._known[key] = (made, (await self._stages_of(made))[0])
+            self._known[key] = (made, await self._stages_of(made, tenant_id))
             if len(self._known) > RECIPES_MAX:
                 self._known.pop(next(iter(self._known)))
         return self._known[key]

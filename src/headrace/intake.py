@@ -52,7 +52,8 @@ class Intake:
         database: Database,
         clock: Clock,
         files: Files,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
+        marked: Callable[[Recipe, str], Awaitable[Recipe]],
         run: Run,
         moved: Callable[[], None],
         stopping: asyncio.Event,
@@ -61,6 +62,7 @@ class Intake:
         self._clock = clock
         self._files = files
         self._stages_of = stages_of
+        self._marked = marked
         self._run = run
         self._moved = moved
         self._stopping = stopping
@@ -84,7 +86,7 @@ class Intake:
     async def _look(self, found: FileBatch) -> list[LineError]:
         file = await self._files.find(found.tenant_id, show_file_id(found.input_file_id))
         async with self._files.on_disk(file) as path:
-            checking = _Checking(found.endpoint, self._stages_of)
+            checking = _Checking(found.endpoint, found.tenant_id, self._stages_of)
             pages = _pages(LineReader(found.endpoint).read(path))
             while page := await asyncio.to_thread(_next, pages):
                 await checking.look(page)
@@ -97,8 +99,8 @@ class Intake:
         return checking.errors[:ERRORS_MAX]
 
     async def _submit(self, found: FileBatch, name: str, path: Path, models: list[str]) -> None:
-        recipe = recipe_of(found.endpoint, models)
-        stages = await self._stages_of(recipe)
+        recipe = await self._marked(recipe_of(found.endpoint, models), found.tenant_id)
+        stages = await self._stages_of(recipe, found.tenant_id)
         # Nobody stands by who could look at a canary.
         terms = Terms(name=name, tenant_id=found.tenant_id, canary=0, source={"input": name})
         terms, rows_min = guarded(terms, stages, self._run)
@@ -116,10 +118,14 @@ class _Checking:
     """Whether the lines of one file can be sent as they are; ``models`` are those they name."""
 
     def __init__(
-        self, endpoint: str, stages_of: Callable[[Recipe], Awaitable[list[Stage]]]
+        self,
+        endpoint: str,
+        tenant_id: str,
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
     ) -> None:
         self.errors: list[LineError] = []
         self._endpoint = endpoint
+        self._tenant_id = tenant_id
         self._stages_of = stages_of
         self._stages: dict[str, Stage | LineError] = {}
 
@@ -139,7 +145,7 @@ class _Checking:
         if len(self._stages) >= MODELS_MAX:
             return LineError("too_many_models", f"a file names {MODELS_MAX} models at most")
         try:
-            return (await self._stages_of(recipe_of(self._endpoint, [model])))[0]
+            return (await self._stages_of(recipe_of(self._endpoint, [model]), self._tenant_id))[0]
         except HeadraceError as error:
             return LineError(_NO_MODEL, f"{error.message} {error.remedy}".strip())
 

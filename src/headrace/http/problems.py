@@ -17,6 +17,7 @@ from headrace.telemetry import log
 STATUSES = {
     "invalid_api_key": 401,
     "forbidden": 403,
+    "suspended": 403,
     "not_found": 404,
     "conflict": 409,
     "idempotency_mismatch": 422,
@@ -29,8 +30,12 @@ STATUSES = {
     "generation_failed": 502,
     "database": 503,
     "storage": 503,
+    "config": 503,
+    "daily_cap": 429,
+    "too_many_batches": 429,
+    "too_many_waiting": 429,
 }
-RETRYABLE = frozenset({"database", "storage"})
+RETRYABLE = frozenset({"database", "storage", "daily_cap", "too_many_batches", "too_many_waiting"})
 
 
 class TooLargeError(HeadraceError):
@@ -47,12 +52,16 @@ def status_of(error: HeadraceError) -> int:
 def answer(request: Request, error: HeadraceError) -> JSONResponse:
     """Return an error as the part of the API that was called says it."""
     status = status_of(error)
-    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
+    wait_s = getattr(error, "retry_after_s", None)
+    if wait_s is not None:
+        headers["Retry-After"] = str(wait_s)
     if request.url.path.startswith("/v1"):
         # That API knows no 422: its clients take a wrong request from a 400.
         status = 400 if status == 422 else status
         return JSONResponse(openai_error(error, status), status, headers)
     body = {
+        **getattr(error, "facts", {}),
         "type": f"urn:headrace:error:{error.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,

@@ -22,5 +22,7 @@ async def add(connection: Any, made: Iterable[tuple[str, bytes]]) -> None:
 async def foreign(connection: Any, tenant_id: str, sha256s: Iterable[bytes]) -> set[bytes]:
     """Return those of some digests that a tenant may not name: another's, or nobody's."""
     asked = set(sha256s)
+    if not asked:
+        return asked
     rows = await connection.fetch(statements.load("owners/owned.sql"), tenant_id, list(asked))
     return asked - {row["sha256"] for row in rows}

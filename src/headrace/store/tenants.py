@@ -37,9 +37,7 @@ async def make(
         statements.load("tenants/insert.sql"), tenant_id, shown, plan, timezone, unlimited, now
     )
     if not accounts:
-        raise ConflictError(
-            f"there is a tenant {tenant_id!r} already", remedy="Choose another id."
-        )
+        raise ConflictError(f"there is a tenant {tenant_id!r} already", remedy="Choose another id.")
     return await find(connection, tenant_id)
 
 
@@ -78,9 +76,7 @@ async def set_plan(connection: Any, tenant_id: str, plan: str) -> Tenant:
     return await find(connection, tenant_id)
 
 
-async def _move(
-    connection: Any, tenant_id: str, state: TenantState, reason: str | None
-) -> Tenant:
+async def _move(connection: Any, tenant_id: str, state: TenantState, reason: str | None) -> Tenant:
     moved = await connection.fetchval(
         statements.load("tenants/move.sql"), tenant_id, state.value, reason
     )

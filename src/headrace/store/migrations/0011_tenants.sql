@@ -35,7 +35,7 @@ ALTER TABLE item ADD COLUMN day date;
 
 -- on_demand: a batch of one item that somebody waits for; it counts as waiting, not as a batch.
 ALTER TABLE batch ADD COLUMN on_demand boolean NOT NULL DEFAULT false;
-CREATE INDEX batch_live ON batch (tenant_id)
+CREATE INDEX batch_of_tenant_live ON batch (tenant_id)
     WHERE state IN ('validating', 'canary', 'running', 'paused', 'finalizing');
 
 -- replaced_by: the key that this one was rotated to.
