@@ -85,7 +85,9 @@ async def one(connection: Any, named: str, tenant_id: str | None = None) -> ApiK
     known, shown = None, named.strip().rstrip("…")[:SHOWN_CHARS]
     if named.startswith(ID_PREFIX):
         known, shown = read_id(ID_PREFIX, named, "the id of a key", "headrace keys list"), ""
-    rows = await connection.fetch(statements.load("keys/named.sql"), known, shown, tenant_id)
+    rows = []
+    if shown.isprintable():
+        rows = await connection.fetch(statements.load("keys/named.sql"), known, shown, tenant_id)
     if not rows:
         raise NotFoundError(f"there is no key {named[:40]!r}", remedy="headrace keys list")
     if len(rows) > 1:

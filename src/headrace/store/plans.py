@@ -39,7 +39,9 @@ class Standing:
 
 async def standing(connection: Any, tenant_id: str, now: datetime) -> Standing:
     """Return how a tenant stands at ``now``; raises ``NotFoundError``."""
-    row = await connection.fetchrow(statements.load("plans/of_tenant.sql"), tenant_id, now)
+    row = None
+    if tenant_id.isprintable():
+        row = await connection.fetchrow(statements.load("plans/of_tenant.sql"), tenant_id, now)
     if row is None:
         raise NotFoundError(
             f"there is no tenant {tenant_id[:80]!r}", remedy="'headrace tenants list' shows them."
@@ -61,7 +63,9 @@ async def listed(connection: Any) -> list[Plan]:
 
 async def find(connection: Any, name: str) -> Plan:
     """Return a plan; raises ``NotFoundError``."""
-    row = await connection.fetchrow(statements.load("plans/list.sql"), name)
+    row = None
+    if name.isprintable():
+        row = await connection.fetchrow(statements.load("plans/list.sql"), name)
     if row is None:
         raise NotFoundError(
             f"there is no plan {name[:80]!r}", remedy="'headrace plans list' shows them."

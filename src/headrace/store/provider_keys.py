@@ -99,6 +99,8 @@ async def in_force(connection: Any, tenant_id: str) -> list[SealedKey]:
 
 async def remove(connection: Any, tenant_id: str | None, provider: str) -> bool:
     """Remove a key; ``False`` where there is none."""
+    if not provider.isprintable():
+        return False
     removed = await connection.fetchval(
         statements.load("provider_keys/delete.sql"), tenant_id, provider
     )

@@ -28,7 +28,10 @@ async def make(
     check_id(tenant_id, "the id of a tenant")
     shown = tenant_id if name is None else check_text(name, "the name of a tenant")
     await plans.find(connection, plan)
-    if not await connection.fetchval(statements.load("tenants/zone_is_known.sql"), timezone):
+    known = timezone.isprintable() and await connection.fetchval(
+        statements.load("tenants/zone_is_known.sql"), timezone
+    )
+    if not known:
         raise InputError(
             f"{timezone[:80]!r} is not a timezone",
             remedy='Write one of the IANA names, such as "Europe/Berlin" or "UTC".',
@@ -43,7 +46,9 @@ async def make(
 
 async def find(connection: Any, tenant_id: str) -> Tenant:
     """Return a tenant; raises ``NotFoundError``."""
-    row = await connection.fetchrow(statements.load("tenants/list.sql"), tenant_id)
+    row = None
+    if tenant_id.isprintable():
+        row = await connection.fetchrow(statements.load("tenants/list.sql"), tenant_id)
     if row is None:
         raise _unknown(tenant_id)
     return _read(row)
@@ -71,17 +76,14 @@ async def resume(connection: Any, tenant_id: str) -> Tenant:
 async def set_plan(connection: Any, tenant_id: str, plan: str) -> Tenant:
     """Give a tenant another plan; raises ``NotFoundError`` for either."""
     await plans.find(connection, plan)
-    if not await connection.fetchval(statements.load("tenants/set_plan.sql"), tenant_id, plan):
-        raise _unknown(tenant_id)
+    await find(connection, tenant_id)
+    await connection.execute(statements.load("tenants/set_plan.sql"), tenant_id, plan)
     return await find(connection, tenant_id)
 
 
 async def _move(connection: Any, tenant_id: str, state: TenantState, reason: str | None) -> Tenant:
-    moved = await connection.fetchval(
-        statements.load("tenants/move.sql"), tenant_id, state.value, reason
-    )
-    if moved is None:
-        raise _unknown(tenant_id)
+    await find(connection, tenant_id)
+    await connection.execute(statements.load("tenants/move.sql"), tenant_id, state.value, reason)
     return await find(connection, tenant_id)
 
 

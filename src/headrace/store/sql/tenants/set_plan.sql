@@ -1,1 +1,1 @@
-UPDATE tenant SET plan = $2 WHERE id = $1 RETURNING id
+UPDATE tenant SET plan = $2 WHERE id = $1
