@@ -47,7 +47,7 @@ from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.marking import Marks
 from headrace.master_key import MasterKeys
-from headrace.named_artifacts import NamedArtifacts
+from headrace.named_artifacts import own_only
 from headrace.own_keys import OwnKeys
 from headrace.provider import Provider
 from headrace.providers.remote.bytes_budget import process_budget
@@ -60,7 +60,7 @@ from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, reads_texts
-from headrace.store import batches, lanes, owners, queue, shards, statements
+from headrace.store import batches, lanes, queue, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
@@ -250,13 +250,12 @@ class Engine:
         now = self.clock.now()
         terms, rows_min = guarded(terms, stages, self.config.run)
         new = new_batch(new_uuid(now), found, stages, columns, terms, digest, rows_min)
+        rows = await own_only(rows, found, terms.tenant_id, self.reading.foreign)
         if terms.strict:
             rows = requestable(rows, stages[0], terms)
-        named = NamedArtifacts(found)
-        items = items_of(named.passing(rows), found.required, terms.strict)
+        items = items_of(rows, found.required, terms.strict)
         async with self.database.transaction() as connection:
             batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
-            named.check(await owners.foreign(connection, terms.tenant_id, named.first_rows))
         crash_point("submit-after-commit")
         self.sharder.wake()
         return self.batch(batch_id, is_new)

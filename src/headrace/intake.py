@@ -18,10 +18,10 @@ from headrace.recipe import Recipe, parse_recipe
 from headrace.request_lines import LineError, LineReader, RequestLine, rows_again
 from headrace.stage import Stage, StageInput
 from headrace.store import batches, file_batches
-from headrace.store.batches import NewItem
 from headrace.store.database import Database
 from headrace.store.file_batches import FileBatch
 from headrace.store.ledger import Accounts
+from headrace.store.new_items import NewItem
 from headrace.submission import Terms, guarded, new_batch
 from headrace.telemetry import crash_point
 

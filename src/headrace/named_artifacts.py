@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from headrace.errors import HeadraceError, InputError
+from headrace.errors import HeadraceError
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.recipe import Recipe, Template
-from headrace.source import Row
+from headrace.source import BadRow, Row
 
-DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
-DIGESTS_MAX = 100_000
-"""So many different ones are looked at when a batch is submitted; each is when it is read."""
-
+_DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _REMEDY = "Name an artifact that was delivered to you: sha256: and its digest."
 
 
@@ -27,45 +24,47 @@ def no_such_artifact(sha256_hex: str, row_number: int) -> Outcome:
     return Outcome(OutcomeKind.INVALID, reason, remedy=_REMEDY, cost_microusd=0)
 
 
-class NamedArtifacts:
-    """The digests that rows name under one recipe, gathered as the rows pass.
+async def own_only(
+    rows: Iterable[Any],
+    recipe: Recipe,
+    tenant_id: str,
+    foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]],
+) -> Iterable[Any]:
+    """Return rows, those that name a foreign artifact as rows that cannot be used.
 
-    ``first_rows`` has for each digest the number of the row that named it first.
+    Rows that stream from a file are left: each is looked at when it is its turn to be made.
     """
+    templates = [*_templates(recipe)]
+    if not templates or not isinstance(rows, list):
+        return rows
+    named = [_digests(templates, row, number) for number, row in enumerate(rows, 1)]
+    refused = await foreign(tenant_id, set().union(*named))
+    return [
+        _refused(row, number, min(digests & refused)) if digests & refused else row
+        for number, (row, digests) in enumerate(zip(rows, named, strict=True), 1)
+    ]
 
-    def __init__(self, recipe: Recipe) -> None:
-        self.first_rows: dict[bytes, int] = {}
-        self._templates = [*_templates(recipe)]
 
-    def passing(self, rows: Iterable[Any]) -> Iterator[Any]:
-        """Pass rows on and remember what they name; the rest of a huge batch is looked at later."""
-        if not self._templates:
-            yield from rows
-            return
-        for number, row in enumerate(rows, 1):
-            values = row.values if isinstance(row, Row) else row
-            if isinstance(values, Mapping) and len(self.first_rows) < DIGESTS_MAX:
-                self._look({**values, "row_number": number}, number)
-            yield row
+def _refused(row: Any, number: int, digest: bytes) -> BadRow:
+    values = dict(row.values if isinstance(row, Row) else row)
+    line = row.line if isinstance(row, Row) else number
+    reason = f"there is no artifact sha256:{digest.hex()}"
+    return BadRow(number, line, None, reason, _REMEDY, values=values)
 
-    def check(self, foreign: set[bytes]) -> None:
-        """Raise ``InputError`` for the first row that names one of ``foreign``."""
-        if foreign:
-            number, digest = min((self.first_rows[one], one) for one in foreign)
-            raise InputError(
-                f"there is no artifact sha256:{digest.hex()}",
-                place=f"row {number}",
-                remedy=_REMEDY,
-            )
 
-    def _look(self, values: dict[str, Any], number: int) -> None:
-        for template in self._templates:
+def _digests(templates: list[Template], row: Any, number: int) -> set[bytes]:
+    """Return what a row names; a cell that cannot be written is told where it becomes an item."""
+    values = row.values if isinstance(row, Row) else row
+    found: set[bytes] = set()
+    if isinstance(values, Mapping):
+        for template in templates:
             try:
-                found = DIGEST.fullmatch(template.fill(values).strip())
+                told = _DIGEST.fullmatch(template.fill({**values, "row_number": number}).strip())
             except (HeadraceError, ValueError, TypeError, RecursionError):
-                continue  # a cell that cannot be written is named where the row becomes an item
-            if found is not None:
-                self.first_rows.setdefault(bytes.fromhex(found[1]), number)
+                continue
+            if told is not None:
+                found.add(bytes.fromhex(told[1]))
+    return found
 
 
 def _templates(recipe: Recipe) -> Iterator[Template]:

@@ -26,7 +26,8 @@ from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
 from headrace.stage import Stage, StageInput, providers_of, requests_of
-from headrace.store.batches import NewBatch, NewItem
+from headrace.store.batches import NewBatch
+from headrace.store.new_items import NewItem
 
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """A NUL as JSON writes it; a backslash before it that is itself escaped does not count."""

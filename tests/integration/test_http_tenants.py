@@ -13,6 +13,7 @@ import pytest
 from headrace.access import Scope
 from headrace.store import keys
 from tests.integration.test_http import MODEL, Served, ended, served
+from tests.integration.test_http_batches import asked, line, until
 
 
 @pytest.fixture
@@ -233,3 +234,17 @@ async def test_a_tenants_admin_is_no_operator(api: Served) -> None:
     api.keys["second"] = secret
     assert (await api("GET", "/api/tenants", "second"))[0] == 403
     assert (await api("GET", "/api/keys", "second"))[0] == 200
+
+
+async def test_a_file_batch_above_the_day_fails_with_the_code(api: Served) -> None:
+    """Nothing of it is bought, and its errors say which limit it was; a smaller one is made."""
+    client = api.client("acme")
+    too_much = await asked(client, [line(f"r{n}") for n in range(5)])
+    failed = await until(client, too_much)
+    assert failed.status == "failed"
+    assert failed.errors is not None
+    assert [one.code for one in failed.errors.data or []] == ["daily_cap"]
+    assert not api.simulator.truth.calls
+    enough = await asked(client, [line(f"r{n}") for n in range(4)])
+    assert (await until(client, enough)).status == "completed"
+    await client.close()

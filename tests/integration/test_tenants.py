@@ -545,25 +545,28 @@ async def test_a_row_names_only_artifacts_of_its_own_tenant(
     assert (await made(engine, "acme", t="again", picture=name)).state is ItemState.SUCCEEDED
     seen = len(provider.seen)
     for digest in (name, f"sha256:{'0' * 64}"):
-        with pytest.raises(InputError, match="there is no artifact sha256") as caught:
-            await made(engine, "other", t="theft", picture=digest)
-        assert caught.value.place == "row 1"
-    assert await engine.recent(tenant_id="other") == []
+        stolen = await made(engine, "other", t="theft", picture=digest)
+        assert (stolen.state, stolen.error["code"]) == (ItemState.FAILED, "invalid_input")
+        assert f"there is no artifact {digest}" in stolen.error["reason"]
+        strict = Terms(tenant_id="other", strict=True)
+        with pytest.raises(InputError, match="there is no artifact"):
+            await engine.submit([{"t": "theft", "picture": digest}], photo(), terms=strict)
     assert len(provider.seen) == seen
 
 
 async def test_an_artifact_of_another_is_not_read_whatever_was_submitted(
-    studio: tuple[Engine, Studio], monkeypatch: pytest.MonkeyPatch
+    studio: tuple[Engine, Studio],
 ) -> None:
-    """The look before the call holds by itself: the item fails, and nothing is asked."""
+    """The look before the call holds by itself, as for rows from a file: nothing is asked."""
     engine, provider = studio
     await tenant(engine)
     await tenant(engine, "other")
     mine = (await made(engine, "acme", t="mill")).artifact
-    monkeypatch.setattr("headrace.named_artifacts.DIGESTS_MAX", 0)
-    stolen = await made(engine, "other", t="theft", picture=f"sha256:{mine.sha256.hex()}")
-    assert stolen.state is ItemState.FAILED
-    assert "there is no artifact" in stolen.error["reason"]
+    stream = iter([{"t": "theft", "picture": f"sha256:{mine.sha256.hex()}"}])
+    batch = await engine.submit(stream, photo(), terms=Terms(tenant_id="other"))
+    assert (await batch.done()).failed == 1
+    stolen = [item async for item in batch.items()]
+    assert "there is no artifact" in (stolen[0].error or {})["reason"]
     assert len(provider.seen) == 1
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from headrace.asked_size import pixels_asked
 from headrace.errors import InputError
-from headrace.named_artifacts import NamedArtifacts
+from headrace.named_artifacts import own_only
 from headrace.plan import Plan, check_id, read_plan
 from headrace.recipe import parse_recipe
+from headrace.source import BadRow
 
 
 def test_a_plan_is_laid_over_the_one_before() -> None:
@@ -88,8 +89,8 @@ def test_a_size_is_read_as_apis_have_it(params: dict[str, Any], pixels: int | No
     assert pixels_asked(params) == pixels
 
 
-def test_only_what_goes_in_as_a_picture_is_an_artifact_that_is_named() -> None:
-    """A digest in another cell is a text like any other; the first row that names one is kept."""
+async def test_only_what_goes_in_as_a_picture_is_an_artifact_that_is_named() -> None:
+    """A digest in another cell is a text like any other; a row that names a foreign one is bad."""
     stage = {
         "kind": "generate", "model": "x:y", "prompt": "{{ note }}",
         "sources": {"image": "{{ picture }}", "more": ["sha256:{{ short }}"]},
@@ -102,8 +103,14 @@ def test_only_what_goes_in_as_a_picture_is_an_artifact_that_is_named() -> None:
         {"picture": f" sha256:{one} "},
         {"picture": f"sha256:{one.upper()}"},
     ]
-    named = NamedArtifacts(recipe)
-    assert list(named.passing(rows)) == rows
-    assert named.first_rows == {bytes.fromhex(one): 2, bytes.fromhex(two): 2}
-    with pytest.raises(InputError, match="there is no artifact"):
-        named.check({bytes.fromhex(two)})
+    asked: list[set[bytes]] = []
+
+    async def foreign(tenant_id: str, sha256s: set[bytes]) -> set[bytes]:
+        asked.append(sha256s)
+        return {bytes.fromhex(two)}
+
+    kept = list(await own_only(rows, recipe, "acme", foreign))
+    assert asked == [{bytes.fromhex(one), bytes.fromhex(two)}]
+    assert [row for row in kept if not isinstance(row, BadRow)] == [rows[0], *rows[2:]]
+    assert isinstance(kept[1], BadRow)
+    assert (kept[1].number, kept[1].values) == (2, rows[1])

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,11 +16,10 @@ from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
 from headrace.store import allowances, ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
+from headrace.store.new_items import ITEM_COLUMNS, NewItem, Tally, records_of
 from headrace.store.plans import standing
 from headrace.store.progress import Deltas, finish, tell
 from headrace.telemetry import crash_point
-
-ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at", "day")
 
 
 @dataclass(frozen=True)
@@ -50,33 +49,6 @@ class NewBatch:
     look_first: bool = False
     cost_cap_microusd: int | None = None
     on_demand: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """An input row as JSON text; ``error`` is set for a row that cannot be used."""
-
-    inputs: str
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class _Tally:
-    canary: int
-    good: int = 0
-    bad: int = 0
-    canary_end: int = 0
-
-    def accept(self, idx: int) -> None:
-        """Count a row that can be used; the canary ends behind so many of them."""
-        self.good += 1
-        if self.good <= self.canary:
-            self.canary_end = idx + 1
-
-    def canary_of(self, new: NewBatch) -> int:
-        """Return where the canary ends, 0 for none: it has to leave something to be saved."""
-        too_few = self.good + self.bad < new.canary_items_min or self.good <= self.canary
-        return 0 if too_few and not new.look_first else self.canary_end
 
 
 async def submit(
@@ -116,13 +88,13 @@ async def submit(
     )
     if inserted is None:
         return await _same(connection, new), False
-    tally = _Tally(new.canary)
+    tally = Tally(new.canary)
     await connection.copy_records_to_table(
         "item",
-        records=_records(new.id, items, tally, now, allowances.day_of(found)),
+        records=records_of(new.id, items, tally, now, allowances.day_of(found)),
         columns=ITEM_COLUMNS,
     )
-    total, canary = tally.good + tally.bad, tally.canary_of(new)
+    total, canary = tally.good + tally.bad, tally.canary_of(new.canary_items_min, new.look_first)
     await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
     await ledger.reserve(
@@ -148,19 +120,6 @@ async def _same(connection: Any, new: NewBatch) -> UUID:
         )
     found: UUID = row["id"]
     return found
-
-
-def _records(
-    batch_id: UUID, items: Iterable[NewItem], tally: _Tally, now: datetime, day: date | None
-) -> Iterator[tuple[Any, ...]]:
-    pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
-    for idx, item in enumerate(items):
-        if item.error is None:
-            tally.accept(idx)
-            yield (batch_id, idx, pending, item.inputs, None, None, day)
-        else:
-            tally.bad += 1
-            yield (batch_id, idx, failed, item.inputs, item.error, now, None)
 
 
 @dataclass(frozen=True)
