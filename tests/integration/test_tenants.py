@@ -27,7 +27,9 @@ from headrace.plan import (
     TooManyBatchesError,
     TooManyWaitingError,
 )
+from headrace.price import Price
 from headrace.recipe import Recipe, parse_recipe
+from headrace.request import Request
 from headrace.store import allowances, keys, plans, tenants
 from headrace.store.audit import verify
 from headrace.submission import Terms
@@ -40,12 +42,20 @@ from tests.integration.test_product_photos import Studio
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
+class Free(Scripted):
+    """A provider without a price: no lock of an account lets submits in one by one."""
+
+    def price(self, request: Request) -> Price:
+        """Nothing."""
+        return Price(0, 0)
+
+
 @asynccontextmanager
 async def looking(url: str, home: Path, clock: Clock) -> AsyncIterator[Engine]:
     """An engine that takes in batches and makes none, at the hour that a test says."""
     config = Config(home=str(home), database_url=url)
     async with open_engine(
-        config, providers={"scripted": Scripted()}, clock=clock, work=False
+        config, providers={"scripted": Free()}, clock=clock, work=False
     ) as engine:
         yield engine
 
@@ -250,7 +260,7 @@ async def fail_all(engine: Engine, batch: Batch) -> None:
         made = [
             Settle(
                 batch.uuid, idx, 0, ItemState.RUNNING, ItemState.FAILED, "acme", shard_id,
-                claim.fence, 1, 0, 1, void_microcredits=1_000_000, reason="failed",
+                claim.fence, 1, 0, 1, reason="failed",
                 event=EventKind.ITEM_FAILED, event_data="{}",
             )
             for idx in range(count)
