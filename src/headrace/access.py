@@ -7,9 +7,13 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
+from headrace.identity import show_id
+
 PREFIX = "hr_"
+ID_PREFIX = "key_"
 SECRET_BYTES = 32
 SHOWN_CHARS = 10
 KEY_CHARS_MAX = 128
@@ -32,7 +36,11 @@ _INCLUDES = {
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is kept: its first characters are shown so that people can tell keys apart."""
+    """A key as it is kept: its first characters are shown so that people can tell keys apart.
+
+    ``last_used_at`` is written once a minute at most; ``replaced_by`` is the key that this
+    one was rotated to.
+    """
 
     id: UUID
     tenant_id: str
@@ -42,10 +50,40 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    replaced_by: UUID | None = None
 
     def is_good(self, now: datetime) -> bool:
         """Tell whether the key opens anything at ``now``."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+    @property
+    def public_id(self) -> str:
+        """Return the id by which people and programs name the key."""
+        return show_id(ID_PREFIX, self.id)
+
+    def state(self, now: datetime) -> str:
+        """Return ``good``, ``replaced`` (good until its end), ``expired`` or ``revoked``."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if not self.is_good(now):
+            return "expired"
+        return "good" if self.replaced_by is None else "replaced"
+
+    def to_json(self, now: datetime) -> dict[str, Any]:
+        """Return the key as programs see it: never whole."""
+        ends, used = self.expires_at, self.last_used_at
+        return {
+            "id": self.public_id,
+            "tenant": self.tenant_id,
+            "name": self.name,
+            "shown": self.shown,
+            "scope": self.scope.value,
+            "state": self.state(now),
+            "created_at": self.created_at.isoformat(),
+            "expires_at": None if ends is None else ends.isoformat(),
+            "last_used_at": None if used is None else used.isoformat(),
+        }
 
     def allows(self, scope: Scope) -> bool:
         """Tell whether the key is good for ``scope``."""

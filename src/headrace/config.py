@@ -31,7 +31,12 @@ _SPOKEN = {
     "bool": "true or false",
 }
 
-IGNORED_VARIABLES = ("HEADRACE_CRASH_AT", "HEADRACE_TRACEBACK", "HEADRACE_CONFIG")
+IGNORED_VARIABLES = (
+    "HEADRACE_CRASH_AT",
+    "HEADRACE_TRACEBACK",
+    "HEADRACE_CONFIG",
+    "HEADRACE_MASTER_KEY",
+)
 
 
 class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

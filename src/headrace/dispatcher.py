@@ -10,7 +10,7 @@ from headrace.executor import Executor
 from headrace.held import HeldBatch, HeldItem
 from headrace.order import Option
 from headrace.outcome import CallFailed
-from headrace.routing import best_hit, made_before, options_of
+from headrace.routing import best_hit, check_sizes, made_before, options_of
 from headrace.settlement import pass_free_stages
 from headrace.slots import ShardSlots, Slots
 from headrace.store.writes import Settle
@@ -136,7 +136,9 @@ def _wanted(item: HeldItem) -> list[Option] | None:
         stage = item.batch.stages[item.stage]
         if not stage.cacheable or (item.batch.reads_texts and item.outputs):
             return None
-        return options_of(stage, item.given())
+        options = options_of(stage, item.given())
+        check_sizes(item, stage, options)
+        return options
     except CallFailed:
         return None
 

@@ -45,6 +45,10 @@ from headrace.loops.guard import Guard
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
+from headrace.marking import Marks
+from headrace.master_key import MasterKeys
+from headrace.named_artifacts import own_only
+from headrace.own_keys import OwnKeys
 from headrace.provider import Provider
 from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
@@ -93,11 +97,14 @@ class Engine:
         self.reading = Reading(database, blobs)
         self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
+        self.marks = Marks(database, clock)
         self.writer = Writer(database, clock)
         self.accounts = Accounts()
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        self._held = HeldBatches(database, self.stages_of, reads_texts)
+        masters = MasterKeys(Path(config.home))
+        self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
+        self._held = HeldBatches(database, self.stages_of, reads_texts, self.own_keys.versions)
         self.gate = self._build_gate()
         executor = Executor(self._surroundings(), self._stopping)
         self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
@@ -117,11 +124,11 @@ class Engine:
         self._keeper = Keeper(database, clock, self.gate.lanes)
         self._clerk = clerk_of(
             database, blobs, clock, self.files, self.cache, config.run,
-            self.stages_of, self._held.open, self._batch_moved, self._stopping,
+            self.stages_of, self.marks.on, self._held.open, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self.generator = Generator(
-            self.cache, self.stages_of, self._buy, self.reading.body, blobs.read
+            self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read
         )
 
     def _build_gate(self) -> LocalGate | PostgresGate:
@@ -144,6 +151,7 @@ class Engine:
             cache_ttl_s=self.config.cache.ttl_s,
             batch_state=self._batch_state,
             read_text=self.reading.text,
+            foreign=self.reading.foreign,
         )
 
     # -- start and stop ------------------------------------------------------------------
@@ -233,14 +241,16 @@ class Engine:
         """Submit rows under a recipe: all or nothing, durable when this returns.
 
         ``rows`` are mappings, or what a ``Source`` yields. Raises ``RecipeError``,
-        ``InputError``, ``UsageError``, ``ConflictError``, ``InsufficientCreditsError``.
+        ``InputError``, ``UsageError``, ``ConflictError``, ``InsufficientCreditsError``,
+        ``SuspendedError``, ``AllowanceError``.
         """
         terms = terms or Terms()
-        found = self.recipe(recipe)
-        stages = await self.stages_of(found)
+        found = await self.marks.on(self.recipe(recipe), terms.tenant_id)
+        stages = await self.stages_of(found, terms.tenant_id)
         now = self.clock.now()
         terms, rows_min = guarded(terms, stages, self.config.run)
         new = new_batch(new_uuid(now), found, stages, columns, terms, digest, rows_min)
+        rows = await own_only(rows, found, terms.tenant_id, self.reading.foreign)
         if terms.strict:
             rows = requestable(rows, stages[0], terms)
         items = items_of(rows, found.required, terms.strict)
@@ -278,12 +288,15 @@ class Engine:
 
     # -- what the parts ask of each other --------------------------------------------------
 
-    async def stages_of(self, recipe: Recipe) -> list[Stage]:
-        """Return the stages of a recipe, bound to opened providers; raises ``RecipeError``."""
-        stages = build_stages(recipe, self.providers)
+    async def stages_of(self, recipe: Recipe, tenant_id: str = "default") -> list[Stage]:
+        """Return a recipe's stages, bound to opened providers; raises ``RecipeError``.
+
+        A tenant's own keys are those that its stages buy with.
+        """
+        stages = build_stages(recipe, await self.own_keys.of(tenant_id))
         for stage in stages:
             for provider in providers_of(stage):
-                await self.providers.open(provider)
+                await self.own_keys.open(provider)
         return stages
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:
@@ -305,9 +318,9 @@ class Engine:
         now, claim = self.clock.now(), None
         terms = Terms(
             class_name="interactive", cache=asked.mode.value, tenant_id=asked.tenant_id,
-            canary=0, idempotency_key=asked.key,
+            canary=0, idempotency_key=asked.key, on_demand=True,
         )  # fmt: skip
-        recipe, stages = asked.recipe, await self.stages_of(asked.recipe)
+        recipe, stages = asked.recipe, await self.stages_of(asked.recipe, asked.tenant_id)
         new = new_batch(new_uuid(now), recipe, stages, list(asked.row), terms, asked.digest)
         async with self.database.transaction() as connection:
             items = items_of([asked.row], recipe.required, True)
@@ -358,6 +371,7 @@ async def open_engine(
         stack.push_async_callback(blobs.close)
         engine = Engine(config, database, blobs, clock, providers)
         stack.push_async_callback(engine.providers.close)
+        stack.push_async_callback(engine.own_keys.close)
         if work:
             await stack.enter_async_context(engine.working())
         yield engine

@@ -11,6 +11,7 @@ from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
+from headrace.named_artifacts import no_such_artifact
 from headrace.order import Order
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.stage import Stage
@@ -54,6 +55,8 @@ class Executor:
         except CallFailed as failure:
             await self._around.settle(item, self._around.fallen(item, failure.outcome))
             return
+        if not await self._may_read(order):
+            return
         if item.open_attempt is not None:
             order.again = await self._attempts.recover(order, item.open_attempt)
         if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
@@ -64,6 +67,22 @@ class Executor:
     async def _load_texts(self, item: HeldItem) -> None:
         for name in item.unread():
             item.texts[name] = await self._around.read_text(item.outputs[name])
+
+    async def _may_read(self, order: Order) -> bool:
+        """Tell whether an item may read its sources; one that names another's artifact fails."""
+        item = order.item
+        named = {
+            bytes.fromhex(digest)
+            for option in order.options
+            for digest in option.request.sources
+            if digest not in option.request.files
+        }
+        named -= {artifact.sha256 for artifact in item.outputs.values()}
+        foreign = await self._around.foreign(item.batch.tenant_id, named) if named else set()
+        if foreign:
+            outcome = no_such_artifact(min(foreign).hex(), item.idx + 1)
+            await self._around.settle(item, self._around.fallen(item, outcome))
+        return not foreign
 
     # -- single-flight ---------------------------------------------------------------------
 

@@ -148,13 +148,14 @@ def clerk_of(
     files: Files,
     cache: Cache,
     run: Run,
-    stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+    stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
+    marked: Callable[[Recipe, str], Awaitable[Recipe]],
     open_batch: Callable[[UUID], Awaitable[HeldBatch]],
     moved: Callable[[], None],
     stopping: asyncio.Event,
 ) -> Clerk:
     """Return the loop that takes files in and hands results out; ``moved`` says so to others."""
-    intake = Intake(database, clock, files, stages_of, run, moved, stopping)
+    intake = Intake(database, clock, files, stages_of, marked, run, moved, stopping)
     handout = Handout(database, blobs, clock, files, cache, open_batch, stopping)
     return Clerk(database, clock, intake.take_in, handout.hand_out, files.sweep)
 

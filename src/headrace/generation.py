@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
-from headrace.cache import Cache, CacheMode
+from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import HeadraceError, UsageError
 from headrace.openai_body import model_of
 from headrace.outcome import CallFailed
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request import Request
-from headrace.stage import Stage, StageInput
+from headrace.stage import Stage, StageInput, passes_by
 
 COLUMN = "params_"
 """Before the name of a param's column, so that none is called like one of ours."""
@@ -37,7 +37,8 @@ class Generated:
 class Asked:
     """One result that somebody wants now: a row of a recipe.
 
-    ``request`` is what the recipe's only stage asks for it, ``None`` where it has several.
+    ``request`` is what the recipe's first stage asks for it, ``None`` where others but a mark
+    follow, which are ``later``.
     ``key`` and ``digest`` are those of a call that may come again: it is bought once.
     """
 
@@ -47,6 +48,7 @@ class Asked:
     request: Request | None
     tenant_id: str
     mode: CacheMode = CacheMode.REUSE
+    later: tuple[Stage, ...] = ()
     key: str | None = None
     digest: bytes | None = None
 
@@ -93,17 +95,20 @@ class Generator:
     def __init__(
         self,
         cache: Cache,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
+        marked: Callable[[Recipe, str], Awaitable[Recipe]],
         buy: Buy,
         body: Callable[[bytes], Awaitable[bytes]],
         blob: Callable[[bytes], Awaitable[bytes]],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
+        self._marked = marked
         self._buy = buy
         self._body = body
         self._blob = blob
-        self._known: dict[tuple[str, ...], tuple[Recipe, Stage]] = {}
+        self._plain: dict[tuple[str, ...], Recipe] = {}
+        self._known: dict[tuple[str, str], tuple[Recipe, list[Stage]]] = {}
 
     async def generate(
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
@@ -116,11 +121,18 @@ class Generator:
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> Asked:
         """Return what a model is asked for; raises ``RecipeError`` and ``UsageError``."""
-        recipe, stage = await self._recipe(model, params, bool(prompt))
+        for name in params:
+            if _NAME.fullmatch(name) is None:
+                raise UsageError(f"{name[:64]!r} is not the name of a parameter")
+        names = sorted(params)
+        key = (model, *names, str(bool(prompt)))
+        recipe, stages = await self._recipe(
+            key, lambda: recipe_for(model, names, bool(prompt)), tenant_id
+        )
         row = {COLUMN + name: value for name, value in params.items()}
         if prompt:
             row["prompt"] = prompt
-        return Asked(recipe, row, stage, _request(stage, row, recipe), tenant_id, mode)
+        return _asked(recipe, row, stages, tenant_id, mode)
 
     async def call(
         self, endpoint: str, body: dict[str, Any], variant: int, mode: CacheMode, tenant_id: str
@@ -132,29 +144,26 @@ class Generator:
         """
         model = model_of(body)
         key = ("call", endpoint, model)
-        if key not in self._known:
-            made = call_recipe(endpoint, model)
-            self._keep(key, made, (await self._stages_of(made))[0])
-        recipe, stage = self._known[key]
-        row = {"body": body, "variant": variant}
-        return Asked(recipe, row, stage, _request(stage, row, recipe), tenant_id, mode)
+        recipe, stages = await self._recipe(key, lambda: call_recipe(endpoint, model), tenant_id)
+        return _asked(recipe, {"body": body, "variant": variant}, stages, tenant_id, mode)
 
     async def row(
         self, recipe: Recipe, row: dict[str, Any], mode: CacheMode, tenant_id: str
     ) -> Asked:
         """Return what a row asks of a recipe of any number of stages; raises ``RecipeError``."""
-        stages = await self._stages_of(recipe)
-        alone = len(stages) == 1 and stages[0].provider is not None
-        several = alone and stages[0].models is not None and len(stages[0].models.choices) > 1
-        request = _request(stages[0], row, recipe) if alone and not several else None
-        return Asked(recipe, row, stages[0], request, tenant_id, mode)
+        marked = await self._marked(recipe, tenant_id)
+        stages = await self._stages_of(marked, tenant_id)
+        if len(recipe.stages) > 1 or stages[0].provider is None:
+            return Asked(marked, row, stages[0], None, tenant_id, mode)
+        if stages[0].models is not None and len(stages[0].models.choices) > 1:
+            return Asked(marked, row, stages[0], None, tenant_id, mode)
+        return _asked(marked, row, stages, tenant_id, mode)
 
     async def find(self, asked: Asked) -> Generated | None:
         """Return what the cache has, ``None`` where it has nothing or must not be asked."""
         if asked.mode is not CacheMode.REUSE or asked.request is None:
             return None
-        hits = await self._cache.get_many(asked.tenant_id, [asked.request.fingerprint])
-        hit = hits.get(asked.request.fingerprint)
+        hit = await self._kept(asked.request, asked.later, asked.tenant_id)
         if hit is None:
             return None
         artifact = hit.artifact
@@ -188,26 +197,50 @@ class Generator:
         """Return what is kept beside a result that was just bought."""
         if asked.mode is CacheMode.OFF or asked.request is None:
             return {}
-        hits = await self._cache.get_many(asked.tenant_id, [asked.request.fingerprint])
-        hit = hits.get(asked.request.fingerprint)
+        hit = await self._look_up(asked.request, asked.tenant_id)
         return {} if hit is None else hit.facts
 
-    async def _recipe(
-        self, model: str, params: dict[str, Any], has_prompt: bool
-    ) -> tuple[Recipe, Stage]:
-        for name in params:
-            if _NAME.fullmatch(name) is None:
-                raise UsageError(f"{name[:64]!r} is not the name of a parameter")
-        key = (model, *sorted(params), str(has_prompt))
-        if key not in self._known:
-            made = recipe_for(model, sorted(params), has_prompt)
-            self._keep(key, made, (await self._stages_of(made))[0])
-        return self._known[key]
+    async def _kept(
+        self, request: Request, later: tuple[Stage, ...], tenant_id: str
+    ) -> CacheHit | None:
+        """Return what is cached of the last stage, with the facts of the first."""
+        first = await self._look_up(request, tenant_id)
+        hit = first
+        for stage in later:
+            if hit is None or first is None:
+                break
+            if passes_by(stage, hit.artifact):
+                continue
+            given = StageInput({}, {}, {}, hit.artifact, 1, "")
+            hit = await self._look_up(stage.request(given), tenant_id)
+        return None if hit is None or first is None else replace(hit, facts=first.facts)
 
-    def _keep(self, key: tuple[str, ...], recipe: Recipe, stage: Stage) -> None:
-        self._known[key] = (recipe, stage)
-        if len(self._known) > RECIPES_MAX:
-            self._known.pop(next(iter(self._known)))
+    async def _look_up(self, request: Request, tenant_id: str) -> CacheHit | None:
+        hits = await self._cache.get_many(tenant_id, [request.fingerprint])
+        return hits.get(request.fingerprint)
+
+    async def _recipe(
+        self, key: tuple[str, ...], make: Callable[[], Recipe], tenant_id: str
+    ) -> tuple[Recipe, list[Stage]]:
+        """Return a recipe with its tenant's mark, and its stages."""
+        if key not in self._plain:
+            self._plain[key] = make()
+            if len(self._plain) > RECIPES_MAX:
+                self._plain.pop(next(iter(self._plain)))
+        made = await self._marked(self._plain[key], tenant_id)
+        known = (tenant_id, made.version.hex())
+        if known not in self._known:
+            self._known[known] = (made, await self._stages_of(made, tenant_id))
+            if len(self._known) > RECIPES_MAX:
+                self._known.pop(next(iter(self._known)))
+        return self._known[known]
+
+
+def _asked(
+    recipe: Recipe, row: dict[str, Any], stages: list[Stage], tenant_id: str, mode: CacheMode
+) -> Asked:
+    request = _request(stages[0], row, recipe)
+    return Asked(recipe, row, stages[0], request, tenant_id, mode, tuple(stages[1:]))
 
 
 def _request(stage: Stage, row: dict[str, Any], recipe: Recipe) -> Request:

@@ -23,7 +23,11 @@ decode_json = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True)
 class HeldBatch:
-    """The settings of a batch that its items need, with its stages built."""
+    """The settings of a batch that its items need, with its stages built.
+
+    ``pixels_max`` are those that its requests may name. ``keys`` are the ids of the providers'
+    keys that its stages are built with.
+    """
 
     id: UUID
     tenant_id: str
@@ -37,6 +41,8 @@ class HeldBatch:
     folders: tuple[Path, ...]
     class_name: str = "batch"
     weight: int = 1
+    pixels_max: int | None = None
+    keys: tuple[UUID, ...] = ()
 
 
 @dataclass(slots=True)

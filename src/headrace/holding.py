@@ -22,18 +22,21 @@ class HeldBatches:
     def __init__(
         self,
         database: Database,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
         reads_texts: Callable[[Recipe], bool],
+        keys_of: Callable[[str], Awaitable[tuple[UUID, ...]]],
     ) -> None:
         self._database = database
         self._stages_of = stages_of
         self._reads_texts = reads_texts
+        self._keys_of = keys_of
         self._held: dict[UUID, HeldBatch] = {}
 
     async def open(self, batch_id: UUID) -> HeldBatch:
         """Return a batch's settings with its stages built; raises ``RecipeError`` if it cannot."""
         held = self._held.get(batch_id)
-        if held is None:
+        # Built anew when its tenant buys with another key.
+        if held is None or held.keys != await self._keys_of(held.tenant_id):
             held = self._held[batch_id] = await self._read(batch_id)
             if len(self._held) > BATCHES_HELD_MAX:
                 self._held.pop(next(iter(self._held)))
@@ -44,7 +47,9 @@ class HeldBatches:
             row = await connection.fetchrow(statements.load("batches/context.sql"), batch_id)
         assert row is not None
         recipe = parse_recipe(decode_json(row["recipe"]), f"recipe of batch {row['name']}")
-        stages = await self._stages_of(recipe)
+        # First which keys, then the stages: what changes in between is seen the next time.
+        keys = await self._keys_of(row["tenant_id"])
+        stages = await self._stages_of(recipe, row["tenant_id"])
         source = decode_json(row["source"])
         return HeldBatch(
             id=batch_id,
@@ -59,4 +64,6 @@ class HeldBatches:
             folders=tuple(Path(folder) for folder in source.get("folders", [])),
             class_name=row["class"],
             weight=row["weight"],
+            pixels_max=row["pixels_max"],
+            keys=keys,
         )

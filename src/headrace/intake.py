@@ -20,10 +20,10 @@ from headrace.request_lines import LineError, LineReader, RequestLine, rows_agai
 from headrace.sent_pictures import Sources
 from headrace.stage import Stage, StageInput
 from headrace.store import batches, file_batches
-from headrace.store.batches import NewItem
 from headrace.store.database import Database
 from headrace.store.file_batches import FileBatch
 from headrace.store.ledger import Accounts
+from headrace.store.new_items import NewItem
 from headrace.submission import Terms, guarded, new_batch
 from headrace.telemetry import crash_point
 
@@ -54,7 +54,8 @@ class Intake:
         database: Database,
         clock: Clock,
         files: Files,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
+        marked: Callable[[Recipe, str], Awaitable[Recipe]],
         run: Run,
         moved: Callable[[], None],
         stopping: asyncio.Event,
@@ -63,6 +64,7 @@ class Intake:
         self._clock = clock
         self._files = files
         self._stages_of = stages_of
+        self._marked = marked
         self._run = run
         self._moved = moved
         self._stopping = stopping
@@ -87,7 +89,7 @@ class Intake:
         file = await self._files.find(found.tenant_id, show_file_id(found.input_file_id))
         async with self._files.on_disk(file) as path:
             sources = Sources(self._files, found.tenant_id)
-            checking = _Checking(found.endpoint, self._stages_of, sources)
+            checking = _Checking(found.endpoint, found.tenant_id, self._stages_of, sources)
             pages = _pages(LineReader(found.endpoint).read(path))
             while page := await asyncio.to_thread(_next, pages):
                 await checking.look(page)
@@ -104,8 +106,8 @@ class Intake:
     async def _submit(
         self, found: FileBatch, name: str, rows: Iterator[bytes], models: list[str]
     ) -> None:
-        recipe = recipe_of(found.endpoint, models)
-        stages = await self._stages_of(recipe)
+        recipe = await self._marked(recipe_of(found.endpoint, models), found.tenant_id)
+        stages = await self._stages_of(recipe, found.tenant_id)
         # Nobody stands by who could look at a canary.
         terms = Terms(name=name, tenant_id=found.tenant_id, canary=0, source={"input": name})
         terms, rows_min = guarded(terms, stages, self._run)
@@ -125,12 +127,14 @@ class _Checking:
     def __init__(
         self,
         endpoint: str,
-        stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
+        tenant_id: str,
+        stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
         sources: Sources,
     ) -> None:
         self.errors: list[LineError] = []
         self._sources = sources
         self._endpoint = endpoint
+        self._tenant_id = tenant_id
         self._stages_of = stages_of
         self._stages: dict[str, Stage | LineError] = {}
 
@@ -172,7 +176,7 @@ class _Checking:
         if len(self._stages) >= MODELS_MAX:
             return LineError("too_many_models", f"a file names {MODELS_MAX} models at most")
         try:
-            return (await self._stages_of(recipe_of(self._endpoint, [model])))[0]
+            return (await self._stages_of(recipe_of(self._endpoint, [model]), self._tenant_id))[0]
         except HeadraceError as error:
             return LineError(_NO_MODEL, f"{error.message} {error.remedy}".strip())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from headrace.artifact import Artifact
 from headrace.blob import Blobs
 from headrace.errors import NotFoundError
-from headrace.store import statements
+from headrace.store import owners, statements
 from headrace.store.database import Database
 
 
@@ -40,6 +40,11 @@ class Reading:
         async with self._database.acquire() as connection:
             row = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
         return None if row is None else row["body"]
+
+    async def foreign(self, tenant_id: str, sha256s: set[bytes]) -> set[bytes]:
+        """Return those of some digests that a tenant may not name: another's, or nobody's."""
+        async with self._database.acquire() as connection:
+            return await owners.foreign(connection, tenant_id, sha256s)
 
     async def source(self, sha256_hex: str) -> bytes:
         """Return the bytes that go into a call: an artifact's, or those of a file."""

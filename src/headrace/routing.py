@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from headrace.asked_size import pixels_asked
 from headrace.cache import CacheHit
 from headrace.circuit import PROBE_S_MAX
 from headrace.course import Course, Made, Passed
@@ -12,7 +13,7 @@ from headrace.gate import LaneShutError
 from headrace.held import HeldItem, OpenAttempt
 from headrace.limits import DAY_S, WAIT_S_MAX
 from headrace.order import Option, Order
-from headrace.outcome import Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind, failed
 from headrace.settlement import IN_HAND_S, park_s
 from headrace.stage import Route, Stage, StageInput
 
@@ -47,6 +48,25 @@ def options_of(stage: Stage, given: StageInput) -> list[Option]:
     return made if len(made) == 1 else sorted(made, key=_RANKS[stage.models.route])
 
 
+def check_sizes(item: HeldItem, stage: Stage, options: list[Option]) -> None:
+    """Raise ``CallFailed`` where a request names more pixels than the tenant's plan allows.
+
+    What was asked already is left: it may be paid for. A rendered row is no request for a size.
+    """
+    most = item.batch.pixels_max
+    if most is None or item.open_attempt is not None or stage.kind == "render":
+        return
+    for option in options:
+        asked = pixels_asked(option.request.params)
+        if asked is not None and asked > most:
+            raise failed(
+                OutcomeKind.INVALID,
+                f"row {item.idx + 1}: {asked:,} pixels are asked for, the tenant's plan allows "
+                f"{most:,}",
+                remedy="Ask for a smaller size, or have the plan changed.",
+            )
+
+
 def _as_listed(option: Option) -> tuple[int]:
     return (option.place,)
 
@@ -76,6 +96,7 @@ def order_of(item: HeldItem, now: datetime) -> Order:
     """
     stage = item.batch.stages[item.stage]
     options = options_of(stage, item.given())
+    check_sizes(item, stage, options)
     if len(options) == 1:
         return Order(item, stage, options, options[0])
     if item.open_attempt is not None:

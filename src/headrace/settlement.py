@@ -18,7 +18,7 @@ from headrace.limits import WAIT_S_MAX
 from headrace.outcome import COMPLAINTS, Decision, Outcome, OutcomeKind
 from headrace.recovery import Way
 from headrace.sending_back import is_last_complaint, send_back
-from headrace.stage import Named
+from headrace.stage import Named, passes_by
 from headrace.store.writes import AttemptEnd, Settle
 
 PARK_S = 3600.0
@@ -114,8 +114,14 @@ def pass_free_stages(item: HeldItem) -> bool:
     stages = item.batch.stages
     while item.stage < len(stages):
         stage = stages[item.stage]
-        if stage.provider is not None or item.unread():
+        if item.unread():
             return False
+        if stage.provider is not None:
+            if not passes_by(stage, item.previous):
+                return False
+            item.cached_stages += 1
+            item.stage += 1
+            continue
         made = stage.apply(item.given())
         if isinstance(made, Named):
             item.file = made.file

@@ -114,6 +114,12 @@ class Stage(Protocol):
         ...
 
 
+def passes_by(stage: Stage, previous: Artifact | None) -> bool:
+    """Tell whether a stage leaves what was made as it is: a mark for pictures, and no picture."""
+    prefix = getattr(stage, "only", None)
+    return prefix is not None and (previous is None or not previous.media_type.startswith(prefix))
+
+
 def providers_of(stage: Stage) -> tuple[Provider, ...]:
     """Return all that the stage may call: none where it is done on the spot."""
     if stage.models is not None:

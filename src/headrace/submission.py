@@ -19,15 +19,16 @@ from headrace.errors import InputError, UsageError
 from headrace.held import encode_json
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed
+from headrace.plan import CLASSES
 from headrace.price import FREE, Price, dearest, read_usd
 from headrace.provider import CrashClass
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
 from headrace.stage import Stage, StageInput, providers_of, requests_of
-from headrace.store.batches import NewBatch, NewItem
+from headrace.store.batches import NewBatch
+from headrace.store.new_items import NewItem
 
-CLASSES = ("interactive", "batch", "bulk")
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 """A NUL as JSON writes it; a backslash before it that is itself escaped does not count."""
 
@@ -50,7 +51,8 @@ class Terms:
 
     ``canary`` rows run alone first, and the batch is paused if they fail; ``None`` leaves
     it to the settings, 0 is none. With ``look_first`` the batch is paused after its canary
-    in any case. ``cost_cap_microusd`` is the most that its calls may cost.
+    in any case. ``cost_cap_microusd`` is the most that its calls may cost. ``on_demand``:
+    somebody waits for its one row.
     """
 
     name: str | None = None
@@ -64,6 +66,7 @@ class Terms:
     cost_cap_microusd: int | None = None
     idempotency_key: str | None = None
     folders: tuple[str, ...] = ()
+    on_demand: bool = False
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
@@ -155,6 +158,7 @@ def new_batch(
         canary_items_min=canary_items_min,
         look_first=terms.look_first,
         cost_cap_microusd=terms.cost_cap_microusd,
+        on_demand=terms.on_demand,
     )
 
 

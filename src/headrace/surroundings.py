@@ -37,6 +37,7 @@ class Surroundings:
     cache_ttl_s: float
     batch_state: Callable[[UUID], Awaitable[BatchState]]
     read_text: Callable[[Artifact], Awaitable[str]]
+    foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]]
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))

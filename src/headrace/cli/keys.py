@@ -1,14 +1,22 @@
-"""``keys create | list | revoke``: who may use the HTTP API, and for what."""
+"""``keys create | list | rotate | revoke``: who may use the HTTP API, and for what."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Literal
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
 
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line, table
+
+if TYPE_CHECKING:
+    from headrace.access import ApiKey
+
+_SPAN = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+ONCE = "This is the only time that it is shown."
 
 
 def create(
@@ -17,9 +25,13 @@ def create(
     scope: Annotated[
         Literal["admin", "submit", "read"], Parameter(help="What it allows.")
     ] = "submit",
+    tenant: Annotated[str, Parameter(help="Whose it is.")] = "default",
     days: Annotated[
         int | None,
         Parameter(help="It expires after so many days.", validator=validators.Number(gte=1)),
+    ] = None,
+    expires: Annotated[
+        str | None, Parameter(help="When it expires: 12h, 90d, or 2027-01-31.")
     ] = None,
     common: Common | None = None,
 ) -> int:
@@ -27,26 +39,32 @@ def create(
 
     async def work() -> int:
         from headrace.access import Scope
-        from headrace.store import keys
+        from headrace.errors import UsageError
+        from headrace.store import keys, tenants
 
+        if days is not None and expires is not None:
+            raise UsageError("--days and --expires say the same", remedy="Keep one of them.")
         async with engine_of(common, work=False) as engine:
             now = engine.clock.now()
             expires_at = None if days is None else now + timedelta(days=days)
+            if expires is not None:
+                expires_at = _moment(expires, now)
             async with engine.database.transaction() as connection:
+                await tenants.find(connection, tenant)
                 secret, made = await keys.make(
-                    connection, "default", name, Scope(scope), now, expires_at
+                    connection, tenant, name, Scope(scope), now, expires_at
                 )
-        if common is not None and common.json:
-            data({"key": secret, "shown": made.shown, "scope": scope, "name": name})
-        else:
-            line(secret)
-            line("This is the only time that it is shown.")
+        _show_once(secret, made, common)
         return 0
 
     return int(on_loop(work()))
 
 
-def list_(*, common: Common | None = None) -> int:
+def list_(
+    *,
+    tenant: Annotated[str | None, Parameter(help="Only this one's.")] = None,
+    common: Common | None = None,
+) -> int:
     """List the keys: their first characters, never the whole."""
 
     async def work() -> int:
@@ -54,14 +72,10 @@ def list_(*, common: Common | None = None) -> int:
 
         async with engine_of(common, work=False) as engine:
             async with engine.database.acquire() as connection:
-                found = await keys.listed(connection, None)
+                found = await keys.listed(connection, tenant)
             now = engine.clock.now()
-        rows = []
-        for key in found:
-            state = "good" if key.is_good(now) else "revoked" if key.revoked_at else "expired"
-            until = "" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d}"
-            rows.append([key.shown + "…", key.name, key.scope.value, state, until])
-        head = ["key", "name", "scope", "state", "until"]
+        head = ["key", "name", "scope", "state", "until", "used", "tenant", "id"]
+        rows = [_row(key, now) for key in found]
         if common is not None and common.json:
             data([dict(zip(head, row, strict=True)) for row in rows])
         else:
@@ -71,22 +85,55 @@ def list_(*, common: Common | None = None) -> int:
     return int(on_loop(work()))
 
 
+def rotate(
+    named: Annotated[str, Parameter(name="KEY", help="Its id, or its first characters.")],
+    *,
+    grace: Annotated[
+        str, Parameter(help="How long the old one is good still: 0s, 30m, 24h, 7d.")
+    ] = "24h",
+    common: Common | None = None,
+) -> int:
+    """Make a key that takes another's place; both are good until the grace is over."""
+
+    async def work() -> int:
+        from headrace.store import keys
+
+        span = _span(grace)
+        async with engine_of(common, work=False) as engine:
+            now = engine.clock.now()
+            async with engine.database.transaction() as connection:
+                old = await keys.one(connection, named)
+                secret, made = await keys.rotate(connection, old, span, now)
+        _show_once(secret, made, common)
+        if common is None or not common.json:
+            line(f"{old.shown}… is good until {now + span:%Y-%m-%d %H:%M} UTC at most.")
+        return 0
+
+    return int(on_loop(work()))
+
+
 def revoke(
-    shown: Annotated[str, Parameter(help="The key's first characters, as 'keys list' says.")],
+    shown: Annotated[str, Parameter(help="The key's first characters, or its id.")],
     *,
     common: Common | None = None,
 ) -> int:
     """Revoke a key; servers that know it let it in for five more seconds at most."""
 
     async def work() -> int:
-        from headrace.access import SHOWN_CHARS
+        from headrace.access import ID_PREFIX, SHOWN_CHARS
         from headrace.errors import NotFoundError
         from headrace.store import keys
 
-        begins = shown.rstrip("…")[:SHOWN_CHARS]
+        begins = shown.rstrip("…")
         async with engine_of(common, work=False) as engine:
+            now = engine.clock.now()
             async with engine.database.transaction() as connection:
-                revoked = await keys.revoke(connection, begins, engine.clock.now())
+                if begins.startswith(ID_PREFIX):
+                    key = await keys.one(connection, begins)
+                    begins, revoked = key.shown, await keys.revoke_one(connection, key.id, now)
+                else:
+                    begins = begins[:SHOWN_CHARS]
+                    revoked = await keys.revoke(connection, begins, now)
             if not revoked:
                 raise NotFoundError(
                     f"no good key begins with {begins!r}", remedy="headrace keys list"
@@ -95,3 +142,50 @@ def revoke(
         return 0
 
     return int(on_loop(work()))
+
+
+def _row(key: ApiKey, now: datetime) -> list[str]:
+    until = "" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}"
+    used = "" if key.last_used_at is None else f"{key.last_used_at:%Y-%m-%d %H:%M}"
+    return [
+        key.shown + "…",
+        key.name,
+        key.scope.value,
+        key.state(now),
+        until,
+        used,
+        key.tenant_id,
+        key.public_id,
+    ]
+
+
+def _show_once(secret: str, made: ApiKey, common: Common | None) -> None:
+    if common is not None and common.json:
+        told = {"key": secret, "shown": made.shown, "scope": made.scope.value, "name": made.name}
+        data({**told, "id": made.public_id, "tenant": made.tenant_id})
+    else:
+        line(secret)
+        line(ONCE)
+
+
+def _span(text: str) -> timedelta:
+    from headrace.errors import UsageError
+
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        raise UsageError(f"{text!r} is not a time span", remedy="Write 30m, 24h or 7d, say.")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+def _moment(text: str, now: datetime) -> datetime:
+    from headrace.errors import UsageError
+
+    if _SPAN.fullmatch(text.strip()):
+        return now + _span(text)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is not a time", remedy="Write 12h, 90d, or a date such as 2027-01-31."
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

@@ -45,13 +45,33 @@ CACHE: Commands = {
 KEYS: Commands = {
     "create": ("headrace.cli.keys:create", "Make a key for the HTTP API."),
     "list": ("headrace.cli.keys:list_", "List the keys, never whole."),
+    "rotate": ("headrace.cli.keys:rotate", "Make a key that takes another's place."),
     "revoke": ("headrace.cli.keys:revoke", "End a key."),
+    "provider-set": ("headrace.cli.provider_keys:set_", "Keep a key that a tenant buys with."),
+    "provider-list": ("headrace.cli.provider_keys:list_", "List those keys, never whole."),
+    "provider-remove": ("headrace.cli.provider_keys:remove", "Remove such a key."),
+    "rotate-master": (
+        "headrace.cli.provider_keys:rotate_master",
+        "Seal those keys under a new master key.",
+    ),
+}
+TENANTS: Commands = {
+    "list": ("headrace.cli.tenants:list_", "Who there is, under which plan."),
+    "create": ("headrace.cli.tenants:create", "Make a tenant."),
+    "suspend": ("headrace.cli.tenants:suspend", "Take from its keys what they open."),
+    "resume": ("headrace.cli.tenants:resume", "End a suspension."),
+    "set-plan": ("headrace.cli.tenants:set_plan", "Give a tenant another plan."),
+}
+PLANS: Commands = {
+    "list": ("headrace.cli.plans:list_", "The plans, with what they allow."),
+    "set": ("headrace.cli.plans:set_", "Make a plan, or change what is told of one."),
+    "show": ("headrace.cli.plans:show", "One plan."),
 }
 PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
     "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
 }
-NOT_YET = ("schedule", "tenants", "plans")
+NOT_YET = ("schedule",)
 
 
 def build_app() -> App:
@@ -71,6 +91,8 @@ def build_app() -> App:
             PROVIDERS,
         ),
         ("keys", "Who may use the HTTP API, and for what.", KEYS),
+        ("tenants", "Who owns batches, keys and credits.", TENANTS),
+        ("plans", "What tenants have signed up for.", PLANS),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)

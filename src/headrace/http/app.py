@@ -17,8 +17,12 @@ from headrace.http.file_batches import FileBatchRoutes
 from headrace.http.files import FileRoutes
 from headrace.http.generate import Generate
 from headrace.http.hooks import Hooks
+from headrace.http.keys import KeyRoutes
 from headrace.http.online import Online
+from headrace.http.plans import PlanRoutes
 from headrace.http.problems import add_handlers
+from headrace.http.provider_keys import ProviderKeyRoutes
+from headrace.http.tenants import TenantRoutes
 from headrace.store import statements
 from headrace.version import VERSION
 
@@ -55,6 +59,10 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(FileRoutes(engine, entry).router())
     app.include_router(FileBatchRoutes(engine, entry).router())
     app.include_router(Batches(engine, entry).router())
+    app.include_router(TenantRoutes(engine, entry).router())
+    app.include_router(PlanRoutes(engine, entry).router())
+    app.include_router(KeyRoutes(engine, entry).router())
+    app.include_router(ProviderKeyRoutes(engine, entry).router())
     app.include_router(Hooks(engine).router())
     add_handlers(app)
     return app

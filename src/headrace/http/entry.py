@@ -8,9 +8,11 @@ from fastapi import Request
 
 from headrace.access import KEY_CHARS_MAX, ApiKey, Scope, digest_of
 from headrace.clock import Clock
-from headrace.errors import HeadraceError
-from headrace.store import keys
+from headrace.errors import HeadraceError, NotFoundError
+from headrace.plan import DEFAULT, Plan
+from headrace.store import keys, plans
 from headrace.store.database import Database
+from headrace.store.plans import Standing
 
 KNOWN_S = 5.0
 """So long a key that was good is not looked up again; a revoked one ends within that."""
@@ -35,6 +37,23 @@ class Caller:
 
     tenant_id: str
     key: ApiKey
+    plan: Plan
+
+    @property
+    def is_operator(self) -> bool:
+        """Tell whether who calls runs this installation: admin, and of the first tenant."""
+        return self.key.scope is Scope.ADMIN and self.tenant_id == DEFAULT
+
+    def reach(self, tenant_id: str | None, what: str) -> str:
+        """Return the tenant that is meant, by default the caller's; raises ``NotFoundError``.
+
+        Another's is not there, but for the operator.
+        """
+        meant = self.tenant_id if tenant_id is None else tenant_id
+        # What cannot be printed (a NUL, half a character) PostgreSQL cannot even look for.
+        if meant != self.tenant_id and not (self.is_operator and meant.isprintable()):
+            raise NotFoundError(f"there is no {what} {meant[:80]!r}")
+        return meant
 
 
 class Entry:
@@ -43,39 +62,59 @@ class Entry:
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._known: dict[bytes, tuple[float, ApiKey]] = {}
+        self._known: dict[bytes, tuple[float, ApiKey, Standing]] = {}
 
     async def let_in(self, request: Request, scope: Scope) -> Caller:
-        """Return who calls; raises ``UnknownKeyError`` and ``ForbiddenError``."""
+        """Return who calls.
+
+        Raises ``UnknownKeyError``, ``ForbiddenError`` and ``SuspendedError``.
+        """
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not 0 < len(secret) <= KEY_CHARS_MAX:
             raise UnknownKeyError(
                 "there is no API key", remedy="Send it as 'Authorization: Bearer hr_…'."
             )
-        key = await self._find(secret)
-        if key is None or not key.is_good(self._clock.now()):
+        found = await self._find(secret)
+        if found is None or not found[0].is_good(self._clock.now()):
             raise UnknownKeyError(
                 "the API key is not good", remedy="'headrace keys list' shows those that are."
             )
+        key, standing = found
+        standing.check_active()
         if not key.allows(scope):
             raise ForbiddenError(
                 f"the key {key.shown}… is for {key.scope}, this needs {scope}",
                 remedy="Use another key: 'headrace keys create' makes one.",
             )
-        return Caller(key.tenant_id, key)
+        return Caller(key.tenant_id, key, standing.plan)
 
-    async def _find(self, secret: str) -> ApiKey | None:
+    async def operator(self, request: Request) -> Caller:
+        """Return who calls, if that is the operator; raises as ``let_in`` does."""
+        caller = await self.let_in(request, Scope.ADMIN)
+        if not caller.is_operator:
+            raise ForbiddenError(
+                "this is for whoever runs the installation",
+                remedy=f"Use an admin key of the tenant {DEFAULT!r}.",
+            )
+        return caller
+
+    async def _find(self, secret: str) -> tuple[ApiKey, Standing] | None:
         digest, now_s = digest_of(secret), self._clock.monotonic_s()
         known = self._known.get(digest)
         if known is not None and now_s - known[0] < KNOWN_S:
-            return known[1]
+            return known[1], known[2]
+        self._known.pop(digest, None)
+        now = self._clock.now()
         async with self._database.acquire() as connection:
             found = await keys.find(connection, secret)
-        self._known.pop(digest, None)
-        if found is not None:
             # Keys that there never were are not remembered: a stranger could fill it.
-            self._known[digest] = (now_s, found)
-            if len(self._known) > KNOWN_MAX:
-                self._known.pop(next(iter(self._known)))
-        return found
+            if found is None:
+                return None
+            standing = await plans.standing(connection, found.tenant_id, now)
+            if found.is_good(now):
+                await keys.used(connection, found, now)
+        self._known[digest] = (now_s, found, standing)
+        if len(self._known) > KNOWN_MAX:
+            self._known.pop(next(iter(self._known)))
+        return found, standing

@@ -17,6 +17,7 @@ from headrace.telemetry import log
 STATUSES = {
     "invalid_api_key": 401,
     "forbidden": 403,
+    "suspended": 403,
     "not_found": 404,
     "model_not_found": 404,
     "conflict": 409,
@@ -33,8 +34,12 @@ STATUSES = {
     "generation_failed": 502,
     "database": 503,
     "storage": 503,
+    "config": 503,
+    "daily_cap": 429,
+    "too_many_batches": 429,
+    "too_many_waiting": 429,
 }
-RETRYABLE = frozenset({"database", "storage"})
+RETRYABLE = frozenset({"database", "storage", "daily_cap", "too_many_batches", "too_many_waiting"})
 
 
 class TooLargeError(HeadraceError):
@@ -54,12 +59,16 @@ def answer(request: Request, error: HeadraceError) -> JSONResponse:
     headers = dict(getattr(error, "headers", None) or {})
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    wait_s = getattr(error, "retry_after_s", None)
+    if wait_s is not None:
+        headers.setdefault("Retry-After", str(wait_s))
     if request.url.path.startswith("/v1"):
         status = _status_v1(error, status)
         if error.code == "insufficient_credits":
             headers["x-should-retry"] = "false"
         return JSONResponse(openai_error(error, status), status, headers)
     body = {
+        **getattr(error, "facts", {}),
         "type": f"urn:headrace:error:{error.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,

@@ -76,6 +76,19 @@ class Shelf(Mapping[str, Provider]):
     def __len__(self) -> int:
         return len(list(iter(self)))
 
+    def with_key(self, name: str, api_key: str) -> Provider:
+        """Return a further provider called ``name`` that uses ``api_key``; raises ``ConfigError``.
+
+        It is not kept here: whoever asks for it opens and closes it.
+        """
+        if name not in self._tables:
+            raise ConfigError(
+                f"the provider {name[:80]!r} is not configured",
+                remedy=f"Add [providers.{name[:80]}] to headrace.toml. "
+                f"{did_you_mean(name[:80], self._tables)}",
+            )
+        return self._build(name, {**self._tables[name], "api_key": api_key})
+
     async def open(self, provider: Provider) -> None:
         """Open ``provider`` unless it is open already."""
         if provider.name not in self._open:

@@ -14,7 +14,7 @@ from headrace.stages.filling import need_texts, values_of
 from headrace.stages.previous import PROVIDER, PreviousStage
 from headrace.stages.settings import Providers, Settings
 
-KNOWN = ("text", "image", "position", "opacity", "size", "format", "quality")
+KNOWN = ("text", "image", "position", "opacity", "size", "format", "quality", "only_images")
 POSITIONS = (
     "bottom-right",
     "bottom",
@@ -38,7 +38,10 @@ class MarksImages(Provider, Protocol):
 
 
 class Watermark(PreviousStage):
-    """A text (a template) or an image file; the file's content shapes the fingerprint."""
+    """A text (a template) or an image file; the file's content shapes the fingerprint.
+
+    With ``only`` (the beginning of a media type) it passes anything else on as it is.
+    """
 
     kind = "watermark"
 
@@ -49,8 +52,10 @@ class Watermark(PreviousStage):
         version: str,
         look: dict[str, Any],
         mark: tuple[str, Template],
+        only: str | None = None,
     ) -> None:
         super().__init__(name, provider, version)
+        self.only = only
         self._marks = provider
         self._look = look
         self._key, self._template = mark
@@ -92,4 +97,5 @@ def build_watermark(spec: StageSpec, providers: Providers) -> Watermark:
         look["quality"] = settings.whole("quality", 1, 100)
     version = settings.version(provider, Watermark.kind)
     mark = (keys[0], settings.template(keys[0]))
-    return Watermark(spec.name, cast(MarksImages, provider), version, look, mark)
+    only = "image/" if settings.flag("only_images") else None
+    return Watermark(spec.name, cast(MarksImages, provider), version, look, mark, only)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,12 +14,12 @@ from headrace.held import encode_json
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
-from headrace.store import ledger, queue, statements
+from headrace.store import allowances, ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
+from headrace.store.new_items import ITEM_COLUMNS, NewItem, Tally, records_of
+from headrace.store.plans import standing
 from headrace.store.progress import Deltas, finish, tell
 from headrace.telemetry import crash_point
-
-ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at")
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class NewBatch:
     """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item.
 
     ``canary`` usable items run alone first, where there are ``canary_items_min`` rows.
+    ``on_demand``: somebody waits for its one item.
     """
 
     id: UUID
@@ -47,33 +48,7 @@ class NewBatch:
     canary_items_min: int = 0
     look_first: bool = False
     cost_cap_microusd: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NewItem:
-    """An input row as JSON text; ``error`` is set for a row that cannot be used."""
-
-    inputs: str
-    error: str | None = None
-
-
-@dataclass(slots=True)
-class _Tally:
-    canary: int
-    good: int = 0
-    bad: int = 0
-    canary_end: int = 0
-
-    def accept(self, idx: int) -> None:
-        """Count a row that can be used; the canary ends behind so many of them."""
-        self.good += 1
-        if self.good <= self.canary:
-            self.canary_end = idx + 1
-
-    def canary_of(self, new: NewBatch) -> int:
-        """Return where the canary ends, 0 for none: it has to leave something to be saved."""
-        too_few = self.good + self.bad < new.canary_items_min or self.good <= self.canary
-        return 0 if too_few and not new.look_first else self.canary_end
+    on_demand: bool = False
 
 
 async def submit(
@@ -83,8 +58,13 @@ async def submit(
 
     Returns the batch's id and whether it is new: the same idempotency key with the same
     request gives the batch that is there. Raises ``ConflictError`` when the key was used
-    for another request, ``InsufficientCreditsError`` when the credits do not suffice.
+    for another request, ``InsufficientCreditsError`` when the credits do not suffice,
+    ``SuspendedError`` and ``AllowanceError`` when the tenant's plan does not allow it. A class
+    above the plan's becomes the plan's.
     """
+    found = await standing(connection, new.tenant_id, now)
+    found.check_active()
+    new = replace(new, class_name=found.plan.lowered(new.class_name))
     inserted = await connection.fetchval(
         statements.load("batches/insert.sql"),
         new.id,
@@ -104,19 +84,23 @@ async def submit(
         now,
         new.look_first,
         new.cost_cap_microusd,
+        new.on_demand,
     )
     if inserted is None:
         return await _same(connection, new), False
-    tally = _Tally(new.canary)
+    tally = Tally(new.canary)
     await connection.copy_records_to_table(
-        "item", records=_records(new.id, items, tally, now), columns=ITEM_COLUMNS
+        "item",
+        records=records_of(new.id, items, tally, now, allowances.day_of(found)),
+        columns=ITEM_COLUMNS,
     )
-    total, canary = tally.good + tally.bad, tally.canary_of(new)
+    total, canary = tally.good + tally.bad, tally.canary_of(new.canary_items_min, new.look_first)
     await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
     await ledger.reserve(
         connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
     )
+    await allowances.admit(connection, found, new.id, tally.good, now, on_demand=new.on_demand)
     data = f'{{"items":{total},"bad":{tally.bad},"canary":{canary}}}'
     await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)
     if tally.good == 0:
@@ -136,19 +120,6 @@ async def _same(connection: Any, new: NewBatch) -> UUID:
         )
     found: UUID = row["id"]
     return found
-
-
-def _records(
-    batch_id: UUID, items: Iterable[NewItem], tally: _Tally, now: datetime
-) -> Iterator[tuple[Any, ...]]:
-    pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
-    for idx, item in enumerate(items):
-        if item.error is None:
-            tally.accept(idx)
-            yield (batch_id, idx, pending, item.inputs, None, None)
-        else:
-            tally.bad += 1
-            yield (batch_id, idx, failed, item.inputs, item.error, now)
 
 
 @dataclass(frozen=True)
@@ -350,6 +321,7 @@ async def _cancel_items(
             for row in rows
         ]
         await ledger.write(connection, transfers, now)
+    await allowances.give_back(connection, [(batch_id, row["idx"]) for row in rows])
     await deltas.write(connection, now)
     return len(rows)
 
@@ -371,7 +343,7 @@ async def retry(
             remedy="What was cancelled is over; run its input again.",
         )
     deltas = Deltas()
-    opened = 0
+    opened, counted = 0, list[int]()
     for state in sorted(states):
         again = 0 if state is ItemState.UNKNOWN else 1
         rows = await connection.fetch(
@@ -387,6 +359,10 @@ async def retry(
             connection, accounts, batch["tenant_id"], amount, batch_id, now, "retry"
         )
         opened += len(rows)
+        if again:
+            counted += [row["idx"] for row in rows]
+    if opened:
+        await allowances.admit_again(connection, batch["tenant_id"], batch_id, counted, now)
     await deltas.write(connection, now)
     if opened == 0:
         await finish_if_ended(connection, batch_id, now)

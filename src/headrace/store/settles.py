@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.errors import FenceLostError
 from headrace.lifecycle import check_item_move
-from headrace.store import budgets, ledger, statements
+from headrace.store import allowances, budgets, ledger, owners, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas
 from headrace.store.starts import release
@@ -39,6 +39,10 @@ async def write(
     await _artifacts(connection, done, now)
     await _cache(connection, done, now)
     await _ledger(connection, done, accounts, now)
+    await allowances.give_back(
+        connection,
+        [(s.batch_id, s.idx) for s in done if s.to_state in allowances.NOT_DELIVERED],
+    )
     _count(done, deltas)
     await deltas.write(connection, now)
     crash_point("settle-before-commit")
@@ -112,6 +116,8 @@ async def _artifacts(connection: Any, settles: list[Settle], now: datetime) -> N
             [a.body for a in kept.values()],
             now,
         )
+        made = ((s.tenant_id, s.artifact.sha256) for s in settles if s.artifact is not None)
+        await owners.add(connection, made)
 
 
 async def _cache(connection: Any, settles: list[Settle], now: datetime) -> None:

@@ -13,9 +13,10 @@ import pytest
 from headrace.event import EventKind
 from headrace.store import batches, ledger, shards, statements
 from headrace.store.audit import verify
-from headrace.store.batches import NewBatch, NewItem
+from headrace.store.batches import NewBatch
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts, Transfer
+from headrace.store.new_items import NewItem
 from headrace.store.progress import Deltas
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

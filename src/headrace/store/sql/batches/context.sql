@@ -1,3 +1,6 @@
 SELECT b.id, b.tenant_id, b.name, b.state, b.recipe, b.cache_mode, b.unknown_policy,
-    b.reserve_microcredits, b.created_at, b.source, b.class, t.weight
-FROM batch b JOIN tenant t ON t.id = b.tenant_id WHERE b.id = $1
+    b.reserve_microcredits, b.created_at, b.source, b.class, plan.weight, plan.pixels_max
+FROM batch b
+JOIN tenant t ON t.id = b.tenant_id
+JOIN plan ON plan.name = t.plan
+WHERE b.id = $1

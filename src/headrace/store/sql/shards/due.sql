@@ -1,9 +1,10 @@
 -- Waiting items whose time has come, of batches that run (those of paused ones do not count): the
 -- first of each batch, so that one with many hides no other.
-SELECT batch.id, batch.tenant_id, batch.class, tenant.weight, tenant.served_cost, due.idxs
+SELECT batch.id, batch.tenant_id, batch.class, plan.weight, tenant.served_cost, due.idxs
 FROM batch
 JOIN batch_progress ON batch_progress.batch_id = batch.id AND batch_progress.waiting > 0
 JOIN tenant ON tenant.id = batch.tenant_id
+JOIN plan ON plan.name = tenant.plan
 CROSS JOIN LATERAL (
     SELECT array_agg(first.idx ORDER BY first.due_at, first.idx) AS idxs
     FROM (

@@ -1,9 +1,10 @@
 -- Batches with items that were never cut, the first in line of each tenant and class. While a batch
 -- is in its canary, the items of the canary are all there is of it (here: its item_count).
 SELECT DISTINCT ON (batch.tenant_id, batch.class) batch.id, batch.tenant_id, batch.class,
-    batch.cut_idx, whole.item_count, tenant.weight, tenant.served_cost
+    batch.cut_idx, whole.item_count, plan.weight, tenant.served_cost
 FROM batch
 JOIN tenant ON tenant.id = batch.tenant_id
+JOIN plan ON plan.name = tenant.plan
 CROSS JOIN LATERAL (
     SELECT CASE WHEN batch.state = 'canary' THEN least(batch.canary, batch.item_count)
         ELSE batch.item_count END AS item_count

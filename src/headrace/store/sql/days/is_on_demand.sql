@@ -1,0 +1,1 @@
+SELECT on_demand FROM batch WHERE id = $1

@@ -1,0 +1,1 @@
+SELECT tenant_id, provider, id, master_id, body, created_at FROM provider_key ORDER BY id

@@ -1,0 +1,1 @@
+LOCK TABLE provider_key IN ROW EXCLUSIVE MODE

@@ -1,0 +1,4 @@
+SELECT id, name, plan, timezone, state, state_reason, unlimited, created_at
+FROM tenant
+WHERE id = $1 OR $1 IS NULL
+ORDER BY created_at, id

@@ -1,0 +1,1 @@
+UPDATE tenant SET plan = $2 WHERE id = $1
