@@ -45,6 +45,7 @@ from headrace.loops.guard import Guard
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
+from headrace.pricing import KnownPrices, submit_priced
 from headrace.provider import Provider
 from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
@@ -120,7 +121,10 @@ class Engine:
             self.stages_of, self._held.open, self._batch_moved, self._stopping,
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
-        self._generator = Generator(self.cache, self.stages_of, self._buy, self.reading.body)
+        self._generator = Generator(
+            self.cache, self.stages_of, self._buy, self.reading.body,
+            KnownPrices(database, clock).hits_are_free,
+        )  # fmt: skip
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None
@@ -243,7 +247,9 @@ class Engine:
             rows = requestable(rows, stages[0], terms)
         items = items_of(rows, found.required, terms.strict)
         async with self.database.transaction() as connection:
-            batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
+            batch_id, is_new = await submit_priced(
+                connection, self.accounts, new, stages, items, now
+            )
         crash_point("submit-after-commit")
         self.sharder.wake()
         return self.batch(batch_id, is_new)
@@ -308,7 +314,7 @@ class Engine:
         new = new_batch(new_uuid(now), recipe, stages, list(row), terms, None)
         async with self.database.transaction() as connection:
             items = items_of([row], recipe.required, True)
-            await batches.submit(connection, self.accounts, new, items, now)
+            await submit_priced(connection, self.accounts, new, stages, items, now)
             shard_id = await shards.cut_for_now(connection, new.id, now)
             claim = await shards.claim(connection, shard_id, self.worker.id)
         assert claim is not None

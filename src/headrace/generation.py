@@ -78,11 +78,13 @@ class Generator:
         stages_of: Callable[[Recipe], Awaitable[list[Stage]]],
         buy: Buy,
         body: Callable[[bytes], Awaitable[bytes]],
+        hits_are_free: Callable[[str, list[Stage]], Awaitable[bool]],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
         self._buy = buy
         self._body = body
+        self._hits_are_free = hits_are_free
         self._known: dict[tuple[str, ...], tuple[Recipe, Stage]] = {}
 
     async def generate(
@@ -94,10 +96,12 @@ class Generator:
         told = {"prompt": prompt} if prompt else {}
         row |= told
         request = stage.request(StageInput(row, {}, {}, None, 1, recipe.name))
+        hit = None
         if mode is CacheMode.REUSE:
             hits = await self._cache.get_many(tenant_id, [request.fingerprint])
             hit = hits.get(request.fingerprint)
-            if hit is not None:
+            # One that has a price is settled as any item is, so that the ledger tells of it.
+            if hit is not None and await self._hits_are_free(recipe.name, [stage]):
                 body = hit.artifact.body
                 if body is None:
                     body = await self._body(hit.artifact.sha256)
@@ -114,7 +118,7 @@ class Generator:
         return Generated(
             artifact,
             await self._body(artifact.sha256),
-            False,
+            hit is not None,
             await self._facts(request, mode, tenant_id),
         )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from headrace.cache import CacheMode
-from headrace.held import HeldBatch, decode_json
+from headrace.held import HeldBatch, decode_json, read_tariff
 from headrace.recipe import Recipe, parse_recipe
 from headrace.stage import Stage
 from headrace.store import statements
@@ -59,4 +59,5 @@ class HeldBatches:
             folders=tuple(Path(folder) for folder in source.get("folders", [])),
             class_name=row["class"],
             weight=row["weight"],
+            tariff=read_tariff(row["tariff"]),
         )

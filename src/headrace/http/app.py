@@ -9,12 +9,15 @@ from fastapi.responses import JSONResponse
 
 from headrace.engine import Engine
 from headrace.http.batches import Batches
+from headrace.http.credits import Credits
 from headrace.http.entry import Entry
 from headrace.http.file_batches import FileBatchRoutes
 from headrace.http.files import FileRoutes
 from headrace.http.hooks import Hooks
 from headrace.http.online import Online
+from headrace.http.price_book import PriceBook
 from headrace.http.problems import add_handlers
+from headrace.http.statements import Statements
 from headrace.store import statements
 from headrace.version import VERSION
 
@@ -46,6 +49,9 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(FileRoutes(engine, entry).router())
     app.include_router(FileBatchRoutes(engine, entry).router())
     app.include_router(Batches(engine, entry).router())
+    app.include_router(Credits(engine, entry).router())
+    app.include_router(Statements(engine, entry).router())
+    app.include_router(PriceBook(engine, entry).router())
     app.include_router(Hooks(engine).router())
     add_handlers(app)
     return app

@@ -17,6 +17,7 @@ from headrace.pause import BY_PERSON, Pause, read_pause
 from headrace.store import ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas, finish, tell
+from headrace.store.tally import Tally
 from headrace.telemetry import crash_point
 
 ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at")
@@ -25,6 +26,8 @@ ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at")
 @dataclass(frozen=True)
 class NewBatch:
     """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item.
+
+    ``tariff`` is what its results are charged by, ``None`` for the providers' own prices.
 
     ``canary`` usable items run alone first, where there are ``canary_items_min`` rows.
     """
@@ -47,33 +50,20 @@ class NewBatch:
     canary_items_min: int = 0
     look_first: bool = False
     cost_cap_microusd: int | None = None
+    tariff: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An input row as JSON text; ``error`` is set for a row that cannot be used."""
+    """An input row as JSON text; ``error`` is set for a row that cannot be used.
+
+    ``reserve_microcredits`` is the most that it can be charged, where its row tells more than
+    the batch: the dearest row's is set aside for each.
+    """
 
     inputs: str
     error: str | None = None
-
-
-@dataclass(slots=True)
-class _Tally:
-    canary: int
-    good: int = 0
-    bad: int = 0
-    canary_end: int = 0
-
-    def accept(self, idx: int) -> None:
-        """Count a row that can be used; the canary ends behind so many of them."""
-        self.good += 1
-        if self.good <= self.canary:
-            self.canary_end = idx + 1
-
-    def canary_of(self, new: NewBatch) -> int:
-        """Return where the canary ends, 0 for none: it has to leave something to be saved."""
-        too_few = self.good + self.bad < new.canary_items_min or self.good <= self.canary
-        return 0 if too_few and not new.look_first else self.canary_end
+    reserve_microcredits: int = 0
 
 
 async def submit(
@@ -104,19 +94,19 @@ async def submit(
         now,
         new.look_first,
         new.cost_cap_microusd,
+        new.tariff,
     )
     if inserted is None:
         return await _same(connection, new), False
-    tally = _Tally(new.canary)
+    tally = Tally(new.canary, new.reserve_microcredits)
     await connection.copy_records_to_table(
         "item", records=_records(new.id, items, tally, now), columns=ITEM_COLUMNS
     )
-    total, canary = tally.good + tally.bad, tally.canary_of(new)
-    await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary)
+    total, canary = tally.good + tally.bad, tally.canary_of(new.canary_items_min, new.look_first)
+    each = tally.reserve_microcredits
+    await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary, each)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
-    await ledger.reserve(
-        connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
-    )
+    await ledger.reserve(connection, accounts, new.tenant_id, tally.good * each, new.id, now)
     data = f'{{"items":{total},"bad":{tally.bad},"canary":{canary}}}'
     await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)
     if tally.good == 0:
@@ -139,12 +129,12 @@ async def _same(connection: Any, new: NewBatch) -> UUID:
 
 
 def _records(
-    batch_id: UUID, items: Iterable[NewItem], tally: _Tally, now: datetime
+    batch_id: UUID, items: Iterable[NewItem], tally: Tally, now: datetime
 ) -> Iterator[tuple[Any, ...]]:
     pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
     for idx, item in enumerate(items):
         if item.error is None:
-            tally.accept(idx)
+            tally.accept(idx, item.reserve_microcredits)
             yield (batch_id, idx, pending, item.inputs, None, None)
         else:
             tally.bad += 1
