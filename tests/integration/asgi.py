@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 @dataclass
@@ -32,10 +35,27 @@ class Client:
 
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Call and return the whole answer."""
+        said: list[dict[str, Any]] = []
+
+        async def send(message: dict[str, Any]) -> None:
+            said.append(message)
+
+        sent = b"" if body is None else json.dumps(body).encode()
+        await self.app(self._scope(method, path, headers), _receiving(sent), send)
+        begun = next(one for one in said if one["type"] == "http.response.start")
+        whole = b"".join(one.get("body", b"") for one in said)
+        found = {name.decode().lower(): value.decode() for name, value in begun["headers"]}
+        return Answer(begun["status"], found, whole)
+
+    async def stream(self, path: str, send: Send) -> None:
+        """Get something; ``send`` takes each message of the answer when it likes."""
+        await self.app(self._scope("GET", path, {}), _receiving(b""), send)
+
+    def _scope(self, method: str, path: str, headers: dict[str, str]) -> dict[str, Any]:
         at = urlsplit(path)
         told = {"authorization": f"Bearer {self.key}"} if self.key else {}
         told |= {name.replace("_", "-").lower(): value for name, value in headers.items()}
-        scope = {
+        return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
@@ -49,21 +69,15 @@ class Client:
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 80),
         }
-        sent = b"" if body is None else json.dumps(body).encode()
-        messages = [{"type": "http.request", "body": sent, "more_body": False}]
-        said: list[dict[str, Any]] = []
 
-        async def receive() -> dict[str, Any]:
-            if messages:
-                return messages.pop()
-            await asyncio.Event().wait()
-            raise AssertionError
 
-        async def send(message: dict[str, Any]) -> None:
-            said.append(message)
+def _receiving(body: bytes) -> Callable[[], Awaitable[dict[str, Any]]]:
+    messages = [{"type": "http.request", "body": body, "more_body": False}]
 
-        await self.app(scope, receive, send)
-        begun = next(one for one in said if one["type"] == "http.response.start")
-        whole = b"".join(one.get("body", b"") for one in said)
-        found = {name.decode().lower(): value.decode() for name, value in begun["headers"]}
-        return Answer(begun["status"], found, whole)
+    async def receive() -> dict[str, Any]:
+        if messages:
+            return messages.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return receive
