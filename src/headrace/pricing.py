@@ -52,6 +52,20 @@ async def submit_priced(
     return await batches.submit(connection, accounts, priced, pricing.of_items(items), now)
 
 
+async def pricing_of(
+    database: Database,
+    clock: Clock,
+    recipe: str,
+    stages: Sequence[Stage],
+    folders: Iterable[Path] = (),
+) -> Pricing | None:
+    """Return what rows would be priced at now, ``None`` where the price book says nothing."""
+    async with database.acquire() as connection:
+        rules = await price_book.in_force(connection, clock.now())
+    tariff = tariff_for(rules, recipe, stages)
+    return None if tariff is None else Pricing(tariff, stages, map(str, folders))
+
+
 def tariff_for(rules: Sequence[Rule], recipe: str, stages: Sequence[Stage]) -> Tariff | None:
     """Return the tariff of a recipe with these stages, ``None`` where no rule prices any."""
     if not rules:

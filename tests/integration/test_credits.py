@@ -12,6 +12,7 @@ import pytest
 from headrace.config import Config, Retry
 from headrace.engine import Engine, open_engine
 from headrace.errors import InsufficientCreditsError, UsageError
+from headrace.estimate import estimate_rows
 from headrace.lifecycle import ItemState
 from headrace.outcome import OutcomeKind
 from headrace.price import Price
@@ -19,6 +20,7 @@ from headrace.price_book import read_rule
 from headrace.provider import Call, Reply
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request import Request
+from headrace.source import Row
 from headrace.store import credits as store
 from headrace.store import ledger, price_book
 from headrace.store.audit import verify
@@ -311,3 +313,22 @@ async def test_on_demand_is_priced_the_same(shop: Shop) -> None:
         assert await verify(connection) == []
     with pytest.raises(InsufficientCreditsError):
         await shop.engine.generate("one:m", "refuse")
+
+
+async def test_a_quote_says_what_a_submit_sets_aside(shop: Shop) -> None:
+    """Under a price book the quote's credits are the reserve, to the micro-credit."""
+    given = [Row(number, {"t": word}, number) for number, word in enumerate(("a", "b", "b"), 1)]
+    plain = await estimate_rows(shop.engine, given, recipe(), ["t"])
+    assert plain.credits_microcredits_max == 2 * CREDIT
+    await shop.priced("default", margin="0.3")
+    quote = await estimate_rows(shop.engine, given, recipe(), ["t"])
+    await shop.spent(recipe(), "a", "b", "b")
+    assert quote.credits_microcredits_max == await shop.total("reserve") == 390_000
+
+
+async def test_an_open_attempts_second_purchase_is_the_operators(shop: Shop) -> None:
+    """A call bought again because its answer was never seen: overrun pays the second one."""
+    shop.one._script = lambda prompt, nth: OutcomeKind.UNKNOWN if nth == 1 else None
+    await shop.priced("default", margin="0")
+    assert await shop.spent(recipe(), "a") == [4 * CENT]
+    assert await shop.total("overrun") == 10 * CENT
