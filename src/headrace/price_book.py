@@ -69,6 +69,7 @@ class Rule:
         told: dict[str, Any] = {"kind": self.kind.value, "name": self.name}
         rate = self.rate
         if rate is not None:
+            told["by_cost"] = rate.credits_microcredits is None
             if rate.credits_microcredits is not None:
                 told["credits"] = plain(rate.credits_microcredits)
             else:

@@ -34,14 +34,15 @@ class Client:
     key: str
 
     async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """Call and return the whole answer."""
+        """Call and return the whole answer; a body that is not bytes is sent as JSON."""
         said: list[dict[str, Any]] = []
 
         async def send(message: dict[str, Any]) -> None:
             said.append(message)
 
-        sent = b"" if body is None else json.dumps(body).encode()
-        await self.app(self._scope(method, path, headers), _receiving(sent), send)
+        if not isinstance(body, bytes):
+            body = b"" if body is None else json.dumps(body).encode()
+        await self.app(self._scope(method, path, headers), _receiving(body), send)
         begun = next(one for one in said if one["type"] == "http.response.start")
         whole = b"".join(one.get("body", b"") for one in said)
         found = {name.decode().lower(): value.decode() for name, value in begun["headers"]}

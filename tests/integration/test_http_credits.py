@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -206,6 +207,43 @@ async def test_on_demand_that_cannot_pay_makes_nothing(office: Office) -> None:
     assert await office.balance() == (0, 0)
 
 
+async def test_a_batch_file_that_cannot_pay_fails_with_the_reason(office: Office) -> None:
+    """Under /v1/batches the batch is failed with that code, and nothing is set aside."""
+    await office.grant(1)
+    lines = [
+        json.dumps(
+            {
+                "custom_id": f"c{number}",
+                "method": "POST",
+                "url": "/v1/images/generations",
+                "body": {"model": "scripted:m", "prompt": f"mill {number}"},
+            }
+        )
+        for number in range(2)
+    ]
+    part = "Content-Disposition: form-data; name="
+    form = (
+        f'--x\r\n{part}"purpose"\r\n\r\nbatch\r\n'
+        f'--x\r\n{part}"file"; filename="in.jsonl"\r\n\r\n' + "\n".join(lines) + "\r\n--x--\r\n"
+    )
+    kind = "multipart/form-data; boundary=x"
+    file = (await office.guest("POST", "/v1/files", form.encode(), content_type=kind)).json
+    asked = {
+        "input_file_id": file["id"],
+        "endpoint": "/v1/images/generations",
+        "completion_window": "24h",
+    }
+    told = (await office.guest("POST", "/v1/batches", asked)).json
+    async with asyncio.timeout(60):
+        while told["status"] not in ("failed", "completed"):
+            told = (await office.guest("GET", f"/v1/batches/{told['id']}")).json
+            await asyncio.sleep(0)
+    assert told["status"] == "failed"
+    assert told["errors"]["data"][0]["code"] == "insufficient_credits"
+    assert await office.balance() == (CREDIT, 0)
+    assert office.provider.prompts == []
+
+
 async def test_a_retry_that_cannot_pay_changes_nothing(office: Office) -> None:
     """Items stay as they ended, and the batch stays over."""
     await office.grant(1)
@@ -265,7 +303,7 @@ async def test_a_forged_cursor_is_told(office: Office, cursor: str) -> None:
     """What is no cursor of ours is a bad request, nothing worse."""
     answer = await office.guest("GET", f"/api/credits/entries?cursor={cursor}")
     assert (answer.status, answer.json["code"]) == (400, "usage")
-    answer = await office.guest("GET", f"/api/price-book/history?cursor={cursor}")
+    answer = await office.admin("GET", f"/api/price-book/history?cursor={cursor}")
     assert answer.status == 400
 
 
@@ -373,13 +411,25 @@ async def test_prices_are_added_and_told(office: Office) -> None:
         assert answer.status == 201, answer.json
     rules = (await office.guest("GET", "/api/price-book")).json["rules"]
     assert [(rule["name"], rule["credits"]) for rule in rules] == [("scripted:m", "0.25")]
-    first = (await office.guest("GET", "/api/price-book/history?limit=3")).json
-    rest = (await office.guest("GET", f"/api/price-book/history?cursor={first['next']}")).json
+    first = (await office.admin("GET", "/api/price-book/history?limit=3")).json
+    rest = (await office.admin("GET", f"/api/price-book/history?cursor={first['next']}")).json
     kinds = [rule["kind"] for rule in first["rules"] + rest["rules"]]
     assert (kinds, rest["next"]) == (["default", "default", "model", "model"], None)
     await office.grant(1)
     await office.done("a")
     assert await office.balance() == (750_000, 0)
+
+
+async def test_a_margin_is_the_operators_to_know(office: Office) -> None:
+    """Others are told that a price follows the cost and what it is at most, not the margin."""
+    body = {"kind": "default", "margin": "0.2", "at_most": 1}
+    await office.admin("POST", "/api/price-book", body)
+    (mine,) = (await office.admin("GET", "/api/price-book")).json["rules"]
+    (theirs,) = (await office.guest("GET", "/api/price-book")).json["rules"]
+    assert mine["margin"] == "0.2"
+    assert set(mine) - set(theirs) == {"margin", "credits_per_usd"}
+    assert (theirs["by_cost"], theirs["at_most"]) == (True, "1")
+    assert (await office.guest("GET", "/api/price-book/history")).status == 403
 
 
 @pytest.mark.parametrize(

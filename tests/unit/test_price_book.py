@@ -176,6 +176,7 @@ def test_a_rule_says_what_was_asked() -> None:
     assert shown == {
         "kind": "default",
         "name": "",
+        "by_cost": True,
         "margin": "0.3",
         "credits_per_usd": "100",
         "at_most": "2.5",

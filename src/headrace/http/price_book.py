@@ -29,6 +29,7 @@ _RULE: dict[str, Any] = {
     "from": str,
     "end": bool,
 }
+_HIDDEN = ("margin", "credits_per_usd")
 
 
 class PriceBook:
@@ -47,17 +48,22 @@ class PriceBook:
         return router
 
     async def show(self, request: Request) -> JSONResponse:
-        """List the rules in force."""
-        await self._entry.let_in(request, Scope.READ)
+        """List the rules in force; margins are told to an admin only."""
+        caller = await self._entry.let_in(request, Scope.READ)
+        hidden = () if caller.key.allows(Scope.ADMIN) else _HIDDEN
         async with self._engine.database.acquire() as connection:
             rules = await price_book.in_force(connection, self._engine.clock.now())
-        return JSONResponse({"rules": [rule.to_json() for rule in rules]})
+        told = [
+            {name: value for name, value in rule.to_json().items() if name not in hidden}
+            for rule in rules
+        ]
+        return JSONResponse({"rules": told})
 
     async def history(
         self, request: Request, cursor: str | None = None, limit: int = 100
     ) -> JSONResponse:
         """List every rule that was added, the latest first, also ended and coming ones."""
-        await self._entry.let_in(request, Scope.READ)
+        await self._entry.let_in(request, Scope.ADMIN)
         limit = max(1, min(limit, PAGE_MAX))
         before = price_book.ID_MAX if cursor is None else _before(cursor)
         async with self._engine.database.acquire() as connection:
