@@ -138,6 +138,7 @@ async def test_a_grant_is_made_once_for_its_reference(office: Office) -> None:
         ({"credits": 1, "reference": "a\u0000b"}, 422),
         ({"credits": 1, "reference": "x", "reason": ""}, 422),
         ({"credits": 1, "reference": "x", "tenant": "nobody"}, 404),
+        ({"credits": 1, "reference": "x", "tenant": "a\u0000b"}, 404),
         ({"credits": 1, "reference": "x", "to": "guest"}, 422),
         ([], 422),
     ],
@@ -172,7 +173,8 @@ async def test_only_an_admin_grants_prices_and_audits(office: Office) -> None:
         assert (await office.guest("GET", f"{path}default")).status == 404
         assert (await office.guest("GET", f"{path}guest")).status == 200
         assert (await office.admin("GET", f"{path}guest")).status == 200
-        assert (await office.admin("GET", f"{path}nobody")).status == 404
+        for nobody in ("nobody", "%00", "%FF", ""):
+            assert (await office.admin("GET", path + nobody)).status == 404
         assert (await Client(office.app, "")("GET", f"/api/credits/{part}")).status == 401
 
 

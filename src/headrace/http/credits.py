@@ -100,7 +100,7 @@ class Credits:
         only(body, _GRANT)
         amount = read_credits(str(body.get("credits", "")))
         reference = _text(body, "reference", "")
-        tenant_id = body.get("tenant", caller.tenant_id)
+        tenant_id = _possible(body.get("tenant", caller.tenant_id))
         reason = _text(body, "reason", "granted")
         now = self._engine.clock.now()
         async with self._engine.database.transaction() as connection:
@@ -142,8 +142,19 @@ async def whose(door: Door, request: Request, tenant: str | None) -> str:
     if tenant is None or tenant == caller.tenant_id:
         return caller.tenant_id
     if not caller.key.allows(Scope.ADMIN):
-        raise NotFoundError(f"there is no tenant {tenant[:80]!r}")
+        raise _nobody(tenant)
+    return _possible(tenant)
+
+
+def _possible(tenant: str) -> str:
+    """Return a name that a tenant may have; PostgreSQL would refuse to look for some others."""
+    if not tenant.isprintable():
+        raise _nobody(tenant)
     return tenant
+
+
+def _nobody(tenant: str) -> NotFoundError:
+    return NotFoundError(f"there is no tenant {tenant[:80]!r}")
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:
