@@ -10,6 +10,7 @@ from functools import partial
 from headrace import routing, settlement
 from headrace.artifact import Artifact
 from headrace.cache import CacheHit
+from headrace.charging import charge_bought
 from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ItemState
@@ -137,10 +138,9 @@ class Attempts:
     ) -> CacheHit:
         """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
         item, now = order.item, self._around.clock.now()
-        spent = order.provider.price(order.request).credits_microcredits
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
         item.open_attempt = None
-        item.spent_microcredits += spent
+        charge_bought(item, order, end)
         item.take(order.stage.name, artifact)
         if order.stage.models is not None:
             item.made[order.stage.name] = routing.made_by(order)
@@ -151,7 +151,6 @@ class Attempts:
             settle = self._around.fallen(item, failure.outcome)
             settle.outputs, settle.made = item.outputs_json(), item.made_json()
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
-        settle.spent_microcredits = spent
         settle.artifact = artifact
         settle.fill = claim
         settle.facts = end.facts

@@ -49,6 +49,7 @@ from headrace.marking import Marks
 from headrace.master_key import MasterKeys
 from headrace.named_artifacts import own_only
 from headrace.own_keys import OwnKeys
+from headrace.pricing import KnownPrices, submit_priced
 from headrace.provider import Provider
 from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
@@ -128,8 +129,9 @@ class Engine:
         )  # fmt: skip
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self.generator = Generator(
-            self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read
-        )
+            self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
+            KnownPrices(database, clock).hits_are_free,
+        )  # fmt: skip
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None
@@ -255,7 +257,9 @@ class Engine:
             rows = requestable(rows, stages[0], terms)
         items = items_of(rows, found.required, terms.strict)
         async with self.database.transaction() as connection:
-            batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
+            batch_id, is_new = await submit_priced(
+                connection, self.accounts, new, stages, items, now
+            )
         crash_point("submit-after-commit")
         self.sharder.wake()
         return self.batch(batch_id, is_new)
@@ -324,7 +328,9 @@ class Engine:
         new = new_batch(new_uuid(now), recipe, stages, list(asked.row), terms, asked.digest)
         async with self.database.transaction() as connection:
             items = items_of([asked.row], recipe.required, True)
-            batch_id, is_new = await batches.submit(connection, self.accounts, new, items, now)
+            batch_id, is_new = await submit_priced(
+                connection, self.accounts, new, stages, items, now
+            )
             if is_new:
                 shard_id = await shards.cut_for_now(connection, new.id, now)
                 claim = await shards.claim(connection, shard_id, self.worker.id)

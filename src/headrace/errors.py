@@ -76,10 +76,24 @@ class ConflictError(HeadraceError):
 
 
 class InsufficientCreditsError(HeadraceError):
-    """The tenant's available credits do not cover the reserve of a submit."""
+    """The tenant's available credits do not cover the reserve of a submit.
+
+    ``facts`` are the micro-credits needed, available and missing.
+    """
 
     code = "insufficient_credits"
     exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        place: str = "",
+        facts: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(message, remedy=remedy, place=place)
+        self.facts = facts or {}
 
 
 class PausedError(HeadraceError):

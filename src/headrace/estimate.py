@@ -12,7 +12,8 @@ from headrace.forecast import UNKNOWN, Forecast, forecast
 from headrace.limits import Load, Quota
 from headrace.order import Option
 from headrace.outcome import CallFailed
-from headrace.price import credits, dearest, usd, usd_exact
+from headrace.price import Price, credits, dearest, usd, usd_exact
+from headrace.pricing import Pricing, pricing_of
 from headrace.recipe import Recipe
 from headrace.routing import best_hit, options_of
 from headrace.source import BadRow, Row
@@ -29,6 +30,8 @@ class Quote:
 
     ``cached`` counts rows whose first bought stage is cached, ``duplicates`` further rows
     that ask for the same as an earlier one; ``cost_microusd_max`` is ``None`` if unknown.
+    Credits are those for what is to be bought, or, under a price book, those that a submit
+    sets aside: then what hits do not cost comes back when they settle.
     Of several models for a stage the dearest counts for the cost, the first for the time.
     ``time_s`` is what the limits known today make of it, ``None`` where nothing is known.
     """
@@ -94,11 +97,11 @@ async def estimate_rows(
     used: set[str] = set().union(*(stage.columns() for stage in stages))
     found.check_columns(columns, used, "input")
     buying = next((stage for stage in stages if stage.provider is not None), None)
-    total = bad = cached = 0
+    total = bad = cached = duplicates = 0
     seen: set[bytes] = set()
     worst = _Worst()
+    priced = _Priced(await pricing_of(engine.database, engine.clock, found.name, stages, folders))
     loads: dict[str, _Load] = {}
-    duplicates = 0
     for page in _pages(rows):
         asked: list[list[Option]] = []
         for number, row in page:
@@ -116,13 +119,14 @@ async def estimate_rows(
                 seen.add(same)
                 asked.append(options)
                 _load(loads, options[0])
+            if options and isinstance(row, Row):
+                priced.of_row(row.values, number)
         prints = [option.request.fingerprint for options in asked for option in options]
         hits = await engine.cache.get_many("default", prints) if prints else {}
         to_make = [options for options in asked if best_hit(options, hits) is None]
         cached += len(asked) - len(to_make)
         worst.add(to_make)
     to_buy = len(seen) - cached
-    price = price_of(stages)
     share = to_buy / len(seen) if seen else 0.0
     time = await _forecast(engine, loads, share)
     return Quote(
@@ -133,7 +137,7 @@ async def estimate_rows(
         duplicates,
         to_buy,
         worst.total(stages, to_buy),
-        price.credits_microcredits * to_buy,
+        priced.total(price_of(stages), to_buy),
         time.time_s,
         time.words,
     )
@@ -171,6 +175,27 @@ async def _forecast(engine: Engine, loads: dict[str, _Load], share: float) -> Fo
     if any(one.time_s is None for one in found):
         return Forecast(None, UNKNOWN)
     return max(found, key=lambda one: one.time_s or 0.0)
+
+
+class _Priced:
+    """The most that is charged: under the price book what a submit sets aside for all rows."""
+
+    def __init__(self, pricing: Pricing | None) -> None:
+        self._pricing = pricing
+        self._rows = 0
+        self._most = 0 if pricing is None else pricing.least
+
+    def of_row(self, row: dict[str, Any], number: int) -> None:
+        """Count a row that can be used; raises ``UsageError`` as a submit would."""
+        if self._pricing is not None:
+            self._rows += 1
+            self._most = max(self._most, self._pricing.of_row(row, number))
+
+    def total(self, price: Price, to_buy: int) -> int:
+        """Return the most in micro-credits; without a book, ``price`` for what is to be bought."""
+        if self._pricing is None:
+            return price.credits_microcredits * to_buy
+        return self._rows * self._most
 
 
 class _Worst:

@@ -7,6 +7,7 @@ import asyncio
 from headrace import routing, settlement
 from headrace.attempting import Attempts
 from headrace.cache import CacheHit, CacheMode
+from headrace.charging import charge_hit
 from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
@@ -161,8 +162,9 @@ class Executor:
         return hit
 
     def taken(self, item: HeldItem, stage: Stage, hit: CacheHit, made: Made) -> Settle:
-        """Return the settle of an item whose stage is served from the cache: nothing is paid."""
+        """Return the settle of an item whose stage is served from the cache: nobody is called."""
         item.take(stage.name, hit.artifact)
+        charge_hit(item, made)
         if stage.models is not None:
             item.made[stage.name] = made
         item.cached_stages += 1

@@ -49,6 +49,12 @@ class Asked:
     tenant_id: str
     mode: CacheMode = CacheMode.REUSE
     later: tuple[Stage, ...] = ()
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Return the stages that are known: the first, and the mark behind it."""
+        return [self.stage, *self.later]
+
     key: str | None = None
     digest: bytes | None = None
 
@@ -100,6 +106,7 @@ class Generator:
         buy: Buy,
         body: Callable[[bytes], Awaitable[bytes]],
         blob: Callable[[bytes], Awaitable[bytes]],
+        hits_are_free: Callable[[str, list[Stage]], Awaitable[bool]],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
@@ -107,6 +114,7 @@ class Generator:
         self._buy = buy
         self._body = body
         self._blob = blob
+        self._hits_are_free = hits_are_free
         self._plain: dict[tuple[str, ...], Recipe] = {}
         self._known: dict[tuple[str, str], tuple[Recipe, list[Stage]]] = {}
 
@@ -164,7 +172,8 @@ class Generator:
         if asked.mode is not CacheMode.REUSE or asked.request is None:
             return None
         hit = await self._kept(asked.request, asked.later, asked.tenant_id)
-        if hit is None:
+        # One that has a price is settled as any item is, so that the ledger tells of it.
+        if hit is None or not await self._hits_are_free(asked.recipe.name, asked.stages):
             return None
         artifact = hit.artifact
         body = artifact.body
@@ -183,6 +192,9 @@ class Generator:
         request = asked.request
         if request is not None and asked.stage.provider is not None:
             asked.stage.provider.check(request.model, request.params)
+        kept = None
+        if request is not None and asked.mode is CacheMode.REUSE:
+            kept = await self._kept(request, asked.later, asked.tenant_id)
         artifact, error = await self._buy(asked)
         if artifact is None or error:
             raise GenerationError(
@@ -191,7 +203,7 @@ class Generator:
                 remedy=str(error.get("remedy", "")),
             )
         body = await self._body(artifact.sha256)
-        return Generated(artifact, body, False, await self._facts(asked))
+        return Generated(artifact, body, kept is not None, await self._facts(asked))
 
     async def _facts(self, asked: Asked) -> dict[str, Any]:
         """Return what is kept beside a result that was just bought."""

@@ -15,6 +15,7 @@ from headrace.cache import CacheMode
 from headrace.course import Course, Made
 from headrace.lifecycle import ItemState
 from headrace.stage import Stage, StageInput
+from headrace.tariff import Tariff
 
 _TEXT = ("text/", "application/json")
 encode_json = msgspec.json.Encoder().encode
@@ -43,6 +44,7 @@ class HeldBatch:
     weight: int = 1
     pixels_max: int | None = None
     keys: tuple[UUID, ...] = ()
+    tariff: Tariff | None = None
 
 
 @dataclass(slots=True)
@@ -69,6 +71,8 @@ class HeldItem:
 
     ``stage_saved`` is the stage that the database knows: an item served from the cache may
     be further on in memory.
+    ``spent_microcredits`` is the price of the results that it has, ``spent_saved`` what the
+    database knows of that, ``priced_microcredits`` the part of the recipe's fixed price in it.
     ``refusals`` counts the calls refused for their rate while this worker holds it.
     ``course`` is where it is among its present stage's models, ``made`` which of them made
     what, by stage name.
@@ -89,6 +93,8 @@ class HeldItem:
     outputs: dict[str, Artifact] = field(default_factory=dict)
     cached_stages: int = 0
     spent_microcredits: int = 0
+    spent_saved: int = 0
+    priced_microcredits: int = 0
     file: str | None = None
     previous: Artifact | None = None
     texts: dict[str, str] = field(default_factory=dict)
@@ -151,3 +157,8 @@ def read_outputs(text: str | None) -> dict[str, Artifact]:
     if not text:
         return {}
     return {name: Artifact.from_json(value) for name, value in decode_json(text).items()}
+
+
+def read_tariff(text: str | None) -> Tariff | None:
+    """Return the tariff that is kept with a batch, ``None`` where it has none."""
+    return None if text is None else Tariff.from_json(decode_json(text))

@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import UUID
 
 from headrace.cache import CacheMode
-from headrace.held import HeldBatch, decode_json
+from headrace.held import HeldBatch, decode_json, read_tariff
 from headrace.recipe import Recipe, parse_recipe
 from headrace.stage import Stage
 from headrace.store import statements
@@ -66,4 +66,5 @@ class HeldBatches:
             weight=row["weight"],
             pixels_max=row["pixels_max"],
             keys=keys,
+            tariff=read_tariff(row["tariff"]),
         )

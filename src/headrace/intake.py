@@ -15,11 +15,12 @@ from headrace.files import Files, show_file_id
 from headrace.held import encode_json
 from headrace.openai_body import EDITS, source_names
 from headrace.outcome import CallFailed
+from headrace.pricing import submit_priced
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request_lines import LineError, LineReader, RequestLine, rows_again
 from headrace.sent_pictures import Sources
 from headrace.stage import Stage, StageInput
-from headrace.store import batches, file_batches
+from headrace.store import file_batches
 from headrace.store.database import Database
 from headrace.store.file_batches import FileBatch
 from headrace.store.ledger import Accounts
@@ -116,7 +117,7 @@ class Intake:
         now = self._clock.now()
         async with self._database.transaction() as connection:
             if await file_batches.begin(connection, found.id, now):
-                await batches.submit(connection, self._accounts, new, items, now)
+                await submit_priced(connection, self._accounts, new, stages, items, now)
                 crash_point("intake-before-commit")
         self._moved()
 

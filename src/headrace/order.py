@@ -8,6 +8,7 @@ from typing import NamedTuple
 from headrace.cache import CacheMode
 from headrace.gate import Ask
 from headrace.held import HeldItem, OpenAttempt
+from headrace.price import Price
 from headrace.provider import Provider
 from headrace.recovery import Again
 from headrace.request import Request
@@ -89,6 +90,20 @@ def call_key(item: HeldItem, attempt: OpenAttempt) -> str:
     return f"hr-{item.batch.id.hex}-{item.idx}-{attempt.key_number}"
 
 
+def _repeat_price(order: Order, price: Price) -> int:
+    """Return the most that the first call could be charged: the operator pays the second.
+
+    Where the recipe prices whole items, a call has no price of its own.
+    """
+    tariff = order.item.batch.tariff
+    if tariff is None:
+        return price.credits_microcredits
+    rate = tariff.rate(order.provider.name, order.option.model)
+    if rate is not None:
+        return rate.most(price.cost_microusd_max) or 0
+    return 0 if tariff.item is not None else price.credits_microcredits
+
+
 def start_of(order: Order, *, claim: bool) -> Start:
     """Return the attempt to write ahead; ``claim``: the fingerprint is to be bought by it."""
     item, batch, again = order.item, order.item.batch, order.again
@@ -118,7 +133,7 @@ def start_of(order: Order, *, claim: bool) -> Start:
     if again is not None:
         start.supersedes = again.supersedes
         start.repeats = again.repeats
-        start.overrun_microcredits = price.credits_microcredits if again.repeats else 0
+        start.overrun_microcredits = _repeat_price(order, price) if again.repeats else 0
         if again.resume is not None:
             start.provider_request_id, start.provider_url = again.resume
     return start

@@ -10,6 +10,8 @@ from headrace.errors import UsageError
 
 MICRO = 1_000_000
 USD_MAX = 1_000_000_000
+CREDITS_MAX = 10**18
+"""The most micro-credits that are moved at once: sums of them still fit the ledger's integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +95,21 @@ def credits(amount_microcredits: int) -> str:
     sign = "-" if amount_microcredits < 0 else ""
     digits = f"{part:06d}".rstrip("0")
     return f"{sign}{whole:,}" + (f".{digits}" if digits else "")
+
+
+def read_credits(text: str) -> int:
+    """Return an amount of credits above zero, such as ``12.5``, as micro-credits.
+
+    Raises ``UsageError``.
+    """
+    try:
+        micro = Decimal(text.strip()) * MICRO
+        exact = micro == micro.to_integral_value() and 0 < micro <= CREDITS_MAX
+    except InvalidOperation:
+        exact = False
+    if not exact:
+        raise UsageError(
+            f"{text[:40]!r} is not an amount of credits",
+            remedy="Write a number above zero with at most six decimals, for example 12.5.",
+        )
+    return int(micro)

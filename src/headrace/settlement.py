@@ -146,6 +146,8 @@ def _settle(item: HeldItem, to_state: ItemState) -> Settle:
         stage=item.stage,
         tries=item.tries,
         course=item.course_json(),
+        spent_microcredits=item.spent_microcredits - item.spent_saved,
+        priced_microcredits=item.priced_microcredits,
     )
 
 

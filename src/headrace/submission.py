@@ -21,7 +21,7 @@ from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed
 from headrace.plan import CLASSES
 from headrace.price import FREE, Price, dearest, read_usd
-from headrace.provider import CrashClass
+from headrace.provider import CrashClass, Provider
 from headrace.recipe import Recipe
 from headrace.request import Request
 from headrace.source import BadRow, Row
@@ -87,10 +87,7 @@ def price_of(stages: Sequence[Stage]) -> Price:
     """Return the most that one item can cost: each stage's dearest model, as often as asked."""
     total = FREE
     for stage, rounds in zip(stages, rounds_of(stages), strict=True):
-        if stage.models is not None:
-            asked = [(choice.provider, choice.model) for choice in stage.models.choices]
-        else:
-            asked = [(provider, "") for provider in providers_of(stage)]
+        asked = asked_by(stage)
         if asked:
             price = dearest(
                 provider.price(Request(provider.name, model, "", {})) for provider, model in asked
@@ -100,6 +97,13 @@ def price_of(stages: Sequence[Stage]) -> Price:
                 price.credits_microcredits * rounds, None if most is None else most * rounds
             )
     return total
+
+
+def asked_by(stage: Stage) -> list[tuple[Provider, str]]:
+    """Return whom a stage may ask for what model; an empty one where rows or files decide."""
+    if stage.models is not None:
+        return [(choice.provider, choice.model) for choice in stage.models.choices]
+    return [(provider, "") for provider in providers_of(stage)]
 
 
 def guarded(terms: Terms, stages: Iterable[Stage], run: Run) -> tuple[Terms, int]:

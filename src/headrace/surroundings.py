@@ -54,6 +54,7 @@ class Surroundings:
         item.version += 1
         item.state = settle.to_state
         item.stage_saved = settle.stage
+        item.spent_saved = item.spent_microcredits
         if settle.due_at is not None or settle.to_state is ItemState.UNKNOWN:
             raise Released
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
 from typing import Annotated
 
 from cyclopts import Parameter, validators
@@ -87,23 +86,18 @@ def grant(
     *,
     tenant: Annotated[str, Parameter(help="Who gets them.")] = "default",
     reason: Annotated[str, Parameter(help="Stands in the entry.")] = "granted",
+    reference: Annotated[
+        str | None, Parameter(help="An invoice, say: of one reference there is one grant.")
+    ] = None,
     common: Common | None = None,
 ) -> int:
     """Give a tenant credits."""
-    from headrace.errors import UsageError
+    from headrace.price import read_credits
 
-    try:
-        micro = Decimal(amount) * 1_000_000
-        exact = micro == micro.to_integral_value() and 0 < micro < 2**62
-    except InvalidOperation:
-        exact = False
-    if not exact:
-        raise UsageError(
-            f"{amount!r} is not an amount of credits",
-            remedy="Write a number above zero with at most six decimals, for example 12.5.",
-        )
+    micro = read_credits(amount)
 
     async def work() -> int:
+        from headrace.price import credits
         from headrace.store import ledger
 
         async with (
@@ -111,8 +105,11 @@ def grant(
             engine.database.transaction() as connection,
         ):
             now = engine.clock.now()
-            await ledger.grant(connection, engine.accounts, tenant, int(micro), reason, now)
-        line(f"{amount} credits granted to {tenant}.")
+            made = await ledger.grant(
+                connection, engine.accounts, tenant, micro, reason, now, reference
+            )
+        when = "" if made.is_new else f" already, at {made.created_at.isoformat()}"
+        line(f"{credits(micro)} credits granted to {tenant}{when}.")
         return 0
 
     return int(on_loop(work()))

@@ -37,6 +37,9 @@ LEDGER: Commands = {
     "show": ("headrace.cli.ledger:show", "Balances and the latest entries."),
     "verify": ("headrace.cli.ledger:verify", "Audit ledger, items and counts."),
     "grant": ("headrace.cli.ledger:grant", "Give a tenant credits."),
+    "limit": ("headrace.cli.prices:limit", "Let a tenant spend only what it was granted."),
+    "prices": ("headrace.cli.prices:prices", "The price book: what results cost."),
+    "price": ("headrace.cli.prices:price", "Add a price to the price book."),
 }
 CACHE: Commands = {
     "stats": ("headrace.cli.caching:stats", "How many results are kept, how large, how old."),

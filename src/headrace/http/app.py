@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from headrace.engine import Engine
 from headrace.http.artifact_links import LinkRoutes, Links
 from headrace.http.batches import Batches
+from headrace.http.credits import Credits
 from headrace.http.demand import Demand
 from headrace.http.edits import Edits
 from headrace.http.entry import Entry
@@ -20,8 +21,10 @@ from headrace.http.hooks import Hooks
 from headrace.http.keys import KeyRoutes
 from headrace.http.online import Online
 from headrace.http.plans import PlanRoutes
+from headrace.http.price_book import PriceBook
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
+from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
 from headrace.store import statements
 from headrace.version import VERSION
@@ -63,6 +66,9 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(PlanRoutes(engine, entry).router())
     app.include_router(KeyRoutes(engine, entry).router())
     app.include_router(ProviderKeyRoutes(engine, entry).router())
+    app.include_router(Credits(engine, entry).router())
+    app.include_router(Statements(engine, entry).router())
+    app.include_router(PriceBook(engine, entry).router())
     app.include_router(Hooks(engine).router())
     add_handlers(app)
     return app

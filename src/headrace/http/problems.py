@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from headrace.errors import HeadraceError, UsageError
+from headrace.errors import HeadraceError, InsufficientCreditsError, UsageError
 from headrace.openai_answers import error_json
 from headrace.telemetry import log
 
@@ -80,6 +80,8 @@ def answer(request: Request, error: HeadraceError) -> JSONResponse:
         body["remedy"] = error.remedy
     if error.place:
         body["place"] = error.place
+    if isinstance(error, InsufficientCreditsError):
+        body |= error.facts
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 

@@ -16,15 +16,18 @@ from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
 from headrace.store import allowances, ledger, queue, statements
 from headrace.store.ledger import Accounts, Transfer
-from headrace.store.new_items import ITEM_COLUMNS, NewItem, Tally, records_of
+from headrace.store.new_items import ITEM_COLUMNS, NewItem, records_of
 from headrace.store.plans import standing
 from headrace.store.progress import Deltas, finish, tell
+from headrace.store.tally import Tally
 from headrace.telemetry import crash_point
 
 
 @dataclass(frozen=True)
 class NewBatch:
     """A batch to be submitted. JSON fields are text; ``reserve_microcredits`` is per item.
+
+    ``tariff`` is what its results are charged by, ``None`` for the providers' own prices.
 
     ``canary`` usable items run alone first, where there are ``canary_items_min`` rows.
     ``on_demand``: somebody waits for its one item.
@@ -49,6 +52,7 @@ class NewBatch:
     look_first: bool = False
     cost_cap_microusd: int | None = None
     on_demand: bool = False
+    tariff: str | None = None
 
 
 async def submit(
@@ -85,21 +89,21 @@ async def submit(
         new.look_first,
         new.cost_cap_microusd,
         new.on_demand,
+        new.tariff,
     )
     if inserted is None:
         return await _same(connection, new), False
-    tally = Tally(new.canary)
+    tally = Tally(new.canary, new.reserve_microcredits)
     await connection.copy_records_to_table(
         "item",
         records=records_of(new.id, items, tally, now, allowances.day_of(found)),
         columns=ITEM_COLUMNS,
     )
     total, canary = tally.good + tally.bad, tally.canary_of(new.canary_items_min, new.look_first)
-    await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary)
+    each = tally.reserve_microcredits
+    await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary, each)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
-    await ledger.reserve(
-        connection, accounts, new.tenant_id, tally.good * new.reserve_microcredits, new.id, now
-    )
+    await ledger.reserve(connection, accounts, new.tenant_id, tally.good * each, new.id, now)
     await allowances.admit(connection, found, new.id, tally.good, now, on_demand=new.on_demand)
     data = f'{{"items":{total},"bad":{tally.bad},"canary":{canary}}}'
     await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)

@@ -7,8 +7,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from headrace.errors import InsufficientCreditsError, NotFoundError
-from headrace.price import credits
+from headrace.errors import (
+    ConflictError,
+    InsufficientCreditsError,
+    NotFoundError,
+    UsageError,
+)
+from headrace.price import CREDITS_MAX, credits
 from headrace.store import statements
 
 
@@ -95,6 +100,11 @@ async def reserve(
     """
     if amount_microcredits == 0:
         return
+    if amount_microcredits > CREDITS_MAX:
+        raise UsageError(
+            f"{credits(amount_microcredits)} credits are more than can be set aside at once",
+            remedy="Submit fewer rows at a time, or look at the prices.",
+        )
     await accounts.know(connection, {tenant_id})
     available, held = accounts.id(tenant_id, "available"), accounts.id(tenant_id, "held")
     row = await connection.fetchrow(statements.load("ledger/lock_available.sql"), tenant_id)
@@ -102,12 +112,7 @@ async def reserve(
     transfers: list[Transfer] = []
     if missing > 0:
         if not row["unlimited"]:
-            raise InsufficientCreditsError(
-                f"the batch may cost {credits(amount_microcredits)} credits and only "
-                f"{credits(row['balance_microcredits'])} are available",
-                remedy=f"Grant at least {credits(missing)} more: headrace ledger grant "
-                f"--tenant {tenant_id} {missing / 1_000_000:g}",
-            )
+            raise _insufficient(tenant_id, amount_microcredits, missing)
         grants = accounts.id(None, "grants")
         transfers.append(
             Transfer("grant", grants, available, missing, batch_id, None, None, None, "unlimited")
@@ -120,6 +125,31 @@ async def reserve(
     await write(connection, transfers, now)
 
 
+def _insufficient(tenant_id: str, needed: int, missing: int) -> InsufficientCreditsError:
+    available = needed - missing
+    return InsufficientCreditsError(
+        f"this may cost {credits(needed)} credits and only {credits(available)} are available",
+        remedy=f"Grant at least {credits(missing)} more: headrace ledger grant "
+        f"--tenant {tenant_id} {credits(missing).replace(',', '')}",
+        facts={
+            "needed_microcredits": needed,
+            "available_microcredits": available,
+            "missing_microcredits": missing,
+        },
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A grant as it stands in the ledger; ``is_new`` is false for one that was there already."""
+
+    id: int
+    amount_microcredits: int
+    reason: str
+    created_at: datetime
+    is_new: bool
+
+
 async def grant(
     connection: Any,
     accounts: Accounts,
@@ -127,11 +157,37 @@ async def grant(
     amount_microcredits: int,
     reason: str,
     now: datetime,
-) -> None:
-    """Give a tenant credits; raises ``NotFoundError`` for an unknown tenant."""
+    reference: str | None = None,
+) -> Granted:
+    """Give a tenant credits, in the caller's transaction: of one ``reference`` only once.
+
+    Raises ``NotFoundError`` for an unknown tenant, ``ConflictError`` where the reference
+    was another amount, ``UsageError`` where the balance would be beyond what can be counted.
+    """
     await accounts.know(connection, {tenant_id})
     source, target = accounts.id(None, "grants"), accounts.id(tenant_id, "available")
-    transfer = Transfer(
-        "grant", source, target, amount_microcredits, None, None, None, None, reason
-    )
-    await write(connection, [transfer], now)
+    # As a reserve does: first the balance, then what else is moved.
+    row = await connection.fetchrow(statements.load("ledger/lock_available.sql"), tenant_id)
+    if reference is not None:
+        found = await connection.fetchrow(statements.load("ledger/granted.sql"), target, reference)
+        if found is not None:
+            return _again(found, amount_microcredits, reference)
+    if row["balance_microcredits"] + amount_microcredits > CREDITS_MAX:
+        raise UsageError(
+            f"{tenant_id} would have more than {credits(CREDITS_MAX)} credits",
+            remedy="Grant less.",
+        )
+    ids, sums = [source, target], [-amount_microcredits, amount_microcredits]
+    await connection.execute(statements.load("ledger/move.sql"), ids, sums)
+    told = (source, target, amount_microcredits, reason, reference, now)
+    made = await connection.fetchval(statements.load("ledger/grant.sql"), *told)
+    return Granted(made, amount_microcredits, reason, now, True)
+
+
+def _again(row: Any, amount_microcredits: int, reference: str) -> Granted:
+    if row["amount_microcredits"] != amount_microcredits:
+        raise ConflictError(
+            f"the reference {reference!r} was a grant of {credits(row['amount_microcredits'])}",
+            remedy="Use a new reference for another grant.",
+        )
+    return Granted(row["id"], row["amount_microcredits"], row["reason"], row["created_at"], False)

@@ -9,37 +9,22 @@ from typing import Any
 from uuid import UUID
 
 from headrace.lifecycle import ItemState
+from headrace.store.tally import Tally
 
 ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at", "day")
 
 
 @dataclass(frozen=True, slots=True)
 class NewItem:
-    """An input row as JSON text; ``error`` is set for a row that cannot be used."""
+    """An input row as JSON text; ``error`` is set for a row that cannot be used.
+
+    ``reserve_microcredits`` is the most that it can be charged, where its row tells more than
+    the batch: the dearest row's is set aside for each.
+    """
 
     inputs: str
     error: str | None = None
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was counted while items went by; ``canary`` usable ones run alone first."""
-
-    canary: int
-    good: int = 0
-    bad: int = 0
-    canary_end: int = 0
-
-    def accept(self, idx: int) -> None:
-        """Count a row that can be used; the canary ends behind so many of them."""
-        self.good += 1
-        if self.good <= self.canary:
-            self.canary_end = idx + 1
-
-    def canary_of(self, items_min: int, look_first: bool) -> int:
-        """Return where the canary ends, 0 for none: it has to leave something to be saved."""
-        too_few = self.good + self.bad < items_min or self.good <= self.canary
-        return 0 if too_few and not look_first else self.canary_end
+    reserve_microcredits: int = 0
 
 
 def records_of(
@@ -49,7 +34,7 @@ def records_of(
     pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
     for idx, item in enumerate(items):
         if item.error is None:
-            tally.accept(idx)
+            tally.accept(idx, item.reserve_microcredits)
             yield (batch_id, idx, pending, item.inputs, None, None, day)
         else:
             tally.bad += 1

@@ -78,6 +78,7 @@ async def _items(connection: Any, settles: list[Settle], now: datetime) -> set[t
         [s.made for s in settles],
         [s.cost_estimate_microusd for s in settles],
         [s.cost_unknown for s in settles],
+        [s.priced_microcredits for s in settles],
     )
     return {(row[0], row[1]) for row in rows}
 

@@ -86,6 +86,8 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
         row=decode_json(row["inputs"]),
         outputs=outputs,
         spent_microcredits=row["spent_microcredits"],
+        spent_saved=row["spent_microcredits"],
+        priced_microcredits=row["priced_microcredits"],
         file=row["file"],
         previous=last_made(outputs),
         course=Course.from_json(decode_json(row["course"]) if row["course"] else None),

@@ -95,8 +95,8 @@ class AttemptEnd:
 class Settle:
     """One move of one item, with everything that must be true at the same instant.
 
-    JSON fields are text already. Amounts are deltas; ``post_microcredits`` and
-    ``void_microcredits`` split the item's reserve when it ends;
+    JSON fields are text already. Amounts are deltas, but for ``priced_microcredits``;
+    ``post_microcredits`` and ``void_microcredits`` split the item's reserve when it ends;
     ``overrun_microcredits`` is what the item cost beyond it, booked to the operator.
     """
 
@@ -128,6 +128,7 @@ class Settle:
     cost_estimate_microusd: int = 0
     cost_unknown: bool = False
     spent_microcredits: int = 0
+    priced_microcredits: int = 0
     post_microcredits: int = 0
     void_microcredits: int = 0
     overrun_microcredits: int = 0

@@ -1,7 +1,7 @@
 -- The open items of a shard ($5: a range shard owns those that were never cut again), each with
 -- its latest attempt where that one's answer was never seen.
 SELECT item.idx, item.state, item.version, item.stage, item.round, item.tries, item.attempts,
-    item.crashes, item.spent_microcredits, item.file, item.inputs, item.outputs,
+    item.crashes, item.spent_microcredits, item.priced_microcredits, item.file, item.inputs, item.outputs,
     item.course, item.made, attempt.number, attempt.key_number, attempt.provider_request_id,
     attempt.provider_url, attempt.provider, attempt.lane, attempt.fingerprint,
     CASE WHEN attempt.number IS NOT NULL THEN (

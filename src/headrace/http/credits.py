@@ -1,0 +1,210 @@
+"""``/api/credits``: what a tenant has, every movement of it, grants, and the audit."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from headrace.access import Scope
+from headrace.engine import Engine
+from headrace.errors import InputError, NotFoundError, UsageError
+from headrace.http.bodies import only, read_json
+from headrace.http.entry import Entry as Door
+from headrace.identity import show_batch_id
+from headrace.price import credits, read_credits
+from headrace.store import audit, ledger
+from headrace.store import credits as store
+from headrace.store.credits import BEHIND_ALL, Entry, Place
+
+PAGE_MAX = 500
+BODY_BYTES_MAX = 64 * 1024
+TEXT_CHARS_MAX = 200
+_GRANT = {"tenant": str, "credits": (str, int, float), "reason": str, "reference": str}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Read = Callable[..., Awaitable[list[Entry]]]
+
+
+class Credits:
+    """The routes of credits; a key sees its own tenant's, an admin's key those of any."""
+
+    def __init__(self, engine: Engine, door: Door) -> None:
+        self._engine = engine
+        self._door = door
+        self._auditing = asyncio.Lock()
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api/credits")
+        router.add_api_route("/balance", self.balance, methods=["GET"])
+        router.add_api_route("/entries", self.entries, methods=["GET"])
+        router.add_api_route("/grants", self.grants, methods=["GET"])
+        router.add_api_route("/grants", self.grant, methods=["POST"])
+        router.add_api_route("/verify", self.verify, methods=["GET"])
+        return router
+
+    async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:
+        """Show what a tenant has."""
+        tenant_id = await whose(self._door, request, tenant)
+        async with self._engine.database.acquire() as connection:
+            found = await store.balance(connection, tenant_id)
+        told = {
+            "tenant": tenant_id,
+            "available_microcredits": found.available_microcredits,
+            "held_microcredits": found.held_microcredits,
+            "unlimited": found.unlimited,
+        }
+        return JSONResponse(told, headers=NOT_KEPT)
+
+    async def entries(
+        self,
+        request: Request,
+        cursor: str | None = None,
+        limit: int = 100,
+        tenant: str | None = None,
+    ) -> JSONResponse:
+        """List a tenant's entries, the latest first."""
+        return await self._listed(store.entries, request, cursor, limit, tenant)
+
+    async def grants(
+        self,
+        request: Request,
+        cursor: str | None = None,
+        limit: int = 100,
+        tenant: str | None = None,
+    ) -> JSONResponse:
+        """List a tenant's grants, the latest first."""
+        return await self._listed(store.grants, request, cursor, limit, tenant)
+
+    async def _listed(
+        self, read: Read, request: Request, cursor: str | None, limit: int, tenant: str | None
+    ) -> JSONResponse:
+        tenant_id = await whose(self._door, request, tenant)
+        place, limit = read_cursor(cursor), max(1, min(limit, PAGE_MAX))
+        async with self._engine.database.acquire() as connection:
+            found = await read(connection, self._engine.accounts, tenant_id, place, limit)
+        next_ = show_cursor(found[-1].place) if len(found) == limit else None
+        told = {"entries": [entry_json(one) for one in found], "next": next_}
+        return JSONResponse(told, headers=NOT_KEPT)
+
+    async def grant(self, request: Request) -> JSONResponse:
+        """Give a tenant credits, of one reference only once."""
+        caller = await self._door.let_in(request, Scope.ADMIN)
+        body = await read_json(request, BODY_BYTES_MAX)
+        only(body, _GRANT)
+        amount = read_credits(str(body.get("credits", "")))
+        reference = _text(body, "reference", "")
+        tenant_id = _possible(body.get("tenant", caller.tenant_id))
+        reason = _text(body, "reason", "granted")
+        now = self._engine.clock.now()
+        async with self._engine.database.transaction() as connection:
+            await store.balance(connection, tenant_id)
+            made = await ledger.grant(
+                connection, self._engine.accounts, tenant_id, amount, reason, now, reference
+            )
+        told = {
+            "entry": str(made.id),
+            "tenant": tenant_id,
+            "microcredits": made.amount_microcredits,
+            "credits": credits(made.amount_microcredits).replace(",", ""),
+            "reason": made.reason,
+            "reference": reference,
+            "at": made.created_at.isoformat(),
+        }
+        return JSONResponse(told, 201 if made.is_new else 200)
+
+    async def verify(self, request: Request) -> JSONResponse:
+        """Audit ledger, items and counts of all tenants, as ``headrace ledger verify`` does."""
+        await self._door.let_in(request, Scope.ADMIN)
+        # One at a time: it reads everything.
+        async with self._auditing, self._engine.database.acquire() as connection:
+            findings = await audit.verify(connection)
+        checks = [name for name, _ in audit.CHECKS]
+        told = {"clean": not findings, "checks": checks, "findings": findings}
+        return JSONResponse(told, headers=NOT_KEPT)
+
+
+NOT_KEPT = {"Cache-Control": "no-store"}
+
+
+async def whose(door: Door, request: Request, tenant: str | None) -> str:
+    """Return the tenant that is asked about: the caller's own, or, for an admin, any.
+
+    Raises ``NotFoundError`` for another's, so that nobody learns who there is.
+    """
+    caller = await door.let_in(request, Scope.READ)
+    if tenant is None or tenant == caller.tenant_id:
+        return caller.tenant_id
+    if not caller.key.allows(Scope.ADMIN):
+        raise _nobody(tenant)
+    return _possible(tenant)
+
+
+def _possible(tenant: str) -> str:
+    """Return a name that a tenant may have; PostgreSQL would refuse to look for some others."""
+    if not tenant.isprintable():
+        raise _nobody(tenant)
+    return tenant
+
+
+def _nobody(tenant: str) -> NotFoundError:
+    return NotFoundError(f"there is no tenant {tenant[:80]!r}")
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """Return an entry; ``available`` and ``held`` are what it adds to either, micro-credits."""
+    return {
+        "entry": str(entry.id),
+        "at": entry.created_at.isoformat(),
+        "kind": entry.kind,
+        "microcredits": entry.amount_microcredits,
+        "available": entry.available_microcredits,
+        "held": entry.held_microcredits,
+        "batch": None if entry.batch_id is None else show_batch_id(entry.batch_id),
+        "row_number": None if entry.idx is None else entry.idx + 1,
+        "round": entry.round,
+        "attempt": entry.attempt,
+        "reason": entry.reason,
+        "reference": entry.reference,
+    }
+
+
+def show_cursor(place: Place) -> str:
+    """Return a place as a caller is given it."""
+    told = f"{(place.at - _EPOCH) // timedelta(microseconds=1)}.{place.id}"
+    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None) -> Place:
+    """Return the place that a cursor names; raises ``UsageError`` for what is none of ours."""
+    if cursor is None:
+        return BEHIND_ALL
+    try:
+        told = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        micros, _, number = told.decode("ascii").partition(".")
+        place = Place(_EPOCH + timedelta(microseconds=int(micros)), int(number))
+        if not 0 <= place.id < 2**63:
+            raise ValueError
+    except (ValueError, binascii.Error, OverflowError):
+        raise UsageError(
+            "the cursor is none of ours", remedy="Send the 'next' of the page before, or none."
+        ) from None
+    return place
+
+
+def _text(body: dict[str, Any], name: str, default: str) -> str:
+    value: str = body.get(name, default)
+    if not 0 < len(value) <= TEXT_CHARS_MAX or not value.isprintable():
+        raise InputError(
+            f"{name} must be a text of 1 to {TEXT_CHARS_MAX} characters",
+            remedy="A reference makes a grant that is sent again the same one."
+            if name == "reference"
+            else "",
+        )
+    return value

@@ -1,0 +1,19 @@
+-- A tenant's entries before a place, the latest first: by what debits its accounts, and grants.
+-- $1: available, $2: held; $3, $4: the place; $5: how many.
+SELECT one.id, one.kind, one.amount_microcredits, one.batch_id, one.idx, one.round, one.attempt,
+    one.reason, one.reference, one.created_at
+FROM (
+    (SELECT * FROM transfer
+        WHERE debit_account_id = $1 AND (created_at, id) < ($3, $4)
+        ORDER BY created_at DESC, id DESC LIMIT $5)
+    UNION ALL
+    (SELECT * FROM transfer
+        WHERE debit_account_id = $2 AND (created_at, id) < ($3, $4)
+        ORDER BY created_at DESC, id DESC LIMIT $5)
+    UNION ALL
+    (SELECT * FROM transfer
+        WHERE credit_account_id = $1 AND kind = 'grant' AND (created_at, id) < ($3, $4)
+        ORDER BY created_at DESC, id DESC LIMIT $5)
+) AS one
+ORDER BY one.created_at DESC, one.id DESC
+LIMIT $5
