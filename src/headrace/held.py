@@ -23,7 +23,10 @@ decode_json = msgspec.json.Decoder().decode
 
 @dataclass(frozen=True)
 class HeldBatch:
-    """The settings of a batch that its items need, with its stages built."""
+    """The settings of a batch that its items need, with its stages built.
+
+    ``canary`` rows are tried before the others. Until ``deadline_at`` it may take its time.
+    """
 
     id: UUID
     tenant_id: str
@@ -37,6 +40,8 @@ class HeldBatch:
     folders: tuple[Path, ...]
     class_name: str = "batch"
     weight: int = 1
+    deadline_at: datetime | None = None
+    canary: int = 0
 
 
 @dataclass(slots=True)

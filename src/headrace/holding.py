@@ -59,4 +59,6 @@ class HeldBatches:
             folders=tuple(Path(folder) for folder in source.get("folders", [])),
             class_name=row["class"],
             weight=row["weight"],
+            deadline_at=row["deadline_at"],
+            canary=row["canary"],
         )

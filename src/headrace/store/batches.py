@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -47,6 +47,7 @@ class NewBatch:
     canary_items_min: int = 0
     look_first: bool = False
     cost_cap_microusd: int | None = None
+    deadline_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ async def submit(
         now,
         new.look_first,
         new.cost_cap_microusd,
+        None if new.deadline_s is None else now + timedelta(seconds=new.deadline_s),
     )
     if inserted is None:
         return await _same(connection, new), False

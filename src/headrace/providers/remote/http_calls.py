@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import aiohttp
@@ -59,6 +60,22 @@ class _Letter(aiohttp.BytesPayload):
         await writer.write(self._value)
 
 
+class FileLetter(aiohttp.BufferedReaderPayload):
+    """A body out of a file, read as it is sent; it remembers whether any of it was sent."""
+
+    def __init__(self, path: Path, content_type: str = "application/json") -> None:
+        super().__init__(path.open("rb"), content_type=content_type)
+        self.sent = False
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write the whole file."""
+        transport = writer.transport
+        self.sent = transport is not None and not transport.is_closing()
+        await super().write_with_length(writer, content_length)
+
+
 class Parcel(aiohttp.MultipartWriter):
     """A multipart form that remembers whether any of it was handed to a live connection."""
 
@@ -73,6 +90,12 @@ class Parcel(aiohttp.MultipartWriter):
     def file(self, name: str, filename: str, body: bytes, media_type: str) -> None:
         """Add a file."""
         self._add(name, body, media_type, filename)
+
+    def path(self, name: str, path: Path, media_type: str) -> None:
+        """Add a file of this machine, read as it is sent; the sending closes it."""
+        part = aiohttp.BufferedReaderPayload(path.open("rb"), content_type=media_type)
+        part.set_content_disposition("form-data", quote_fields=True, name=name, filename=path.name)
+        self.append_payload(part)
 
     def _add(self, name: str, body: bytes, media_type: str, filename: str | None) -> None:
         part = aiohttp.BytesPayload(body, content_type=media_type)
@@ -135,7 +158,7 @@ class HttpCalls:
     async def post(
         self,
         url: URL,
-        body: bytes | Parcel,
+        body: bytes | Parcel | FileLetter,
         deadline_s: float,
         take: Take[_T],
         headers: Mapping[str, str] | None = None,
@@ -148,7 +171,7 @@ class HttpCalls:
         when no status came back and lost_result when a success broke off before its body
         was complete; transient for others.
         """
-        letter = body if isinstance(body, Parcel) else _Letter(body)
+        letter = _Letter(body) if isinstance(body, bytes) else body
         return await self._send("POST", url, letter, deadline_s, take, headers, paid=paid)
 
     async def get(
@@ -171,7 +194,7 @@ class HttpCalls:
         self,
         method: str,
         url: URL,
-        letter: _Letter | Parcel | None,
+        letter: _Letter | Parcel | FileLetter | None,
         deadline_s: float,
         take: Take[_T],
         headers: Mapping[str, str] | None,
