@@ -48,9 +48,9 @@ class OpenAIShape:
 
     def owns(self, path: str) -> bool:
         """Tell whether a path is one of this API."""
-        return path in _CREATES or self._batches.owns(path) or (path.startswith(("/v1/models", "/v1/calls")) and not (
-            path.endswith("/predictions")
-        ))  # fmt: skip
+        if path in _CREATES or self._batches.owns(path):
+            return True
+        return path.startswith(("/v1/models", "/v1/calls")) and not path.endswith("/predictions")
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""

@@ -63,6 +63,8 @@ class OpenAIBatches:
     def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
         path, method = request.path, request.method
+        for batch in self._batches.values():
+            self._go_on(batch)
         if path == _FILES and method == "POST":
             return self._upload(request)
         if path.startswith(f"{_FILES}/") and path.endswith("/content"):
@@ -72,7 +74,6 @@ class OpenAIBatches:
         found = self._batches.get(path.split("/")[3]) if path.startswith(_BATCHES) else None
         if found is None:
             return error(404, f"No such object: {path[:200]}")
-        self._go_on(found)
         if path.endswith("/cancel") and method == "POST":
             self._cancel(found)
         return json_answer(200, self._told(found))
@@ -80,8 +81,7 @@ class OpenAIBatches:
     def _upload(self, request: Request) -> Answer:
         head = f"Content-Type: {request.headers.get('content-type', '')}\r\n\r\n"
         form = email.message_from_bytes(head.encode("latin-1", "replace") + request.body)
-        parts = form.get_payload() if form.is_multipart() else []
-        for part in parts if isinstance(parts, list) else []:
+        for part in form.walk() if form.is_multipart() else ():
             if part.get_param("name", header="content-disposition") == "file":
                 body = part.get_payload(decode=True)
                 name = f"file-sim{len(self._files):06d}"
@@ -194,7 +194,7 @@ class OpenAIBatches:
                 status < 400,
                 1,
                 None,
-            )  # fmt: skip
+            )
         )
 
     def _cancel(self, batch: _Batch) -> None:
@@ -227,7 +227,6 @@ class OpenAIBatches:
         most = int(asked.get("limit", "20")) if asked.get("limit", "20").isdecimal() else 20
         data = []
         for name in names[:most]:
-            self._go_on(self._batches[name])
             data.append(self._told(self._batches[name]))
         return json_answer(200, {"object": "list", "data": data, "has_more": len(names) > most})
 
