@@ -1,4 +1,4 @@
-"""One process that works on a batch with a far deadline, in a time that passes thirty times faster."""
+"""One process that works on a batch with a far deadline; its time passes thirty times faster."""
 
 from __future__ import annotations
 

@@ -41,9 +41,10 @@ POINTS = (
 
 async def worked(url: str, home: Path, sim: Simulator, begun_s: float, crash_at: str = "") -> int:
     """Run the child to its end; returns how it ended."""
+    environment = os.environ | {"HEADRACE_DATABASE_URL": url, "HEADRACE_CRASH_AT": crash_at}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.process.provider_batch_child", str(home), sim.url,
-        str(begun_s), env=os.environ | {"HEADRACE_DATABASE_URL": url, "HEADRACE_CRASH_AT": crash_at},
+        str(begun_s), env=environment,
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:

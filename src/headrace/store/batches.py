@@ -105,7 +105,7 @@ async def submit(
         now,
         new.look_first,
         new.cost_cap_microusd,
-        None if new.deadline_s is None else now + timedelta(seconds=new.deadline_s),
+        now + timedelta(seconds=new.deadline_s) if new.deadline_s else None,
     )
     if inserted is None:
         return await _same(connection, new), False

@@ -19,7 +19,8 @@ from headrace.providers.anthropic import messages
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.batching import Batching, at_half
 from headrace.providers.remote.heard import heard
-from headrace.providers.remote.http_calls import FileLetter, read_object, read_whole
+from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.letters import FileLetter
 from headrace.providers.remote.result_files import result_lines
 from headrace.request import Request
 

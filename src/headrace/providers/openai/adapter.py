@@ -24,7 +24,8 @@ from headrace.providers.openai.settings import APIS, OpenAISettings, read_openai
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import RemoteProvider, request_id
 from headrace.providers.remote.following import pause_s
-from headrace.providers.remote.http_calls import Parcel, read_whole
+from headrace.providers.remote.http_calls import read_whole
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.media import IMAGES, SVG
 from headrace.request import Request
 from headrace.signals import read_announced

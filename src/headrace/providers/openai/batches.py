@@ -16,7 +16,8 @@ from headrace.provider_batch import Bounds, LineEnd, Look, batch_cost
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.batching import Batching, at_half
 from headrace.providers.remote.heard import heard
-from headrace.providers.remote.http_calls import Parcel, read_object, read_whole
+from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.result_files import result_lines
 from headrace.request import Request
 
