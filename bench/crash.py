@@ -32,6 +32,9 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
+ELSEWHERE = ("line", "batch-", "answers-")
+"""Steps of provider batches: tests/process/test_provider_batch_kill.py sweeps those."""
+
 ONCE = ("submit", "finish", "guard", "intake", "handout")
 BY_FILE = ("intake", "handout")
 """Points that one run passes once."""
@@ -190,6 +193,8 @@ async def sweep(options: argparse.Namespace) -> Totals:
         try:
             classes = options.classes.split(",")
             for point in CRASH_POINTS:
+                if point.startswith(ELSEWHERE):
+                    continue
                 for crash_class in classes_at(point, classes):
                     passage = 1 if point.startswith(ONCE) else dice.randint(1, 3)
                     await run_once(

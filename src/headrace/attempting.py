@@ -9,14 +9,17 @@ from functools import partial
 
 from headrace import routing, settlement
 from headrace.artifact import Artifact
+from headrace.batch_desk import Counter, Place
 from headrace.cache import CacheHit
 from headrace.charging import charge_bought
+from headrace.course import Passed
 from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt
 from headrace.lifecycle import ItemState
-from headrace.order import Order, ask, call_key, start_of
+from headrace.order import BATCH_LANE, Order, ask, call_key, start_of
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
-from headrace.purchase import Bought
+from headrace.provider import CrashClass
+from headrace.purchase import Bought, Seller
 from headrace.recovery import Again, Way, again, leaves_open, way_on
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
@@ -77,7 +80,7 @@ class Attempts:
                 entering.cancel()
                 await asyncio.wait({entering})
                 if entering.cancelled():
-                    lane = order.provider.lane(order.request)
+                    lane = order.option.lane
                     raise LaneShutError(lane, 0.0, "it is in trouble still", briefly=True)
         except asyncio.CancelledError:
             entering.cancel()
@@ -105,14 +108,28 @@ class Attempts:
         resume = order.again.resume if order.again is not None else None
         how, outcome = PermitEnd.IGNORED, None
         try:
-            bought = await self._around.purchaser.buy(order.provider, call, resume)
-            how, outcome = permit_end(bought.outcome), bought.outcome
+            bought = await self._around.purchaser.buy(self._seller(order), call, resume)
+            if order.option.batches is None:
+                how, outcome = permit_end(bought.outcome), bought.outcome
         finally:
             permit.end(how, outcome)
         if bought.artifact is None:
             await self._fell(order, bought, attempt, claim, lane_fault=permit.probe)
             return None
         return await self._deliver(order, bought, bought.artifact, claim)
+
+    def _seller(self, order: Order) -> Seller:
+        """Return whom the call goes to: the provider, or the desk of its batches."""
+        api, item = order.option.batches, order.item
+        if api is None:
+            return order.provider
+        until = routing.rescue_at(item, self._around.clock.now())
+        group = api.group(order.request)
+        assert until is not None  # or it would be no option
+        assert group is not None
+        load = order.provider.load(order.request)
+        place = Place(item.batch.tenant_id, item.batch.id, item.idx, group, load.tokens, until)
+        return Counter(order.provider.name, self._around.batch_desk, api, place)
 
     def _accepted(
         self, item: HeldItem, attempt: OpenAttempt
@@ -142,7 +159,7 @@ class Attempts:
         item.open_attempt = None
         charge_bought(item, order, end)
         item.take(order.stage.name, artifact)
-        if order.stage.models is not None:
+        if len(order.options) > 1 or order.stage.models is not None:
             item.made[order.stage.name] = routing.made_by(order)
         item.stage += 1
         try:
@@ -168,13 +185,19 @@ class Attempts:
         """
         item, outcome = order.item, bought.outcome
         end = settlement.attempt_end(attempt.number, outcome, bought.latency_s)
-        is_open = leaves_open(order.provider.crash_class, attempt, order.again, outcome)
+        crash_class = order.option.crash_class
+        is_open = leaves_open(crash_class, attempt, order.again, outcome)
         if outcome.decision is Decision.ASK:
-            way = way_on(order.provider.crash_class, attempt, item.batch.unknown_policy)
+            if order.option.batches is not None:
+                # Nothing can be asked for again: it is as blind as any call without an answer.
+                crash_class = CrashClass.BLIND
+                lost = Passed(OutcomeKind.LOST_RESULT, f"{order.option.name}: {outcome.reason}")
+                item.course.passed[order.option.place] = lost
+            way = way_on(crash_class, attempt, item.batch.unknown_policy)
             settle = settlement.asked(item, outcome, way, self._fallen_of(order))
         elif settlement.goes_on(item, outcome):
             settle = settlement.in_line(item)
-        elif order.may_turn and not is_open:
+        elif (order.may_turn or order.option.batches is not None) and not is_open:
             settle = self._moved(order, outcome, probe=lane_fault)
         else:
             item.tries -= lane_fault
@@ -206,7 +229,11 @@ class Attempts:
     async def recover(self, order: Order, attempt: OpenAttempt) -> Again:
         """Decide how an attempt of a dead worker, or one never answered, is continued."""
         item, provider = order.item, order.provider
-        way = way_on(provider.crash_class, attempt, item.batch.unknown_policy)
+        crash_class = order.option.crash_class
+        if attempt.lane.endswith(BATCH_LANE) and order.option.batches is None:
+            # Its line is lost, and a call of its own would be a second purchase.
+            crash_class = CrashClass.BLIND
+        way = way_on(crash_class, attempt, item.batch.unknown_policy)
         if way is Way.FIND:
             call = self._around.purchaser.call(
                 order.request, call_key(item, attempt), item.batch.folders, _not_accepted

@@ -11,7 +11,7 @@ from headrace.tariff import Tariff
 
 def charge_bought(item: HeldItem, order: Order, end: AttemptEnd) -> None:
     """Add the price of a result that was just bought to what its item costs."""
-    price = order.provider.price(order.request)
+    price = order.option.price
     tariff = item.batch.tariff or Tariff()
     rate = tariff.rate(order.provider.name, order.option.model)
     if rate is not None:

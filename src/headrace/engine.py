@@ -24,13 +24,14 @@ from uuid import UUID
 
 from headrace.artifact import Artifact
 from headrace.backoff import RetryPolicy
+from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, open_blobs
 from headrace.cache import CacheMode
 from headrace.caches.postgres import PostgresCache
 from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
-from headrace.errors import UsageError
+from headrace.errors import ConfigError, UsageError
 from headrace.executor import Executor
 from headrace.file_batches import FileBatches, clerk_of
 from headrace.files import Files
@@ -41,6 +42,7 @@ from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
 from headrace.lifecycle import BatchState
+from headrace.loops.consigner import Consigner
 from headrace.loops.guard import Guard
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
@@ -51,6 +53,7 @@ from headrace.named_artifacts import own_only
 from headrace.own_keys import OwnKeys
 from headrace.pricing import KnownPrices, submit_priced
 from headrace.provider import Provider
+from headrace.provider_batch import BatchApi, batch_api_of
 from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
 from headrace.purchase import Purchaser
@@ -100,6 +103,7 @@ class Engine:
         self.cache = PostgresCache(database, clock)
         self.marks = Marks(database, clock)
         self.writer = Writer(database, clock)
+        self.batch_desk = BatchDesk(database, clock)
         self.accounts = Accounts()
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
@@ -123,6 +127,9 @@ class Engine:
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
         self._keeper = Keeper(database, clock, self.gate.lanes)
+        self._consigner = Consigner(
+            database, clock, lambda: self.worker.id, self._batch_api, self._batch_moved
+        )
         self._clerk = clerk_of(
             database, blobs, clock, self.files, self.cache, config.run,
             self.stages_of, self.marks.on, self._held.open, self._batch_moved, self._stopping,
@@ -148,6 +155,7 @@ class Engine:
             purchaser=Purchaser(
                 self.blobs, self.clock, self.reading.source, self.config.worker.call_timeout_s
             ),
+            batch_desk=self.batch_desk,
             clock=self.clock,
             retry=RetryPolicy(retry.attempts, retry.base_s, retry.cap_s),
             cache_ttl_s=self.config.cache.ttl_s,
@@ -168,8 +176,9 @@ class Engine:
             self.gate.remember(await lanes.remembered(connection, self.clock.now()))
         await self.gate.start()
         self.writer.start()
+        self.batch_desk.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
-        loops = (self.sharder, rescuer, self._guard, self._keeper, self._clerk)
+        loops = (self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner)
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
             if self.database.server is not None
@@ -188,6 +197,7 @@ class Engine:
             await self.worker.stop()
             for loop in loops:
                 await loop.stop()
+            await self.batch_desk.stop()
             await self.writer.stop()
             await self.gate.close()
             if watch is not None:
@@ -302,6 +312,15 @@ class Engine:
             for provider in providers_of(stage):
                 await self.own_keys.open(provider)
         return stages
+
+    async def _batch_api(self, provider: str) -> BatchApi | None:
+        """Return a provider's batch API by its name, ``None`` where there is none (any more)."""
+        try:
+            found = self.providers[provider]
+            await self.providers.open(found)
+        except (KeyError, ConfigError):
+            return None
+        return batch_api_of(found)
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:
         """Return a batch with its stages built; raises ``RecipeError`` if it cannot."""

@@ -120,6 +120,10 @@ class Executor:
                 return hit
             if end is StartEnd.GONE:
                 await self._leave(order.item)
+            if order.option.batches is not None and order.again is not None:
+                # It has been bought in a provider batch; that another has it, too, changes nothing.
+                claim = False
+                continue
             looks = waits = True
 
     async def _make(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None]:

@@ -28,6 +28,7 @@ class HeldBatch:
 
     ``pixels_max`` are those that its requests may name. ``keys`` are the ids of the providers'
     keys that its stages are built with.
+    ``canary`` rows are tried before the others. Until ``deadline_at`` it may take its time.
     """
 
     id: UUID
@@ -45,6 +46,8 @@ class HeldBatch:
     pixels_max: int | None = None
     keys: tuple[UUID, ...] = ()
     tariff: Tariff | None = None
+    deadline_at: datetime | None = None
+    canary: int = 0
 
 
 @dataclass(slots=True)

@@ -67,4 +67,6 @@ class HeldBatches:
             pixels_max=row["pixels_max"],
             keys=keys,
             tariff=read_tariff(row["tariff"]),
+            deadline_at=row["deadline_at"],
+            canary=row["canary"],
         )

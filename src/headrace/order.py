@@ -8,26 +8,62 @@ from typing import NamedTuple
 from headrace.cache import CacheMode
 from headrace.gate import Ask
 from headrace.held import HeldItem, OpenAttempt
+from headrace.limits import ONE_CALL, Quota
 from headrace.price import Price
-from headrace.provider import Provider
+from headrace.provider import CrashClass, Provider
+from headrace.provider_batch import BatchApi, batch_cost
 from headrace.recovery import Again
 from headrace.request import Request
 from headrace.stage import Stage
 from headrace.store.writes import Start
 
+BATCH_PLACE = 1000
+"""Places of the ways through a provider's batch API: behind those that a recipe can name."""
+
+BATCH_LANE = "/batch"
+"""How the lane of what goes through a batch API ends."""
+
+_BATCH_QUOTA = Quota(concurrency=200, learns=False)
+"""Handing a line in is a write into our own database."""
+
 
 class Option(NamedTuple):
-    """One of the models that may make a stage of one item; ``place`` is its place in the recipe."""
+    """One way in which a stage of one item may be made; ``place`` is its model's in the recipe.
+
+    With ``batches`` it goes through the provider's batch API, and ``place`` is behind all others.
+    """
 
     place: int
     provider: Provider
     model: str
     request: Request
+    batches: BatchApi | None = None
 
     @property
     def name(self) -> str:
         """Return what people are told: provider and model."""
-        return f"{self.provider.name}/{self.model}"
+        told = f"{self.provider.name}/{self.model}"
+        return told if self.batches is None else f"{told} in a provider batch"
+
+    @property
+    def lane(self) -> str:
+        """Return the lane that the purchase is made through, as its attempt says."""
+        lane = self.provider.lane(self.request)
+        return lane if self.batches is None else f"{lane}{BATCH_LANE}"
+
+    @property
+    def crash_class(self) -> CrashClass:
+        """Return what may be done after a crash: a line is known by its key."""
+        return self.provider.crash_class if self.batches is None else CrashClass.KEYED
+
+    @property
+    def price(self) -> Price:
+        """Return the most that it can cost."""
+        price = self.provider.price(self.request)
+        most = price.cost_microusd_max
+        if self.batches is None or most is None:
+            return price
+        return Price(price.credits_microcredits, batch_cost(most))
 
 
 @dataclass(slots=True)
@@ -59,7 +95,7 @@ class Order:
     @property
     def fingerprints(self) -> list[bytes]:
         """Return the fingerprints under which a result would serve, the best first."""
-        return [option.request.fingerprint for option in self.options]
+        return list(dict.fromkeys(option.request.fingerprint for option in self.options))
 
     @property
     def may_turn(self) -> bool:
@@ -73,14 +109,15 @@ class Order:
 def ask(order: Order) -> Ask:
     """Return what one stage of one item asks of its lane."""
     provider, request, batch = order.provider, order.request, order.item.batch
+    is_live = order.option.batches is None
     return Ask(
-        lane=provider.lane(request),
-        quota=provider.quota,
-        load=provider.load(request),
+        lane=order.option.lane,
+        quota=provider.quota if is_live else _BATCH_QUOTA,
+        load=provider.load(request) if is_live else ONE_CALL,
         tenant_id=batch.tenant_id,
         class_name=batch.class_name,
         weight=batch.weight,
-        cost=max(1, provider.price(request).credits_microcredits),
+        cost=max(1, order.option.price.credits_microcredits),
         elsewhere=order.may_turn and not order.patient,
     )
 
@@ -107,7 +144,7 @@ def _repeat_price(order: Order, price: Price) -> int:
 def start_of(order: Order, *, claim: bool) -> Start:
     """Return the attempt to write ahead; ``claim``: the fingerprint is to be bought by it."""
     item, batch, again = order.item, order.item.batch, order.again
-    price = order.provider.price(order.request)
+    price = order.option.price
     number = item.attempts + 1
     start = Start(
         batch_id=batch.id,
@@ -123,7 +160,7 @@ def start_of(order: Order, *, claim: bool) -> Start:
         stage=item.stage,
         tries=item.tries,
         provider=order.provider.name,
-        lane=order.provider.lane(order.request),
+        lane=order.option.lane,
         fingerprint=order.request.fingerprint,
         cost_max_microusd=price.cost_microusd_max,
         claim=claim,

@@ -28,6 +28,7 @@ class OutcomeKind(StrEnum):
     NO_OUTPUT = "no_output"
     LOST_RESULT = "lost_result"
     CANCELLED = "cancelled"
+    PENDING = "pending"
 
 
 class Decision(StrEnum):
@@ -56,6 +57,8 @@ DECISIONS: dict[OutcomeKind, Decision] = {
     OutcomeKind.NO_OUTPUT: Decision.RETRY,
     OutcomeKind.LOST_RESULT: Decision.ASK,
     OutcomeKind.CANCELLED: Decision.CANCEL,
+    # Handed in, to be answered later: nothing has failed.
+    OutcomeKind.PENDING: Decision.PARK,
 }
 
 

@@ -44,6 +44,9 @@ class Keyed:
         self._tenant_id = tenant_id
         self._is_open = False
 
+    batches = None
+    """Provider batches are handed in with the installation's keys, whoever holds them."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._provider, name)
 

@@ -15,7 +15,7 @@ from headrace.clock import Clock
 from headrace.errors import HeadraceError, StorageError
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.photo import photo_body
-from headrace.provider import Call, CrashClass, Provider, Reply, Spool
+from headrace.provider import Call, CrashClass, Reply, Spool
 from headrace.request import Request
 from headrace.telemetry import crash_point, log
 
@@ -33,6 +33,28 @@ class Keeping(Protocol):
 
     def path(self, sha256: bytes) -> Path | None:
         """Return the local file that holds a body, if there is one."""
+        ...
+
+
+class Seller(Protocol):
+    """Whom something is bought from: a provider, or the desk of its batches."""
+
+    @property
+    def name(self) -> str:
+        """Return the provider's name."""
+        ...
+
+    @property
+    def crash_class(self) -> CrashClass:
+        """Return what may be done about a call whose answer is never seen."""
+        ...
+
+    async def call(self, call: Call) -> Reply:
+        """Make the call; raises ``CallFailed``."""
+        ...
+
+    async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
+        """Follow a call that was accepted earlier; raises ``CallFailed``."""
         ...
 
 
@@ -99,7 +121,7 @@ class Purchaser:
         return body
 
     async def buy(
-        self, provider: Provider, call: Call, resume: tuple[str, str | None] | None
+        self, provider: Seller, call: Call, resume: tuple[str, str | None] | None
     ) -> Bought:
         """Make or resume a call and keep its body; every ending becomes an outcome."""
         started_s = self._clock.monotonic_s()
@@ -162,7 +184,7 @@ def _unreadable(kind: OutcomeKind, error: HeadraceError) -> CallFailed:
     return failed(kind, error.message, remedy=error.remedy, cost_microusd=0)
 
 
-def _unseen(provider: Provider, reason: str) -> Outcome:
+def _unseen(provider: Seller, reason: str) -> Outcome:
     """Return the outcome of a call whose answer was not seen: unknown unless free to repeat."""
     if provider.crash_class is CrashClass.PURE:
         return Outcome(OutcomeKind.TRANSIENT, reason)

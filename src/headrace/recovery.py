@@ -84,6 +84,8 @@ def leaves_open(
     That is so when it went on with an earlier call, or was accepted, and what failed is our
     asking: turned away, or broken. The purchase is then gone on with again.
     """
+    if outcome.kind is OutcomeKind.PENDING:
+        return not outcome.ended
     if crash_class in (CrashClass.PURE, CrashClass.BLIND) or outcome.ended:
         return False
     goes_on = again is not None and not again.repeats

@@ -12,8 +12,9 @@ from headrace.course import Course, Made, Passed
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem, OpenAttempt
 from headrace.limits import DAY_S, WAIT_S_MAX
-from headrace.order import Option, Order
+from headrace.order import BATCH_PLACE, Option, Order
 from headrace.outcome import Outcome, OutcomeKind, failed
+from headrace.provider_batch import batch_api_of
 from headrace.settlement import IN_HAND_S, park_s
 from headrace.stage import Route, Stage, StageInput
 
@@ -72,7 +73,7 @@ def _as_listed(option: Option) -> tuple[int]:
 
 
 def _by_price(option: Option) -> tuple[bool, int, int]:
-    cost = option.provider.price(option.request).cost_microusd_max
+    cost = option.price.cost_microusd_max
     return (cost is None, cost or 0, option.place)
 
 
@@ -97,20 +98,74 @@ def order_of(item: HeldItem, now: datetime) -> Order:
     stage = item.batch.stages[item.stage]
     options = options_of(stage, item.given())
     check_sizes(item, stage, options)
+    options = with_batches(item, options, now)
     if len(options) == 1:
         return Order(item, stage, options, options[0])
     if item.open_attempt is not None:
-        return Order(item, stage, options, _asked(options, item.open_attempt))
+        lost = [
+            place
+            for place, passed in item.course.passed.items()
+            if passed.kind is OutcomeKind.LOST_RESULT
+        ]
+        left = [option for option in options if option.place not in lost]
+        return Order(item, stage, options, _asked(left, item.open_attempt))
     order = Order(item, stage, options, options[0])
     if not _pick(order, now):
         item.course = Course()
+        with_batches(item, options_of(stage, item.given()), now)
+        _pick(order, now)
     return order
+
+
+# -- through batch APIs ------------------------------------------------------------------------
+
+LIVE_SHARE = 0.25
+"""Of the time until a batch's deadline, what is kept for calls of their own."""
+
+
+def rescue_at(item: HeldItem, now: datetime) -> datetime | None:
+    """Return until when an item's present stage may wait for a provider batch.
+
+    ``None`` without a deadline. What is left is shared by the stages that are still to be bought.
+    """
+    deadline = item.batch.deadline_at
+    if deadline is None:
+        return None
+    stages = sum(stage.provider is not None for stage in item.batch.stages[item.stage :])
+    return now + (deadline - now) * (1 - LIVE_SHARE) / max(1, stages)
+
+
+def with_batches(item: HeldItem, options: list[Option], now: datetime) -> list[Option]:
+    """Return the options, behind those by which a provider's batch API would make them.
+
+    They are passed over where too little time is left, and for a canary, which is to be seen.
+    """
+    until = rescue_at(item, now)
+    if until is None:
+        return options
+    found: list[Option] = []
+    for option in options:
+        api = batch_api_of(option.provider)
+        if api is None or api.group(option.request) is None:
+            continue
+        place = BATCH_PLACE + option.place
+        found.append(option._replace(place=place, batches=api))
+        left_s = (until - now).total_seconds()
+        name = found[-1].name
+        if item.idx < item.batch.canary:
+            reason = f"{name}: the canary is not made to wait"
+        elif left_s < api.worth_s:
+            reason = f"{name}: its deadline is too near"
+        else:
+            continue
+        item.course.passed.setdefault(place, Passed(OutcomeKind.TIMEOUT, reason))
+    return [*found, *options]
 
 
 def _asked(options: list[Option], attempt: OpenAttempt) -> Option:
     """Return the option that an attempt asked; what shapes a request may have changed since."""
     asked = [one for one in options if one.provider.name == attempt.provider]
-    in_lane = [one for one in asked if one.provider.lane(one.request) == attempt.lane]
+    in_lane = [one for one in asked if one.lane == attempt.lane]
     exact = [one for one in in_lane if one.request.fingerprint == attempt.fingerprint]
     return (exact or in_lane or asked or options)[0]
 
@@ -130,10 +185,12 @@ def turn(order: Order, passed: Passed, now: datetime) -> Outcome | None:
         return None
     order.item.course = Course()
     reasons = "; ".join(one.reason for one in course.passed.values())
-    tried = [one for one in course.passed.values() if one.until is None]
+    # That no provider batch was worth it is nothing that failed.
+    live = [one for place, one in course.passed.items() if place < BATCH_PLACE]
+    tried = [one for one in live if one.until is None]
     if tried:
         return Outcome(tried[-1].kind, f"every model of this stage fails: {reasons}")
-    soonest = min(course.passed.values(), key=lambda one: one.until or now)
+    soonest = min(live, key=lambda one: one.until or now)
     return Outcome(
         OutcomeKind.AUTH if soonest.kind is OutcomeKind.AUTH else OutcomeKind.QUOTA_EXHAUSTED,
         f"every model of this stage is shut: {reasons}",
@@ -181,6 +238,9 @@ def passed_after(
         until = _later(now, PROBE_S_MAX)
         return Passed(kind, f"{name} is in trouble: {words}", until, briefly=True)
     failed = order.item.course.failed_at(order.option.place)
+    if order.option.batches is not None:
+        # Another line would wait for hours again.
+        return Passed(kind, f"{name}: {words}")
     if failed < min(TRIES_EACH, tries_max):
         return None
     times = "once" if failed == 1 else f"{failed} times"

@@ -38,6 +38,7 @@ CANARY_ROWS_MIN = 50
 LOOK_FIRST_CANARY = 3
 """The canary of who wants to look first where the settings name none."""
 
+DEADLINE_S_MAX = 30 * 86_400.0
 UNKNOWN_POLICIES = ("retry", "hold", "refund")
 
 
@@ -53,6 +54,9 @@ class Terms:
     it to the settings, 0 is none. With ``look_first`` the batch is paused after its canary
     in any case. ``cost_cap_microusd`` is the most that its calls may cost. ``on_demand``:
     somebody waits for its one row.
+
+    ``deadline_s``, from now, is until when all should be done: where that leaves time, providers'
+    batch APIs are used, at half price. It is an aim; nothing is dropped when it has passed.
     """
 
     name: str | None = None
@@ -68,9 +72,12 @@ class Terms:
     folders: tuple[str, ...] = ()
     on_demand: bool = False
     source: Mapping[str, Any] = field(default_factory=dict)
+    deadline_s: float | None = None
 
     def check(self) -> None:
         """Raise ``UsageError`` for a word that is none of the known ones, or a bad number."""
+        if self.deadline_s is not None and not 0 < self.deadline_s <= DEADLINE_S_MAX:
+            raise UsageError("a deadline is within 30 days", remedy="As in 24h, 90m or 2d.")
         for number, what in ((self.canary, "canary"), (self.cost_cap_microusd, "cost cap")):
             if number is not None and number < 0:
                 raise UsageError(f"{number} is not a {what}", remedy="Use 0 or more.")
@@ -163,6 +170,7 @@ def new_batch(
         look_first=terms.look_first,
         cost_cap_microusd=terms.cost_cap_microusd,
         on_demand=terms.on_demand,
+        deadline_s=terms.deadline_s,
     )
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from headrace import settlement
 from headrace.artifact import Artifact
 from headrace.backoff import RetryBudget, RetryPolicy
+from headrace.batch_desk import BatchDesk
 from headrace.cache import Cache
 from headrace.clock import Clock
 from headrace.flights import Flights
@@ -32,6 +33,7 @@ class Surroundings:
     cache: Cache
     gate: Gate
     purchaser: Purchaser
+    batch_desk: BatchDesk
     clock: Clock
     retry: RetryPolicy
     cache_ttl_s: float

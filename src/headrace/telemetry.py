@@ -27,6 +27,14 @@ CRASH_POINTS = (
     "guard-before-commit",
     "finish-before-commit",
     "handout-before-commit",
+    "line-before-commit",
+    "line-after-commit",
+    "lines-gathered",
+    "lines-uploaded",
+    "batch-before-create",
+    "batch-after-create",
+    "batch-created",
+    "answers-before-commit",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.submission import Terms
 from headrace.testing import CallDesk
+from tests.process.provider_batch_child import QuickClock
 from tests.referees.serving import free_port, program, serving
 
 pytestmark = pytest.mark.process
@@ -68,6 +70,40 @@ async def test_ninety_items_pass_a_limit_of_sixty_a_minute(
     assert said["findings"] == []
     refused = said["attempts"] - ITEMS
     assert 0 <= refused <= 1, said
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+async def test_its_batches_are_filled_and_fetched(
+    kind: str, llmock: str, database_url: str, tmp_path: Path
+) -> None:
+    """With a day's time, twenty items go through one batch of either API, and come back."""
+    table = {
+        "kind": kind,
+        "base_url": f"{llmock}/v1" if kind == "openai" else f"{llmock}/anthropic",
+        "api_key": "sk-batches",
+    }
+    model = "gpt-4o-mini" if kind == "openai" else "claude-haiku-4-5"
+    stage = {
+        "name": "text",
+        "kind": "generate",
+        "model": f"mine:{model}",
+        "prompt": "{{ t }}",
+        "params": {"max_tokens": 20},
+    }
+    config = Config(home=str(tmp_path), database_url=database_url, providers={"mine": table})
+    async with asyncio.timeout(100), open_engine(config, clock=QuickClock(time.time())) as engine:
+        rows = [{"t": f"row {number}"} for number in range(20)]
+        recipe = parse_recipe({"name": "chat", "stages": [stage]}, "test")
+        terms = Terms(canary=0, deadline_s=86_400.0)
+        batch = await engine.submit(rows, recipe, columns=["t"], terms=terms)
+        await batch.done()
+        items = [item async for item in batch.items()]
+        async with engine.database.acquire() as connection:
+            lanes = await connection.fetch(
+                "SELECT DISTINCT lane FROM attempt WHERE state = 'succeeded'"
+            )
+    assert [item.state for item in items] == [ItemState.SUCCEEDED] * 20, items[0].error
+    assert [row["lane"] for row in lanes] == [f"mine/{model}/batch"]
 
 
 async def test_its_drawings_are_taken_where_they_are_wanted(llmock: str) -> None:

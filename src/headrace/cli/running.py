@@ -111,12 +111,17 @@ def run(
     ] = None,
     contact_sheet: Annotated[bool, Parameter(help="Draw contact-sheet.png.")] = True,
     fail_on: Annotated[FailOn, Parameter(help="Which failed rows make the exit code 3.")] = "any",
+    deadline: Annotated[
+        str | None,
+        Parameter(help="By when it should be done, as in 24h: time for providers' batches."),
+    ] = None,
     guards: Guards | None = None,
     reading: Reading | None = None,
     common: Common | None = None,
 ) -> int:
     """Turn every row of INPUT into a result, durably, with live progress."""
     from headrace.recipe_changes import read_changes
+    from headrace.spans import read_span
     from headrace.submission import Terms
 
     common, reading, guards = common or Common(), reading or Reading(), guards or Guards()
@@ -133,6 +138,7 @@ def run(
         idempotency_key=idempotency_key,
         folders=_folders(input, reading.photos),
         source={"input": _whole(input), "out": str(folder), "sheet": contact_sheet},
+        deadline_s=None if deadline is None else read_span(deadline, "--deadline"),
     )
 
     async def work() -> int:

@@ -18,7 +18,8 @@ from headrace.provider import Call, CrashClass, Reply
 from headrace.providers.remote.adapter import RemoteProvider, request_id
 from headrace.providers.remote.base64_field import Base64Field
 from headrace.providers.remote.cell_numbers import Kind, cell_value, wrong_cell
-from headrace.providers.remote.http_calls import PIECE_BYTES, Parcel
+from headrace.providers.remote.http_calls import PIECE_BYTES
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.media import HEAD_BYTES, IMAGES, media_type_of
 from headrace.providers.remote.receiving import receiving, take_body
 from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote

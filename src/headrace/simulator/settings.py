@@ -150,6 +150,21 @@ class OutputSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     ttl_s: float = 3600.0
 
 
+class BatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Batches of OpenAI's API: all lines of one are answered within ``duration_s``, in order.
+
+    Of the lines ``expires_share`` never get their turn. The first ``full_creates`` are not
+    taken, because too much is queued; the first ``reset_creates`` are made, and their
+    answer is lost. ``silent_share`` of the lines are paid for and stand in no file.
+    """
+
+    duration_s: float = 5.0
+    expires_share: float = 0.0
+    silent_share: float = 0.0
+    full_creates: int = 0
+    reset_creates: int = 0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything about the simulated provider.
 
@@ -175,6 +190,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     changes: tuple[ChangeSettings, ...] = ()
     other: OtherSettings | None = None
     output: OutputSettings = OutputSettings()
+    batches: BatchSettings = BatchSettings()
     crash_class: str = "D"
     refused_costs: bool = False
     refunds: bool = False

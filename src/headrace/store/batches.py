@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +53,7 @@ class NewBatch:
     cost_cap_microusd: int | None = None
     on_demand: bool = False
     tariff: str | None = None
+    deadline_s: float | None = None
 
 
 async def submit(
@@ -90,6 +91,7 @@ async def submit(
         new.cost_cap_microusd,
         new.on_demand,
         new.tariff,
+        now + timedelta(seconds=new.deadline_s) if new.deadline_s else None,
     )
     if inserted is None:
         return await _same(connection, new), False

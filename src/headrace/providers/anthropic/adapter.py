@@ -13,7 +13,9 @@ from headrace.limits import Load, Said
 from headrace.outcome import CallFailed, Outcome
 from headrace.price_table import Usage
 from headrace.provider import Call, Reply
+from headrace.provider_batch import BatchApi
 from headrace.providers.anthropic import messages
+from headrace.providers.anthropic.batches import AnthropicBatches
 from headrace.providers.anthropic.settings import AnthropicSettings, read_anthropic
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
@@ -38,6 +40,8 @@ class AnthropicProvider(RemoteProvider):
     def __init__(self, settings: AnthropicSettings, *, name: str, clock: Clock) -> None:
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
         self._url = self.http.url("v1/messages")
+        batching = settings.batching
+        self.batches: BatchApi | None = AnthropicBatches(self, batching) if batching.is_on else None
 
     @classmethod
     def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> AnthropicProvider:
@@ -61,10 +65,14 @@ class AnthropicProvider(RemoteProvider):
         body = messages.body_of(call.request, await inlined(call, PICTURES))
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
-            await self.refuse(response, call.deadline_s)
-            return await self._take(response, call.request)
+            return await self.take(response, call)
 
         return await self.http.post(self._url, body, call.deadline_s, take)
+
+    async def take(self, response: aiohttp.ClientResponse, call: Call) -> Reply:
+        """Return the result in an answer; raises ``CallFailed``."""
+        await self.refuse(response, call.deadline_s)
+        return await self._take(response, call.request)
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended, with Anthropic's id of the call."""

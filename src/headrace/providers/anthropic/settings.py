@@ -9,10 +9,11 @@ from typing import Any
 
 from headrace.errors import ConfigError
 from headrace.provider import CrashClass
+from headrace.providers.remote.batching import BATCH_KEYS, NO_BATCHES, Batching, read_batching
 from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 
 AUTHS = ("x-api-key", "bearer")
-MORE = ("api_version", "auth", "betas")
+MORE = ("api_version", "auth", "betas", *BATCH_KEYS)
 
 ANTHROPIC = Api(
     kind="anthropic",
@@ -35,6 +36,7 @@ class AnthropicSettings:
     api_version: str = "2023-06-01"
     auth: str = "x-api-key"
     betas: tuple[str, ...] = ()
+    batching: Batching = NO_BATCHES
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -69,4 +71,5 @@ def read_anthropic(
         api_version=version,
         auth=read.choice("auth", AUTHS, "x-api-key"),
         betas=betas,
+        batching=read_batching(read, default=True),
     )

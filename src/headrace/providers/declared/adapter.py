@@ -21,13 +21,8 @@ from headrace.providers.declared.settings import Declared, Ending, Path, Taking,
 from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
 from headrace.providers.remote.base64_field import Base64Field
 from headrace.providers.remote.following import Follower, JobFailed
-from headrace.providers.remote.http_calls import (
-    PIECE_BYTES,
-    Parcel,
-    read_error,
-    read_object,
-    read_whole,
-)
+from headrace.providers.remote.http_calls import PIECE_BYTES, read_error, read_object, read_whole
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.receiving import fetched, receiving, take_body
 from headrace.request import Request
 from headrace.signals import read_announced

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
 from headrace.clock import Clock
 from headrace.limits import Load, Said
@@ -14,14 +15,17 @@ from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
+from headrace.provider_batch import BatchApi
 from headrace.providers.openai import messages, replies
+from headrace.providers.openai.batches import OpenAIBatches
 from headrace.providers.openai.edits import edit_form
 from headrace.providers.openai.images import ImageReader
 from headrace.providers.openai.settings import APIS, OpenAISettings, read_openai
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import RemoteProvider, request_id
 from headrace.providers.remote.following import pause_s
-from headrace.providers.remote.http_calls import Parcel, read_whole
+from headrace.providers.remote.http_calls import read_whole
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.media import IMAGES, SVG
 from headrace.request import Request
 from headrace.signals import read_announced
@@ -56,6 +60,9 @@ class OpenAIProvider(RemoteProvider):
         self._edits_url = self.http.url("images/edits")
         self._sends_key = self.crash_class is CrashClass.KEYED
         self._reader = ImageReader(self.http, self.failed, self._image_cost, self._pause)
+        self.batches: BatchApi | None = (
+            OpenAIBatches(self, settings.batching) if settings.batching.is_on else None
+        )
 
     @classmethod
     def from_config(cls, name: str, table: Mapping[str, Any], clock: Clock) -> OpenAIProvider:
@@ -64,7 +71,7 @@ class OpenAIProvider(RemoteProvider):
 
     def load(self, request: Request) -> Load:
         """Return the tokens and images that the call takes at most."""
-        if self._api(request) == "images":
+        if self.api_of(request) == "images":
             return messages.image_load(request)
         return messages.text_load(request)
 
@@ -76,7 +83,7 @@ class OpenAIProvider(RemoteProvider):
 
     def most(self, request: Request) -> Usage | None:
         """Return the most tokens, or the image, that a call can use."""
-        api = self._api(request)
+        api = self.api_of(request)
         if api == "images":
             said = self._settings.response_format
             return messages.image_most(request, self._spelling, said)
@@ -96,25 +103,39 @@ class OpenAIProvider(RemoteProvider):
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
         request = call.request
-        api = self._api(request)
         pictures = await self._pictures(call)
-        url, body = self._written(api, request, pictures)
+        url, body = self._written(self.api_of(request), request, pictures)
         headers = {"Idempotency-Key": call.key} if self._sends_key else None
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
-            await self.refuse(response, call.deadline_s)
-            if api == "images":
-                return await self._reader.take(response, call, self._wanted(request))
-            if messages.paints(request):
-                name = "result" if api == "responses" else "b64_json"
-                return await self._reader.take(response, call, self._wanted(request), name)
-            return await self._take_text(response, request, api)
+            return await self.take(response, call)
 
         return await self.http.post(url, body, call.deadline_s, take, headers)
 
+    async def take(self, response: aiohttp.ClientResponse, call: Call) -> Reply:
+        """Return the result in an answer; raises ``CallFailed``."""
+        request = call.request
+        api = self.api_of(request)
+        await self.refuse(response, call.deadline_s)
+        if api == "images":
+            return await self._reader.take(response, call, self._wanted(request))
+        if messages.paints(request):
+            name = "result" if api == "responses" else "b64_json"
+            return await self._reader.take(response, call, self._wanted(request), name)
+        return await self._take_text(response, request, api)
+
+    def written(self, request: Request) -> tuple[str, bytes]:
+        """Return the path below ``base_url``, and the JSON, of a request without sources.
+
+        Raises ``CallFailed`` (invalid).
+        """
+        url, body = self._written(self.api_of(request), request, {})
+        assert isinstance(body, bytes)  # only pictures make a form
+        return url.path.removeprefix(self.http.url("").path), body
+
     def _written(
         self, api: str, request: Request, pictures: messages.Pictures
-    ) -> tuple[Any, bytes | Parcel]:
+    ) -> tuple[URL, bytes | Parcel]:
         spelling = self._spelling
         if api == "chat":
             return self._chat_url, messages.chat_body(request, spelling, pictures)
@@ -171,11 +192,12 @@ class OpenAIProvider(RemoteProvider):
         images: int,
     ) -> dict[str, Any]:
         # An image inside of a chat or a response is billed beside the tokens of its usage.
-        known = self._api(request) == "images" and messages.at_list_price(request)
+        known = self.api_of(request) == "images" and messages.at_list_price(request)
         usage = used.openai_image(reply.usage, reply.size, reply.quality, images) if known else None
         return self.billed(request.model, response.headers, reply.usage, usage)
 
-    def _api(self, request: Request) -> str:
+    def api_of(self, request: Request) -> str:
+        """Return which of the APIs a request is for: one of ``APIS``."""
         api = request.params.get("api") or self._settings.api
         if isinstance(api, str) and api in APIS:
             return api

@@ -14,6 +14,7 @@ from headrace.providers.openai.adapter import OpenAIProvider
 from headrace.providers.openai.messages import Spelling
 from headrace.providers.openai.profiles import PLAIN, PROFILES, Profile
 from headrace.providers.openai.settings import APIS, CLASSES, MORE, OpenAISettings
+from headrace.providers.remote.batching import read_batching
 from headrace.providers.remote.settings import Api, Table, read_remote
 
 KIND = "openai-compatible"
@@ -78,5 +79,6 @@ def read_compatible(
         api=read.choice("api", APIS) or profile.api,
         response_format=profile.response_format,
         takes_svg=read.flag("svg"),
+        batching=read_batching(read, default=False),
     )
     return settings, profile

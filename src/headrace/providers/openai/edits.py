@@ -6,7 +6,7 @@ from typing import Any
 
 from headrace.outcome import OutcomeKind, failed
 from headrace.providers.openai.messages import Pictures, Spelling, encode, picture_type
-from headrace.providers.remote.http_calls import Parcel
+from headrace.providers.remote.letters import Parcel
 from headrace.request import Request
 
 PLACES = ("image", "mask")

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headrace.provider import CrashClass
+from headrace.providers.remote.batching import BATCH_KEYS, NO_BATCHES, Batching, read_batching
 from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 
 APIS = ("chat", "responses", "images")
-MORE = ("organization", "project", "api", "crash_class")
+MORE = ("organization", "project", "api", "crash_class", *BATCH_KEYS)
 CLASSES = {"A": CrashClass.KEYED, "D": CrashClass.BLIND}
 
 OPENAI = Api(
@@ -28,7 +29,8 @@ class OpenAISettings:
 
     ``api`` is one of ``APIS``, or empty. ``response_format`` is the word by which images
     other than OpenAI's own are asked for as base64. The crash class is A where the server
-    honours ``Idempotency-Key``. ``takes_svg``: drawings are images, too.
+    honours ``Idempotency-Key``. ``takes_svg``: drawings are images, too. ``batching``: its files
+    and batches.
     """
 
     remote: RemoteSettings
@@ -37,6 +39,7 @@ class OpenAISettings:
     api: str = ""
     response_format: str = "b64_json"
     takes_svg: bool = False
+    batching: Batching = NO_BATCHES
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -57,4 +60,5 @@ def read_openai(
         organization=read.secret("organization"),
         project=read.secret("project"),
         api=read.choice("api", APIS),
+        batching=read_batching(read, default=True),
     )

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import aiohttp
-from aiohttp.abc import AbstractStreamWriter
 from yarl import URL
 
 from headrace.egress import ClosedAddressError, OpenResolver, is_address, is_open
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.providers.remote.addresses import Addresses
 from headrace.providers.remote.bytes_budget import BytesBudget, Hold, process_budget
+from headrace.providers.remote.letters import FileLetter, Letter, Parcel
 from headrace.version import VERSION
 
 CONNECTIONS_MAX = 1024
@@ -41,50 +41,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 _T = TypeVar("_T")
 
 Take = Callable[[aiohttp.ClientResponse], Awaitable[_T]]
-
-
-class _Letter(aiohttp.BytesPayload):
-    """A body that remembers whether any of it was handed to a live connection."""
-
-    def __init__(self, body: bytes, content_type: str = "application/json") -> None:
-        super().__init__(body, content_type=content_type)
-        self.sent = False
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        """Write the whole body; headers go out with its first piece, not before."""
-        transport = writer.transport
-        self.sent = transport is not None and not transport.is_closing()
-        await writer.write(self._value)
-
-
-class Parcel(aiohttp.MultipartWriter):
-    """A multipart form that remembers whether any of it was handed to a live connection."""
-
-    def __init__(self) -> None:
-        super().__init__("form-data")
-        self.sent = False
-
-    def field(self, name: str, value: str) -> None:
-        """Add a text field."""
-        self._add(name, value.encode("utf-8", "replace"), "text/plain; charset=utf-8", None)
-
-    def file(self, name: str, filename: str, body: bytes, media_type: str) -> None:
-        """Add a file."""
-        self._add(name, body, media_type, filename)
-
-    def _add(self, name: str, body: bytes, media_type: str, filename: str | None) -> None:
-        part = aiohttp.BytesPayload(body, content_type=media_type)
-        named = {"name": name} if filename is None else {"name": name, "filename": filename}
-        part.set_content_disposition("form-data", quote_fields=True, **named)
-        self.append_payload(part)
-
-    async def write(self, writer: AbstractStreamWriter, close_boundary: bool = True) -> None:
-        """Write the form."""
-        transport = writer.transport
-        self.sent = transport is not None and not transport.is_closing()
-        await super().write(writer, close_boundary)
 
 
 class Answer(aiohttp.ClientResponse):
@@ -135,7 +91,7 @@ class HttpCalls:
     async def post(
         self,
         url: URL,
-        body: bytes | Parcel,
+        body: bytes | Parcel | FileLetter,
         deadline_s: float,
         take: Take[_T],
         headers: Mapping[str, str] | None = None,
@@ -148,7 +104,7 @@ class HttpCalls:
         when no status came back and lost_result when a success broke off before its body
         was complete; transient for others.
         """
-        letter = body if isinstance(body, Parcel) else _Letter(body)
+        letter = Letter(body) if isinstance(body, bytes) else body
         return await self._send("POST", url, letter, deadline_s, take, headers, paid=paid)
 
     async def get(
@@ -171,7 +127,7 @@ class HttpCalls:
         self,
         method: str,
         url: URL,
-        letter: _Letter | Parcel | None,
+        letter: Letter | Parcel | FileLetter | None,
         deadline_s: float,
         take: Take[_T],
         headers: Mapping[str, str] | None,

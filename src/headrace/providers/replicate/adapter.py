@@ -17,7 +17,8 @@ from headrace.provider import Call, Reply
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import RemoteProvider
 from headrace.providers.remote.following import Follower
-from headrace.providers.remote.http_calls import Parcel, read_object, read_whole
+from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.looking import Looker, Told, own_end
 from headrace.providers.remote.media import ANY, HEAD_BYTES, media_type_of
 from headrace.providers.remote.receiving import fetched

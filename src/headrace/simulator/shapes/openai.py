@@ -23,7 +23,9 @@ from headrace.simulator.desk import (
     marker_of,
     read_json,
 )
+from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket
+from headrace.simulator.shapes.openai_batches import OpenAIBatches
 from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
 from headrace.simulator.wire import Answer, Request
 
@@ -42,12 +44,13 @@ class OpenAIShape:
     def __init__(self, desk: Desk) -> None:
         self._desk, self._settings = desk, desk.settings
         self._voice = OpenAIErrors(desk)
+        self._batches = OpenAIBatches(desk, self._line)
 
     def owns(self, path: str) -> bool:
         """Tell whether a path is one of this API."""
-        return path in _CREATES or (path.startswith(("/v1/models", "/v1/calls")) and not (
-            path.endswith("/predictions")
-        ))  # fmt: skip
+        if path in _CREATES or self._batches.owns(path):
+            return True
+        return path.startswith(("/v1/models", "/v1/calls")) and not path.endswith("/predictions")
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
@@ -59,7 +62,32 @@ class OpenAIShape:
             return await self._create(request)
         if request.path.startswith("/v1/models"):
             return self._models(request.path)
+        if self._batches.owns(request.path):
+            return self._batches.answer(request)
         return self._calls(request)
+
+    def _line(self, path: str, body: dict[str, Any], number: int) -> tuple[int, bytes]:
+        """Return the answer to one line of a batch: its status and JSON."""
+        model, prompt = str(body.get("model", "")), _asked_for(body)
+        if path not in _CREATES or not prompt:
+            return 400, _json_of(error(400, "Invalid request."))
+        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+        if path == _CREATES[1]:
+            answer = self._voice.moderated() if self._is_refused(prompt) else None
+            answer = answer or self._picture(number, 1, tokens_in, ())
+            return answer.status, _json_of(answer)
+        tokens_out = min(body.get("max_tokens") or MAX_TOKENS, self._settings.output.text_tokens)
+        refused = self._is_refused(prompt)
+        schema = schema_of(body.get("response_format"))
+        if refused:
+            said = ("", "content_filter")
+        elif schema is not None:
+            made = msgspec.json.encode(made_up(schema, f"simulated-{number}"))
+            said = (made.decode(), "stop")
+        else:
+            said = (text(prompt, tokens_out), "stop")
+        answer = self._completion(number, model, said, tokens_in, tokens_out, ())
+        return answer.status, _json_of(answer)
 
     async def _create(self, request: Request) -> Answer | None:
         body = read_json(request)
@@ -99,16 +127,24 @@ class OpenAIShape:
                 content, why = msgspec.json.encode(said).decode(), "stop"
             else:
                 content, why = text(prompt, tokens_out), "stop"
-            return self._completion(ticket, model, (content, why), tokens_in, tokens_out)
+            said = (content, why)
+            headers = self._headers(ticket)
+            return self._completion(ticket.number, model, said, tokens_in, tokens_out, headers)
 
         return await self._desk.perform(ask, build, self._voice, listed)
 
     def _completion(
-        self, ticket: Ticket, model: str, said: tuple[str, str], tokens_in: int, tokens_out: int
+        self,
+        number: int,
+        model: str,
+        said: tuple[str, str],
+        tokens_in: int,
+        tokens_out: int,
+        headers: Headers,
     ) -> Answer:
         content, finish_reason = said
         body = {
-            "id": f"chatcmpl-sim{ticket.number:012d}",
+            "id": f"chatcmpl-sim{number:012d}",
             "object": "chat.completion",
             "created": self._created(),
             "model": model,
@@ -128,7 +164,7 @@ class OpenAIShape:
             "service_tier": "default",
             "system_fingerprint": "fp_simulated",
         }
-        return json_answer(200, body, self._headers(ticket))
+        return json_answer(200, body, headers)
 
     async def _image(self, request: Request, body: dict[str, Any], model: str) -> Answer | None:
         prompt = body.get("prompt")
@@ -144,14 +180,14 @@ class OpenAIShape:
         def build(ticket: Ticket) -> Answer:
             if self._is_refused(prompt):
                 return self._voice.moderated()
-            return self._picture(ticket, count, tokens_in)
+            return self._picture(ticket.number, count, tokens_in, self._headers(ticket))
 
         return await self._desk.perform(ask, build, self._voice, self._listed(request, body))
 
-    def _picture(self, ticket: Ticket, count: int, tokens_in: int) -> Answer:
+    def _picture(self, number: int, count: int, tokens_in: int, headers: Headers) -> Answer:
         pieces: list[bytes] = [b'{"created":%d,"data":[' % self._created()]
         for at in range(count):
-            head, rest = self._desk.pictures.base64(ticket.number * IMAGES_MAX + at)
+            head, rest = self._desk.pictures.base64(number * IMAGES_MAX + at)
             pieces += [b'{"b64_json":"' if at == 0 else b',{"b64_json":"', head, rest, b'"}']
         side = self._desk.pictures.side_px
         tokens_out = count * 1000
@@ -165,7 +201,7 @@ class OpenAIShape:
             b'],"background":"opaque","output_format":"png","size":"%dx%d","quality":"high",'
             b'"usage":%b}' % (side, side, msgspec.json.encode(told))
         )
-        return Answer(200, tuple(pieces), self._headers(ticket))
+        return Answer(200, tuple(pieces), headers)
 
     def _models(self, path: str) -> Answer:
         models = [
@@ -213,6 +249,15 @@ class OpenAIShape:
     def _is_refused(self, prompt: str) -> bool:
         word = self._settings.refuse_word
         return bool(word) and word in prompt
+
+
+def _asked_for(body: dict[str, Any]) -> str:
+    messages = body.get("messages")
+    return _prompt(messages) if isinstance(messages, list) else str(body.get("prompt", ""))
+
+
+def _json_of(answer: Answer) -> bytes:
+    return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
 
 
 def _prompt(messages: list[Any]) -> str:

@@ -7,7 +7,8 @@ WITH told AS (
         AS told (batch_id, idx, number, repeats)
 ), resolved AS (
     UPDATE attempt
-    SET state = 'resolved', outcome = 'unknown', ended_at = $4,
+    SET state = 'resolved', ended_at = $4,
+        outcome = CASE WHEN before.outcome = 'pending' THEN 'pending' ELSE 'unknown' END,
         at_risk_microusd = CASE WHEN told.repeats THEN before.at_risk_microusd ELSE 0 END
     FROM told
     JOIN attempt AS before ON before.batch_id = told.batch_id AND before.idx = told.idx
