@@ -200,11 +200,11 @@ async def test_a_submit_that_cannot_pay_makes_nothing(office: Office) -> None:
 
 
 async def test_on_demand_that_cannot_pay_makes_nothing(office: Office) -> None:
-    """Under /v1 it is a 402 in OpenAI's shape, and nobody was called."""
+    """Under /v1 it is what OpenAI says of spent funds, not to be retried; nobody was called."""
     body = {"model": "scripted:m", "prompt": "a mill"}
     answer = await office.guest("POST", "/v1/images/generations", body)
-    assert answer.status == 402
-    assert answer.json["error"]["code"] == "insufficient_credits"
+    assert (answer.status, answer.headers["x-should-retry"]) == (429, "false")
+    assert answer.json["error"]["code"] == "insufficient_quota"
     assert office.provider.prompts == []
     assert await office.balance() == (0, 0)
 
