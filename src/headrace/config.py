@@ -96,6 +96,20 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting_max: int = 1000
 
 
+class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hosts, or ``host:port``, that webhooks may go to although they are private or plain http."""
+
+    allowed_hosts: list[str] = []
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Days that inputs, artifacts and events of ended batches are kept; ``None``: for good."""
+
+    inputs_days: int | None = None
+    artifacts_days: int | None = None
+    events_days: int | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
@@ -114,6 +128,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: Cache = Cache()
     run: Run = Run()
     limits: Limits = Limits()
+    webhooks: Webhooks = Webhooks()
+    retention: Retention = Retention()
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 
@@ -307,6 +323,14 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
     return most is None or most >= 1_000_000, "limits.bodies_bytes_max", most, "1000000 or more"
 
 
+def _retention_rules(kept: Retention) -> list[tuple[bool, str, Any, str]]:
+    told = msgspec.structs.asdict(kept)
+    return [
+        (days is None or 1 <= days <= 36_500, f"retention.{name}", days, "1 to 36500")
+        for name, days in told.items()
+    ]
+
+
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
     return (
         (
@@ -357,6 +381,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
             "0 or more",
         ),
         _bodies_rule(config.limits.bodies_bytes_max),
+        *_retention_rules(config.retention),
         (
             config.limits.field_bytes_max > 0,
             "limits.field_bytes_max",

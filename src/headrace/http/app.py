@@ -23,6 +23,7 @@ from headrace.http.plans import PlanRoutes
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
 from headrace.http.tenants import TenantRoutes
+from headrace.http.webhooks import WebhookRoutes
 from headrace.store import statements
 from headrace.version import VERSION
 
@@ -64,5 +65,6 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(KeyRoutes(engine, entry).router())
     app.include_router(ProviderKeyRoutes(engine, entry).router())
     app.include_router(Hooks(engine).router())
+    app.include_router(WebhookRoutes(engine, entry).router())
     add_handlers(app)
     return app
