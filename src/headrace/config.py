@@ -99,7 +99,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hosts, or ``host:port``, that webhooks may go to although they are private or plain http."""
 
-    allowed_hosts: list[str] = []
+    allowed_hosts: list[str] | None = None
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

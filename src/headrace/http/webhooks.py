@@ -39,7 +39,7 @@ class WebhookRoutes:
     def __init__(self, engine: Engine, entry: Entry) -> None:
         self._database = engine.database
         self._clock = engine.clock
-        self._allowed = frozenset(engine.config.webhooks.allowed_hosts)
+        self._allowed = frozenset(engine.config.webhooks.allowed_hosts or ())
         self._entry = entry
 
     def router(self) -> APIRouter:
