@@ -103,11 +103,12 @@ class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Days that inputs, artifacts and events of ended batches are kept; ``None``: for good."""
+    """Days that data of ended batches is kept, and blobs of nobody; ``None``: for good."""
 
     inputs_days: int | None = None
     artifacts_days: int | None = None
     events_days: int | None = None
+    orphans_days: int | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -325,10 +326,8 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
 
 def _retention_rules(kept: Retention) -> list[tuple[bool, str, Any, str]]:
     told = msgspec.structs.asdict(kept)
-    return [
-        (days is None or 1 <= days <= 36_500, f"retention.{name}", days, "1 to 36500")
-        for name, days in told.items()
-    ]
+    good = {name: days is None or 1 <= days <= 36_500 for name, days in told.items()}
+    return [(good[name], f"retention.{name}", told[name], "1 to 36500") for name in told]
 
 
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:

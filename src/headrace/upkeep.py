@@ -7,13 +7,15 @@ from headrace.clock import Clock
 from headrace.config import Config
 from headrace.loops.deliverer import Deliverer
 from headrace.loops.loop import Loop
+from headrace.loops.sweeper import Sweeper
 from headrace.store.database import Database
 from headrace.webhook_post import WebhookPost
 
 
-def upkeep_of(
-    config: Config, database: Database, blobs: Blobs, clock: Clock
-) -> tuple[Loop, ...]:
+def upkeep_of(config: Config, database: Database, blobs: Blobs, clock: Clock) -> tuple[Loop, ...]:
     """Return the loops that need only settings, database, blobs and clock."""
     post = WebhookPost(clock, frozenset(config.webhooks.allowed_hosts or ()))
-    return (Deliverer(database, clock, post),)
+    return (
+        Deliverer(database, clock, post),
+        Sweeper(database, blobs, clock, config.retention),
+    )

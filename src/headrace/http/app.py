@@ -20,6 +20,7 @@ from headrace.http.hooks import Hooks
 from headrace.http.keys import KeyRoutes
 from headrace.http.online import Online
 from headrace.http.plans import PlanRoutes
+from headrace.http.privacy import PrivacyRoutes
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
 from headrace.http.tenants import TenantRoutes
@@ -65,6 +66,7 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(KeyRoutes(engine, entry).router())
     app.include_router(ProviderKeyRoutes(engine, entry).router())
     app.include_router(Hooks(engine).router())
+    app.include_router(PrivacyRoutes(engine, entry).router())
     app.include_router(WebhookRoutes(engine, entry).router())
     add_handlers(app)
     return app
