@@ -14,6 +14,7 @@ import msgspec
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
 from headrace.price import USD_MAX
+from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
@@ -94,21 +95,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows_max: int = 10_000_000
     bodies_bytes_max: int | None = None
     waiting_max: int = 1000
-
-
-class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Hosts, or ``host:port``, that webhooks may go to although they are private or plain http."""
-
-    allowed_hosts: list[str] | None = None
-
-
-class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Days that data of ended batches is kept, and blobs of nobody; ``None``: for good."""
-
-    inputs_days: int | None = None
-    artifacts_days: int | None = None
-    events_days: int | None = None
-    orphans_days: int | None = None
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -324,12 +310,6 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
     return most is None or most >= 1_000_000, "limits.bodies_bytes_max", most, "1000000 or more"
 
 
-def _retention_rules(kept: Retention) -> list[tuple[bool, str, Any, str]]:
-    told = msgspec.structs.asdict(kept)
-    good = {name: days is None or 1 <= days <= 36_500 for name, days in told.items()}
-    return [(good[name], f"retention.{name}", told[name], "1 to 36500") for name in told]
-
-
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
     return (
         (
@@ -380,7 +360,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
             "0 or more",
         ),
         _bodies_rule(config.limits.bodies_bytes_max),
-        *_retention_rules(config.retention),
+        *retention_rules(config.retention),
         (
             config.limits.field_bytes_max > 0,
             "limits.field_bytes_max",

@@ -93,7 +93,8 @@ class House:
 async def opened(url: str, home: Path, body_bytes: int) -> AsyncIterator[House]:
     provider = Scripted(script, body_bytes=body_bytes)
     async with engine_on(url, home, provider) as engine:
-        await engine._upkeep.stop()
+        for loop in engine._upkeep:
+            await loop.stop()
         yield House(engine, provider)
 
 

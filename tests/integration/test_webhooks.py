@@ -115,7 +115,8 @@ async def engine(database_url: str, tmp_path: Path) -> AsyncIterator[Engine]:
 
     async with engine_on(database_url, tmp_path, Scripted(script)) as opened:
         # What is sent here is sent by the deliverers of the tests.
-        await opened._upkeep.stop()
+        for loop in opened._upkeep:
+            await loop.stop()
         yield opened
 
 
