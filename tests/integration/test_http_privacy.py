@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from headrace.identity import show_batch_id
 from tests.integration.test_cli_run import Shell
 from tests.integration.test_http import Served, served
 from tests.integration.test_http_batches import asked, line, until
@@ -77,6 +78,21 @@ async def test_a_batch_out_of_a_file_goes_with_its_files(api: Served) -> None:
     assert (await api("GET", "/v1/files", "read"))[1]["data"] == []
     assert (await api("GET", "/v1/batches", "read"))[1]["data"] == []
     await client.close()
+
+
+async def test_an_answer_on_demand_is_forgotten_with_its_purchase(api: Served) -> None:
+    """What was kept under an idempotency key goes with the batch of one item behind it."""
+    body = {"model": "sim:gpt-x", "messages": [{"role": "user", "content": "say Ada"}]}
+    path = "/v1/chat/completions"
+    assert (await api("POST", path, "submit", body, Idempotency_Key="k1"))[0] == 200
+    async with api.engine.database.acquire() as connection:
+        (batch_id,) = [row["id"] for row in await connection.fetch("SELECT id FROM batch")]
+        assert await connection.fetchval("SELECT count(*) FROM answer_key") == 1
+        name = show_batch_id(batch_id)
+        assert (await api("DELETE", f"/api/batches/{name}"))[0] == 204
+        assert await connection.fetchval("SELECT count(*) FROM answer_key") == 0
+    assert (await api("POST", path, "submit", body, Idempotency_Key="k1"))[0] == 200
+    assert len(api.simulator.truth.calls) == 2
 
 
 async def export(api: Served, scope: str) -> list[dict[str, Any]]:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from headrace.config import Webhooks
 from headrace.store.webhooks import WEBHOOKS_MAX
+from headrace.upkeep_settings import Webhooks
 from headrace.webhook_signature import is_standard_webhook
 from tests.integration.speaking import Heard, Speaker, says, speaking
 from tests.integration.test_http import Served, served

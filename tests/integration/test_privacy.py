@@ -15,7 +15,6 @@ import pytest
 
 from headrace.artifact import Artifact
 from headrace.blob import aside_key, blob_key
-from headrace.config import Retention
 from headrace.engine import Engine
 from headrace.errors import ConflictError, NotFoundError
 from headrace.forgetting import Forgetting
@@ -26,6 +25,7 @@ from headrace.store import erasure, files, statements
 from headrace.store.audit import verify
 from headrace.takeout import Takeout
 from headrace.testing.manual_clock import ManualClock
+from headrace.upkeep_settings import Retention
 from headrace.watching import Batch
 from tests.integration.scripted import Scripted
 from tests.integration.test_engine import engine_on, recipe
@@ -165,7 +165,7 @@ async def test_bytes_of_nobody_leave_and_those_of_others_stay(house: House) -> N
     await house.sweep()
     with pytest.raises(NotFoundError):
         await blobs.read(shared.sha256)
-    for table in ("artifact", "cache_entry", "leaving_blob", "event"):
+    for table in ("artifact", "artifact_owner", "cache_entry", "leaving_blob", "event"):
         assert await house.all(f"SELECT * FROM {table}") == []
     assert await house.audit() == []
 

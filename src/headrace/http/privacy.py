@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from headrace.access import Scope
 from headrace.engine import Engine
-from headrace.errors import InputError, NotFoundError
+from headrace.errors import InputError
 from headrace.forgetting import Forgetting
 from headrace.http.bodies import only, read_json
 from headrace.http.entry import Caller, Entry
@@ -17,7 +17,6 @@ from headrace.identity import read_batch_id
 from headrace.store import erasure
 from headrace.takeout import Takeout
 
-OPERATOR = "default"
 DAYS_MAX = 36_500
 BODY_BYTES_MAX = 4096
 _DAYS: dict[str, Any] = {f"{kind}_days": (int, type(None)) for kind in erasure.KINDS}
@@ -50,9 +49,8 @@ class PrivacyRoutes:
     async def forget_all(self, request: Request, tenant_id: str) -> JSONResponse:
         """Forget all data of a tenant: one's own, or for the operator any."""
         caller = await self._entry.let_in(request, Scope.ADMIN)
-        if not _reaches(caller, tenant_id):
-            raise NotFoundError(f"there is no tenant {tenant_id[:80]!r}")
-        return JSONResponse({"forgotten_batches": await self._forgetting.tenant(tenant_id)})
+        reached = caller.reach(tenant_id, "tenant")
+        return JSONResponse({"forgotten_batches": await self._forgetting.tenant(reached)})
 
     async def export(self, request: Request) -> StreamingResponse:
         """Stream all data of the tenant, a JSON object a line."""
@@ -91,7 +89,3 @@ class PrivacyRoutes:
             own = await erasure.retention(connection, caller.tenant_id)
         settings = self._engine.config.retention
         return own or {name: getattr(settings, name) for name in _DAYS}
-
-
-def _reaches(caller: Caller, tenant_id: str) -> bool:
-    return tenant_id == caller.tenant_id or caller.tenant_id == OPERATOR

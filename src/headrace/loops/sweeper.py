@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 
 from headrace.blob import Blobs
 from headrace.clock import Clock
-from headrace.config import Retention
 from headrace.loops.loop import Loop
 from headrace.store import erasure, files, statements, webhook_deliveries
 from headrace.store.database import Database
 from headrace.telemetry import log
+from headrace.upkeep_settings import Retention
 
 TICK_S = 60.0
 GRACE = timedelta(hours=1)

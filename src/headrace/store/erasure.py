@@ -56,6 +56,7 @@ async def forget(connection: Any, tenant_id: str | None, batch_id: UUID, now: da
         await _drop_files(connection, batch_id, of_file, now)
     if batch is not None:
         await erase(connection, batch_id, KINDS, now)
+        await connection.execute(statements.load("erasure/drop_answer.sql"), batch_id)
         await connection.execute(statements.load("erasure/forget.sql"), batch_id, now)
     await connection.execute(statements.load("erasure/drop_outbox.sql"), batch_id)
 
@@ -81,7 +82,8 @@ async def forget_rest(connection: Any, tenant_id: str, now: datetime) -> None:
     await leave(connection, [row["sha256"] for row in rows], now)
     cached = await connection.fetch(statements.load("erasure/uncache_all.sql"), tenant_id)
     await doom(connection, {row["sha256"] for row in cached if row["sha256"]}, now)
-    await connection.execute(statements.load("erasure/drop_webhooks.sql"), tenant_id)
+    for name in ("drop_answers", "drop_webhooks"):
+        await connection.execute(statements.load(f"erasure/{name}.sql"), tenant_id)
 
 
 async def doom(connection: Any, sha256s: Iterable[bytes], now: datetime) -> None:

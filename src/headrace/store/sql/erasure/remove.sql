@@ -4,6 +4,8 @@ WITH gone AS (
     DELETE FROM artifact
     WHERE sha256 = ANY($1::bytea[]) AND doomed_at <= $2
     RETURNING sha256, body IS NULL AS is_blob
+), unowned AS (
+    DELETE FROM artifact_owner WHERE sha256 IN (SELECT sha256 FROM gone)
 ), uncached AS (
     DELETE FROM cache_entry WHERE claim_shard_id IS NULL AND sha256 IN (SELECT sha256 FROM gone)
 )
