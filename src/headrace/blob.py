@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -37,12 +39,18 @@ READ_BYTES = 1 << 20
 _THREADS = 8
 # Larger bodies are hashed off the event loop.
 _HASH_INLINE_BYTES = 64 * 1024
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def blob_key(sha256: bytes) -> str:
     """Return the key of a blob: ``sha256/ab/cd/abcd…``, spread so that no folder grows huge."""
     name = sha256.hex()
     return f"sha256/{name[:2]}/{name[2:4]}/{name}"
+
+
+def aside_key(sha256: bytes) -> str:
+    """Return the key under which a blob waits for its removal."""
+    return f"aside/{sha256.hex()}"
 
 
 class Spool:
@@ -233,7 +241,10 @@ class Blobs:
     async def pieces(self, sha256: bytes) -> AsyncIterator[bytes]:
         """Yield a blob's bytes in pieces of about a MiB, not verified."""
         try:
-            found = await obstore.get_async(self._store, blob_key(sha256))
+            try:
+                found = await obstore.get_async(self._store, blob_key(sha256))
+            except FileNotFoundError:
+                found = await obstore.get_async(self._store, aside_key(sha256))
             async for piece in found.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
         except FileNotFoundError as error:
@@ -248,8 +259,8 @@ class Blobs:
         """Return the blob's file where the store is a local folder and has it."""
         if self._root is None:
             return None
-        path = self._root / blob_key(sha256)
-        return path if path.is_file() else None
+        paths = (self._root / blob_key(sha256), self._root / aside_key(sha256))
+        return next((path for path in paths if path.is_file()), None)
 
     async def exists(self, sha256: bytes) -> bool:
         """Tell whether the blob is in the store."""
@@ -263,12 +274,47 @@ class Blobs:
 
     async def delete(self, sha256: bytes) -> None:
         """Remove a blob if it is there."""
+        await self._remove(blob_key(sha256))
+
+    async def set_aside(self, sha256: bytes) -> None:
+        """Take a blob from its place: it is still read; whoever puts the same puts it anew."""
+        await self._move(blob_key(sha256), aside_key(sha256))
+
+    async def put_back(self, sha256: bytes) -> None:
+        """Bring a blob that was set aside back to its place, unless it was put there anew."""
+        if await self.exists(sha256):
+            await self.remove_aside(sha256)
+        else:
+            await self._move(aside_key(sha256), blob_key(sha256))
+
+    async def remove_aside(self, sha256: bytes) -> None:
+        """Remove a blob that was set aside, for good."""
+        await self._remove(aside_key(sha256))
+
+    async def _remove(self, key: str) -> None:
         try:
-            await obstore.delete_async(self._store, blob_key(sha256))
+            await obstore.delete_async(self._store, key)
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
             raise _store_error("cannot remove a blob", error) from error
+
+    async def _move(self, source: str, target: str) -> None:
+        try:
+            await obstore.rename_async(self._store, source, target)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot move a blob", error) from error
+
+    async def older_than(self, before: datetime) -> AsyncIterator[list[bytes]]:
+        """Yield the digests of blobs in their places that were put before then, some at a time."""
+        try:
+            async for page in obstore.list(self._store, "sha256/", chunk_size=500):
+                old = [one["path"][-64:] for one in page if one["last_modified"] < before]
+                yield [bytes.fromhex(name) for name in old if _DIGEST.fullmatch(name)]
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot be listed", error) from error
 
     async def verify(self, sha256: bytes) -> Literal["sound", "missing", "damaged"]:
         """Read a blob through, piece by piece, and tell whether it has its hash."""

@@ -14,6 +14,7 @@ import msgspec
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
 from headrace.price import USD_MAX
+from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
@@ -114,6 +115,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache: Cache = Cache()
     run: Run = Run()
     limits: Limits = Limits()
+    webhooks: Webhooks = Webhooks()
+    retention: Retention = Retention()
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 
@@ -357,6 +360,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
             "0 or more",
         ),
         _bodies_rule(config.limits.bodies_bytes_max),
+        *retention_rules(config.retention),
         (
             config.limits.field_bytes_max > 0,
             "limits.field_bytes_max",

@@ -70,6 +70,7 @@ from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
 from headrace.surroundings import Surroundings
 from headrace.telemetry import crash_point
+from headrace.upkeep import upkeep_of
 from headrace.version import VERSION
 from headrace.watching import Batch
 from headrace.worker import Worker
@@ -139,6 +140,7 @@ class Engine:
             self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
             KnownPrices(database, clock).hits_are_free,
         )  # fmt: skip
+        self._upkeep = upkeep_of(config, database, blobs, clock)
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None
@@ -178,7 +180,10 @@ class Engine:
         self.writer.start()
         self.batch_desk.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
-        loops = (self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner)
+        loops = (
+            self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner,
+            *self._upkeep,
+        )  # fmt: skip
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
             if self.database.server is not None

@@ -15,12 +15,14 @@ from headrace.blob import Blobs
 from headrace.clock import Clock
 from headrace.errors import NotFoundError, StorageError
 from headrace.identity import new_uuid, read_id, show_id
-from headrace.store import files
+from headrace.store import erasure, files
 from headrace.store.database import Database
 from headrace.store.files import File, Page
 
 PREFIX = "file-"
 NAME_CHARS_MAX = 255
+ASIDE = timedelta(hours=1)
+"""So long bytes that nobody has lie aside before they are removed."""
 
 
 def show_file_id(file_id: UUID) -> str:
@@ -126,8 +128,9 @@ class Files:
                 return False
             await files.lock(connection, sha256)
             if not await files.is_used(connection, sha256):
-                # Before the commit: behind it, the same bytes may be a new file's.
-                await self._blobs.delete(sha256)
+                # Set aside, not deleted: somebody may be about to settle with the same bytes.
+                await self._blobs.set_aside(sha256)
+                await erasure.leave(connection, [sha256], self._clock.now() + ASIDE)
         return True
 
     async def sweep(self) -> int:

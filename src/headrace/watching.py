@@ -118,7 +118,7 @@ class Batch:
 
         With ``until_paused`` also until a guard has paused it and nothing is under way.
         """
-        seq = after_seq
+        seq, was_over = after_seq, False
         while True:
             async with self._database.acquire() as connection:
                 rows = await connection.fetch(
@@ -139,8 +139,10 @@ class Batch:
             now = await self.summary()
             over = BatchState(now.state) in BATCH_FINAL
             over = over or (until_paused and await self._is_stopped(now))
-            if over and now.event_seq <= seq:
+            # Over, looked at once more, and nothing: older events are no longer kept.
+            if over and (now.event_seq <= seq or (was_over and not rows)):
                 return
+            was_over = over
             await self.changed(0.2)
 
     async def results(self) -> AsyncIterator[ItemResult]:

@@ -1,4 +1,4 @@
-"""Whether a webhook is from whom it says: pure checks of signatures, for whoever receives one.
+"""Whether a webhook is from whom it says: checks of signatures that come, signatures that go.
 
 Standard Webhooks (Replicate, OpenAI): HMAC-SHA256 over ``id.timestamp.body``, base64, under
 a secret that begins with ``whsec_``. Black Forest Labs: HMAC-SHA256 over the body, in hex.
@@ -11,7 +11,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from headrace.errors import ConfigError
@@ -22,6 +23,7 @@ SIGNATURES_MAX = 16
 """A sender that changes its secret signs with both for a while; never with hundreds."""
 _HEADER_CHARS_MAX = 4096
 _PREFIX = "whsec_"
+_SECRET_BYTES = 32
 
 
 def is_standard_webhook(
@@ -48,6 +50,23 @@ def is_standard_webhook(
         if version == "v1" and comma:
             is_right |= hmac.compare_digest(expected, _unpacked(told))
     return is_right
+
+
+def new_standard_secret() -> str:
+    """Return a fresh secret of 256 random bits to sign Standard Webhooks with."""
+    return _PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode("ascii")
+
+
+def standard_headers(name: str, body: bytes, used: Iterable[str], now: datetime) -> dict[str, str]:
+    """Return the headers that sign ``body`` as the Standard Webhook called ``name``.
+
+    There is a signature for each of the secrets ``used``: two while one replaces the other.
+    """
+    sent = str(int(now.timestamp()))
+    signed = name.encode() + b"." + sent.encode() + b"." + body
+    digests = [hmac.new(_standard_key(one), signed, hashlib.sha256).digest() for one in used]
+    signatures = " ".join("v1," + base64.b64encode(one).decode("ascii") for one in digests)
+    return {"webhook-id": name, "webhook-timestamp": sent, "webhook-signature": signatures}
 
 
 def is_bfl_webhook(headers: Mapping[str, str], body: bytes, secret: str) -> bool:

@@ -22,6 +22,7 @@ COMMANDS: Commands = {
     "watch": ("headrace.cli.running:watch", "Show a batch live, without working on it."),
     "pause": ("headrace.cli.steering:pause", "Let nothing more of a batch start."),
     "cancel": ("headrace.cli.steering:cancel", "Cancel a batch; what has not started is refunded."),
+    "forget": ("headrace.cli.forgetting:forget", "Remove a batch's rows, results and events."),
     "batches": ("headrace.cli.steering:batches", "List the batches, the latest first."),
     "show": ("headrace.cli.steering:show", "Show a batch, or one row with its attempts."),
     "lanes": ("headrace.cli.lanes:lanes", "The limits of providers: learned, binding, used."),
@@ -70,6 +71,12 @@ PLANS: Commands = {
     "set": ("headrace.cli.plans:set_", "Make a plan, or change what is told of one."),
     "show": ("headrace.cli.plans:show", "One plan."),
 }
+WEBHOOKS: Commands = {
+    "create": ("headrace.cli.webhooks:create", "Add an endpoint."),
+    "list": ("headrace.cli.webhooks:list_", "List the endpoints."),
+    "delete": ("headrace.cli.webhooks:delete", "Delete an endpoint with its log."),
+    "ping": ("headrace.cli.webhooks:ping", "Send a message that only says hello."),
+}
 PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
     "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
@@ -96,6 +103,7 @@ def build_app() -> App:
         ("keys", "Who may use the HTTP API, and for what.", KEYS),
         ("tenants", "Who owns batches, keys and credits.", TENANTS),
         ("plans", "What tenants have signed up for.", PLANS),
+        ("webhooks", "Where events go, signed, until they are taken.", WEBHOOKS),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)

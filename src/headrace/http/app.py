@@ -22,10 +22,12 @@ from headrace.http.keys import KeyRoutes
 from headrace.http.online import Online
 from headrace.http.plans import PlanRoutes
 from headrace.http.price_book import PriceBook
+from headrace.http.privacy import PrivacyRoutes
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
 from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
+from headrace.http.webhooks import WebhookRoutes
 from headrace.store import statements
 from headrace.version import VERSION
 
@@ -70,5 +72,7 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(Statements(engine, entry).router())
     app.include_router(PriceBook(engine, entry).router())
     app.include_router(Hooks(engine).router())
+    app.include_router(PrivacyRoutes(engine, entry).router())
+    app.include_router(WebhookRoutes(engine, entry).router())
     add_handlers(app)
     return app

@@ -344,9 +344,10 @@ async def retry(
     batch = await connection.fetchrow(statements.load("batches/reopen.sql"), batch_id)
     if batch is None:
         found = await summary(connection, batch_id)
+        why = "lost its data to time" if found.state == "completed" else f"is {found.state}"
         raise ConflictError(
-            f"batch {show_batch_id(batch_id)} is {found.state}",
-            remedy="What was cancelled is over; run its input again.",
+            f"batch {show_batch_id(batch_id)} {why}",
+            remedy="What was cancelled, or is past its time, is over; run its input again.",
         )
     deltas = Deltas()
     opened, counted = 0, list[int]()

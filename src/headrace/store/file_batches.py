@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from headrace.errors import NotFoundError
-from headrace.store import batches, statements
+from headrace.store import batches, statements, webhooks
 from headrace.store.ledger import Accounts
 
 AGAIN_S = 300
@@ -134,6 +134,7 @@ async def begin(connection: Any, batch_id: UUID, now: datetime) -> bool:
 async def fail(connection: Any, batch_id: UUID, errors: str, now: datetime) -> None:
     """End a batch whose file cannot be used; ``errors`` is JSON text."""
     await connection.execute(statements.load("file_batches/fail.sql"), batch_id, errors, now)
+    await webhooks.note_file_batch(connection, batch_id, now)
 
 
 async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datetime) -> str:
@@ -141,6 +142,7 @@ async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datet
     state: str = await connection.fetchval(statements.load("file_batches/lock.sql"), batch_id)
     if state == "validating":
         await connection.execute(statements.load("file_batches/drop.sql"), batch_id, now)
+        await webhooks.note_file_batch(connection, batch_id, now)
     elif (
         state == "in_progress"
         and await batches.cancel(connection, accounts, batch_id, now) is not None
@@ -172,4 +174,6 @@ async def end(
     ended = await connection.fetchval(
         statements.load("file_batches/end.sql"), found.id, state, *files, now, found.state
     )
+    if ended is not None:
+        await webhooks.note_file_batch(connection, found.id, now)
     return ended is not None

@@ -10,6 +10,6 @@ SELECT batch.id, batch.tenant_id, batch.name, batch.state, batch.class, batch.re
     progress.cost_estimate_microusd
 FROM batch
 JOIN batch_progress AS progress ON progress.batch_id = batch.id
-WHERE batch.tenant_id = $1
+WHERE batch.tenant_id = $1 AND batch.forgotten_at IS NULL
 ORDER BY batch.created_at DESC
 LIMIT $2

@@ -1,4 +1,11 @@
--- Remove entries past their time (all finished ones with $2), but never a claim.
-DELETE FROM cache_entry
-WHERE sha256 IS NOT NULL AND claim_shard_id IS NULL AND (expires_at <= $1 OR $2)
-RETURNING fingerprint
+-- Remove entries past their time (all finished ones with $2), but never a claim. Their artifacts
+-- leave if nobody else has them.
+WITH gone AS (
+    DELETE FROM cache_entry
+    WHERE sha256 IS NOT NULL AND claim_shard_id IS NULL AND (expires_at <= $1 OR $2)
+    RETURNING fingerprint, sha256
+), doomed AS (
+    UPDATE artifact SET doomed_at = $1
+    WHERE sha256 IN (SELECT sha256 FROM gone ORDER BY sha256)
+)
+SELECT fingerprint FROM gone

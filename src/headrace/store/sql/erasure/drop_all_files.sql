@@ -1,0 +1,1 @@
+DELETE FROM file WHERE tenant_id = $1 RETURNING sha256

@@ -1,0 +1,1 @@
+DELETE FROM answer_key WHERE tenant_id = $1

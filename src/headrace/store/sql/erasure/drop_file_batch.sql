@@ -1,0 +1,1 @@
+DELETE FROM file_batch WHERE id = $1

@@ -1,0 +1,1 @@
+DELETE FROM leaving_blob WHERE sha256 = $1

@@ -1,0 +1,1 @@
+SELECT body FROM artifact WHERE sha256 = $1

@@ -1,0 +1,21 @@
+"""What a working process does beside the work: webhooks that go out, data whose time is over."""
+
+from __future__ import annotations
+
+from headrace.blob import Blobs
+from headrace.clock import Clock
+from headrace.config import Config
+from headrace.loops.deliverer import Deliverer
+from headrace.loops.loop import Loop
+from headrace.loops.sweeper import Sweeper
+from headrace.store.database import Database
+from headrace.webhook_post import WebhookPost
+
+
+def upkeep_of(config: Config, database: Database, blobs: Blobs, clock: Clock) -> tuple[Loop, ...]:
+    """Return the loops that need only settings, database, blobs and clock."""
+    post = WebhookPost(clock, frozenset(config.webhooks.allowed_hosts or ()))
+    return (
+        Deliverer(database, clock, post),
+        Sweeper(database, blobs, clock, config.retention),
+    )
