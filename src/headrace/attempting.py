@@ -23,6 +23,7 @@ from headrace.purchase import Bought, Seller
 from headrace.recovery import Again, Way, again, leaves_open, way_on
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
+from headrace.under_way import JobUnderWay, ask_to_stop
 
 
 class Attempts:
@@ -96,6 +97,12 @@ class Attempts:
     # -- the call --------------------------------------------------------------------------
 
     async def _call(self, order: Order, permit: Permit, claim: bool) -> CacheHit | None:
+        with self._around.jobs.call(order.item.batch.id, order.provider) as job:
+            return await self._followed(order, permit, claim, job)
+
+    async def _followed(
+        self, order: Order, permit: Permit, claim: bool, job: JobUnderWay
+    ) -> CacheHit | None:
         item = order.item
         attempt = item.open_attempt
         assert attempt is not None
@@ -103,9 +110,11 @@ class Attempts:
             order.request,
             call_key(item, attempt),
             item.batch.folders,
-            self._accepted(item, attempt),
+            self._accepted(item, attempt, job),
         )
         resume = order.again.resume if order.again is not None else None
+        if resume is not None:
+            job.id, job.url = resume
         how, outcome = PermitEnd.IGNORED, None
         try:
             bought = await self._around.purchaser.buy(self._seller(order), call, resume)
@@ -113,8 +122,33 @@ class Attempts:
                 how, outcome = permit_end(bought.outcome), bought.outcome
         finally:
             permit.end(how, outcome)
+        return await self._end(order, bought, attempt, claim, lane_fault=permit.probe)
+
+    async def call_off(self, order: Order) -> None:
+        """Stop the job of an item whose batch was cancelled, and settle at how it ended.
+
+        Nothing is begun for that: no permit, no other attempt. Where its provider cannot stop
+        it, or it has ended by then, it is delivered and billed.
+        """
+        around, item, attempt = self._around, order.item, order.item.open_attempt
+        assert attempt is not None
+        assert order.again is not None
+        assert order.again.resume is not None
+        if item.state is not ItemState.RUNNING:
+            await around.settle(item, settlement.turned(item))
+        await ask_to_stop(order.provider, *order.again.resume)
+        folders = item.batch.folders
+        key = call_key(item, attempt)
+        call = around.purchaser.call(order.request, key, folders, _not_accepted)
+        bought = await around.purchaser.buy(order.provider, call, order.again.resume)
+        await self._end(order, bought, attempt, False, lane_fault=False)
+
+    async def _end(
+        self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
+    ) -> CacheHit | None:
+        """Settle how a call ended."""
         if bought.artifact is None:
-            await self._fell(order, bought, attempt, claim, lane_fault=permit.probe)
+            await self._fell(order, bought, attempt, claim, lane_fault=lane_fault)
             return None
         return await self._deliver(order, bought, bought.artifact, claim)
 
@@ -132,7 +166,7 @@ class Attempts:
         return Counter(order.provider.name, self._around.batch_desk, api, place)
 
     def _accepted(
-        self, item: HeldItem, attempt: OpenAttempt
+        self, item: HeldItem, attempt: OpenAttempt, job: JobUnderWay
     ) -> Callable[[str, str | None], Awaitable[None]]:
         async def accepted(provider_request_id: str, url: str | None) -> None:
             attempt.provider_request_id, attempt.provider_url = provider_request_id, url
@@ -147,6 +181,7 @@ class Attempts:
                     provider_url=url,
                 )
             )
+            job.id, job.url = provider_request_id, url
 
         return accepted
 
@@ -271,4 +306,4 @@ def _started(item: HeldItem, start: Start) -> None:
 
 
 async def _not_accepted(provider_request_id: str, url: str | None) -> None:
-    """Ignore an acceptance during a search: the attempt that adopts it writes it."""
+    """Ignore what is known: it is written already, or by the attempt that adopts it."""

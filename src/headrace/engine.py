@@ -42,6 +42,7 @@ from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
 from headrace.lifecycle import BatchState
+from headrace.loops.canceller import Canceller
 from headrace.loops.consigner import Consigner
 from headrace.loops.guard import Guard
 from headrace.loops.keeper import Keeper
@@ -112,7 +113,9 @@ class Engine:
         self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
         self._held = HeldBatches(database, self.stages_of, reads_texts, self.own_keys.versions)
         self.gate = self._build_gate()
-        executor = Executor(self._surroundings(), self._stopping)
+        around = self._surroundings()
+        executor = Executor(around, self._stopping)
+        self._canceller = Canceller(database, clock, around.jobs)
         self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
         self.worker = Worker(
             database,
@@ -182,7 +185,7 @@ class Engine:
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
         loops = (
             self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner,
-            *self._upkeep,
+            *self._upkeep, self._canceller,
         )  # fmt: skip
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")

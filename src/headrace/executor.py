@@ -60,6 +60,9 @@ class Executor:
             return
         if item.open_attempt is not None:
             order.again = await self._attempts.recover(order, item.open_attempt)
+            if order.again.resume is not None and await self._is_over(item):
+                await self._attempts.call_off(order)
+                return
         if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
             await self._lead(order, claim=False)
         else:
@@ -119,7 +122,8 @@ class Executor:
             if end is StartEnd.GRANTED:
                 return hit
             if end is StartEnd.GONE:
-                await self._leave(order.item)
+                await self._leave(order)
+                return None
             if order.option.batches is not None and order.again is not None:
                 # It has been bought in a provider batch; that another has it, too, changes nothing.
                 claim = False
@@ -184,10 +188,25 @@ class Executor:
 
     # -- leaving ---------------------------------------------------------------------------
 
-    async def _leave(self, item: HeldItem) -> None:
-        """Let go of an item that may not start: its batch is paused, cancelled or over."""
-        state = await self._around.batch_state(item.batch.id)
-        if state in _OVER and item.state is ItemState.RUNNING:
+    async def _is_over(self, item: HeldItem) -> bool:
+        return await self._around.batch_state(item.batch.id) in _OVER
+
+    async def _leave(self, order: Order) -> None:
+        """Let go of an item that may not start: its batch is paused, cancelled or over.
+
+        What runs for it at a provider is stopped first, or else followed to its end.
+        """
+        item = order.item
+        if not await self._is_over(item):
+            raise Released
+        if order.again is not None and order.again.resume is not None:
+            await self._attempts.call_off(order)
+            return
+        if item.state is ItemState.RUNNING or item.open_attempt is not None:
             outcome = Outcome(OutcomeKind.CANCELLED, "the batch was cancelled")
-            await self._around.settle(item, self._around.fallen(item, outcome))
+            settle = self._around.fallen(item, outcome)
+            if item.open_attempt is not None:
+                settle.attempt = settlement.given_up(item.open_attempt.number)
+                item.open_attempt = None
+            await self._around.settle(item, settle)
         raise Released

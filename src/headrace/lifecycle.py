@@ -95,7 +95,8 @@ ATTEMPT_MOVES: dict[AttemptState, frozenset[AttemptState]] = {
     # Straight to resolved: the worker died, and another attempt replaces this one.
     A.STARTED: frozenset({A.ACCEPTED, A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN, A.RESOLVED}),
     A.ACCEPTED: frozenset({A.SUCCEEDED, A.FAILED, A.REFUSED, A.UNKNOWN, A.RESOLVED}),
-    A.UNKNOWN: frozenset({A.RESOLVED}),
+    # Straight to its end: its batch was cancelled, and the job is followed without another attempt.
+    A.UNKNOWN: frozenset({A.RESOLVED, A.SUCCEEDED, A.FAILED, A.REFUSED}),
     A.SUCCEEDED: frozenset(),
     A.FAILED: frozenset(),
     A.REFUSED: frozenset(),

@@ -143,6 +143,10 @@ class Provider(Protocol):
         """Return the provider's id of an earlier call by marker, or ``None``; class B."""
         ...
 
-    async def cancel(self, provider_request_id: str) -> None:
-        """Ask the provider to stop a call; a no-op where there is no such thing."""
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
+        """Ask the provider to stop a call; a no-op where there is no such thing.
+
+        ``url`` is what ``accepted`` was told. The call is followed to its end all the same.
+        Raises ``CallFailed`` where it was not heard; that the call is over is no failure.
+        """
         ...

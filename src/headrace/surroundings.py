@@ -22,6 +22,7 @@ from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
 from headrace.store.writes import Settle
+from headrace.under_way import JobsUnderWay
 from headrace.writer import Writer
 
 
@@ -44,6 +45,7 @@ class Surroundings:
     flights: Flights = field(default_factory=Flights)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))
     quiet: Quiet = field(default_factory=Quiet)
+    jobs: JobsUnderWay = field(default_factory=JobsUnderWay)
 
     async def settle(self, item: HeldItem, settle: Settle) -> None:
         """Make a move of an item durable; raises ``Released`` when it leaves this worker.

@@ -82,5 +82,5 @@ class Scripted:
         """Find nothing."""
         return None
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Cancel nothing."""

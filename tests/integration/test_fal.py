@@ -556,13 +556,13 @@ async def test_cancelling_asks_fal_and_stopping_does_not() -> None:
             await asyncio.sleep(0)
         while clock.next_wake_s is None:
             await asyncio.sleep(0)
-        await provider.cancel(JOB)
+        await provider.cancel(JOB, None)
         assert (speaker.heard[-1].method, speaker.heard[-1].path) == ("PUT", f"{BASE}/cancel")
         heard = len(speaker.heard)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await provider.cancel(JOB)
+        await provider.cancel(JOB, None)
         await provider.close()
     assert len(speaker.heard) == heard
 

@@ -612,7 +612,7 @@ async def test_cancel_asks_replicate_to_stop() -> None:
     async with playing() as played:
         played.on("POST", "/v1/", says(RECORDED["cancelled"]["body"]))
         provider = provider_at(played.origin)
-        await provider.cancel(ID)
+        await provider.cancel(ID, None)
         await provider.close()
     assert [one.path for one in played.heard("POST")] == [f"/v1/predictions/{ID}/cancel"]
 

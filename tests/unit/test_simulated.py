@@ -227,7 +227,7 @@ async def test_cancelled_jobs_say_so() -> None:
     """A poll for a cancelled call ends as cancelled."""
     provider, desk = build(crash_class=CrashClass.POLLED), CallDesk()
     await provider.call(desk.call(ask()))
-    await provider.cancel(desk.accepted[0][0])
+    await provider.cancel(*desk.accepted[0])
     with pytest.raises(CallFailed) as caught:
         await provider.resume(desk.call(ask()), *desk.accepted[0])
     assert caught.value.outcome.kind is OutcomeKind.CANCELLED

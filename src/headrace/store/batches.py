@@ -271,8 +271,8 @@ async def resume(
 async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datetime) -> int | None:
     """Cancel a batch: what has not started never will, and its credits go back.
 
-    Items in flight finish and are billed. Returns how many items were cancelled,
-    ``None`` when the batch had already ended.
+    Items in flight, and those whose job still runs at a provider, end as that does. Returns
+    how many items were cancelled, ``None`` when the batch had already ended.
     """
     batch = await connection.fetchrow(statements.load("batches/cancel.sql"), batch_id)
     if batch is None:
@@ -280,7 +280,12 @@ async def cancel(connection: Any, accounts: Accounts, batch_id: UUID, now: datet
     deltas = Deltas()
     moved = (EventKind.BATCH_MOVED, None, '{"state":"finalizing"}')
     deltas.of(batch_id).events.append(moved)
-    return await _cancel_items(connection, accounts, batch_id, batch, deltas, now)
+    count = await _cancel_items(connection, accounts, batch_id, batch, deltas, now)
+    await connection.execute(statements.load("items/due_at_cancel.sql"), batch_id, now)
+    # What was under way when a worker died may lie in a shard that was parked since.
+    rows = await connection.fetch(statements.load("shards/unpark.sql"), batch_id)
+    await queue.enqueue(connection, [row["id"] for row in rows])
+    return count
 
 
 async def cancel_left(connection: Any, accounts: Accounts, batch_id: UUID, now: datetime) -> int:
@@ -312,19 +317,9 @@ async def _cancel_items(
         await accounts.know(connection, {batch["tenant_id"]})
         held = accounts.id(batch["tenant_id"], "held")
         available = accounts.id(batch["tenant_id"], "available")
+        moves = (held, available, amount, batch_id)
         transfers = [
-            Transfer(
-                "void",
-                held,
-                available,
-                amount,
-                batch_id,
-                row["idx"],
-                row["round"],
-                None,
-                "cancelled",
-            )
-            for row in rows
+            Transfer("void", *moves, row["idx"], row["round"], None, "cancelled") for row in rows
         ]
         await ledger.write(connection, transfers, now)
     await allowances.give_back(connection, [(batch_id, row["idx"]) for row in rows])

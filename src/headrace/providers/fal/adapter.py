@@ -103,9 +103,9 @@ class FalProvider(RemoteProvider):
         job = self._jobs.job(model, messages.Accepted(job_id, status_url=url))
         return await self._received(call, job_id, await self._jobs.finished(job, call.deadline_s))
 
-    async def cancel(self, provider_request_id: str) -> None:
-        """Ask fal to drop a job that is being followed here; raises ``CallFailed``."""
-        await self._jobs.cancel(provider_request_id)
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
+        """Ask fal to drop a job, wherever it is followed; raises ``CallFailed``."""
+        await self._jobs.cancel(provider_request_id, url)
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended; what fal says of trying again counts."""

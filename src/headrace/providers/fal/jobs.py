@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Protocol
@@ -21,10 +22,12 @@ from headrace.signals import Signal
 LOOKS_PER_MINUTE = 1200.0
 REPLY_BYTES_MAX = 4 * 1024 * 1024
 RESULT_TRIES = 4
+DROPPED_MAX = 10_000
 MEND_S = 30.0
 _ERROR_S = 10.0
 _CANCEL_S = 30.0
 _GONE = (404, 410)
+_LOST = OutcomeKind.LOST_RESULT
 _OURS_TO_MEND = frozenset({OutcomeKind.AUTH, OutcomeKind.QUOTA_EXHAUSTED})
 _PASSING = frozenset(
     {
@@ -88,6 +91,7 @@ class FalJobs:
         self._clock = clock
         self._judge = judge
         self._under_way: dict[str, Job] = {}
+        self._dropped: dict[str, None] = {}
 
     def job(self, model: str, told: messages.Accepted) -> Job:
         """Return the job that was taken in, with addresses that the key may go to."""
@@ -116,17 +120,44 @@ class FalJobs:
             return await self._http.get(job.status, left_s(), self._take_standing)
 
         self._under_way[job.id] = job
+        done: _Done | None = None
         try:
             done = await self.follower.follow(look, deadline_s, job.id)
             return await self._result(job, done, left_s)
+        except CallFailed as failure:
+            told = failure.outcome
+            if job.id not in self._dropped or not (told.ended or told.kind is _LOST):
+                raise
+            if told.kind is OutcomeKind.REFUSED:
+                raise
+            raise _was_dropped(told, done) from None
         finally:
             self._under_way.pop(job.id, None)
 
-    async def cancel(self, job_id: str) -> None:
-        """Ask fal to drop a job that is followed here; what it answers changes nothing."""
-        job = self._under_way.get(job_id)
+    async def cancel(self, job_id: str, url: str | None) -> None:
+        """Ask fal to drop a job; ``url`` is where it is looked at, if it is not followed here.
+
+        Raises ``CallFailed`` where fal is not to be had now; that a job is over is no failure.
+        """
+        job, address = self._under_way.get(job_id), None
         if job is not None:
-            await self._http.put(job.cancel, _CANCEL_S, _heard)
+            address = job.cancel
+        elif url is not None and url.endswith(f"/requests/{job_id}/status"):
+            with suppress(CallFailed):
+                address = self._http.addresses.followed(url.removesuffix("status") + "cancel")
+        if address is None:
+            return
+        await self._http.put(address, _CANCEL_S, self._heard)
+        self._dropped[job_id] = None
+        if len(self._dropped) > DROPPED_MAX:
+            del self._dropped[next(iter(self._dropped))]
+        self.follower.wake(job_id)
+
+    async def _heard(self, response: aiohttp.ClientResponse) -> None:
+        """Take note that a wish was heard; what is said of the job is seen when it is looked at."""
+        outcome = self._judge.failed(response, await read_error(response, _ERROR_S)).outcome
+        if not response.ok and outcome.kind in _PASSING:
+            raise CallFailed(outcome)
 
     def _own(self, address: Any, path: str) -> URL:
         """Return an address of a reply, the documented one where it leads astray.
@@ -231,8 +262,19 @@ def _job_failed(told: Outcome, more: Mapping[str, Any]) -> JobFailed:
     return JobFailed(replace(told, kind=own_end(told.kind), said=None, **more))
 
 
-async def _heard(response: aiohttp.ClientResponse) -> None:
-    """Take note that a wish was heard."""
+def _was_dropped(told: Outcome, done: _Done | None) -> JobFailed:
+    """Return how a job ended that gave nothing and that we had asked fal to drop."""
+    never_ran = done is not None and done.standing.work_s == 0.0
+    cost = 0 if never_ran and told.cost_microusd is None else told.cost_microusd
+    return JobFailed(
+        replace(
+            told,
+            kind=OutcomeKind.CANCELLED,
+            reason=f"the job was cancelled with its batch: {told.reason}",
+            remedy="What it used is billed. Run the row again to have it made.",
+            cost_microusd=cost,
+        )
+    )
 
 
 def _not_had(last: Outcome, job: Job, done: _Done) -> CallFailed:

@@ -166,7 +166,7 @@ class FilmsProvider:
         """Return ``None``: nothing is kept to be found."""
         return None
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Do nothing: the work is short."""
 
 

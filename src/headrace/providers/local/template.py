@@ -177,7 +177,7 @@ class TemplateProvider:
         """Return ``None``: nothing is kept to be found."""
         return None
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Do nothing: a render is short."""
 
 

@@ -89,5 +89,5 @@ class TextsProvider:
         """Return ``None``: nothing is kept to be found."""
         return None
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Do nothing: the work is short."""

@@ -176,7 +176,7 @@ class RemoteProvider:
         """Return ``None``: calls cannot be looked up."""
         return None
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Do nothing: a call ends with its connection."""
 
     # -- what adapters say of answers -------------------------------------------------------

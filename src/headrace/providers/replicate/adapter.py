@@ -131,14 +131,17 @@ class ReplicateProvider(RemoteProvider):
             self.follower.wake(name)
         return True
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Stop a prediction; what it has used until then is billed. Raises ``CallFailed``."""
+        if not messages.is_id(provider_request_id):
+            return
 
         async def take(response: aiohttp.ClientResponse) -> None:
             await self.refuse(response, CANCEL_S)
 
-        url = self.http.url(f"predictions/{provider_request_id}/cancel")
-        await self.http.post(url, b"", CANCEL_S, take, paid=False)
+        address = self.http.url(f"predictions/{provider_request_id}/cancel")
+        await self.http.post(address, b"", CANCEL_S, take, paid=False)
+        self.follower.wake(provider_request_id)
 
     # -- a create and its answer ------------------------------------------------------------
 
@@ -220,7 +223,10 @@ class ReplicateProvider(RemoteProvider):
             output = messages.output_of(prediction.get("output"))
         if output is None:
             ended = self._ended_badly(prediction, name, facts)
-            raise CallFailed(replace(ended, **self._cost(prediction, model, 0)))
+            cost = self._cost(prediction, model, 0)
+            if messages.never_ran(prediction):
+                cost = {"cost_microusd": 0}
+            raise CallFailed(replace(ended, **cost))
         cost = self._cost(prediction, model, len(output.files))
         if not output.files:
             return Reply(
@@ -256,7 +262,7 @@ class ReplicateProvider(RemoteProvider):
         if state == "canceled":
             return Outcome(
                 OutcomeKind.CANCELLED,
-                "the prediction was cancelled while it ran: by hand, or at its deadline",
+                "the prediction was cancelled: with its batch, by hand, or at its deadline",
                 remedy="What it used is billed. Run the row again to have it made.",
                 provider_request_id=name,
                 facts=facts,

@@ -146,7 +146,20 @@ def index_of(params: Mapping[str, Any]) -> int:
 def id_of(prediction: Mapping[str, Any]) -> str | None:
     """Return a prediction's id, ``None`` for what cannot be one."""
     found = prediction.get("id")
-    return found if isinstance(found, str) and _ID.fullmatch(found) else None
+    return found if isinstance(found, str) and is_id(found) else None
+
+
+def is_id(name: str) -> bool:
+    """Tell whether a text can be a prediction's id, so that an address can be made of it."""
+    return _ID.fullmatch(name) is not None
+
+
+def never_ran(prediction: Mapping[str, Any]) -> bool:
+    """Tell whether a prediction was stopped before its work began: nothing is billed then."""
+    if prediction.get("status") not in ("canceled", "aborted") or "created_at" not in prediction:
+        return False
+    usage = usage_of(prediction.get("metrics"))
+    return prediction.get("started_at") is None and not usage.get("predict_time_ms")
 
 
 def has_ended(prediction: Mapping[str, Any]) -> bool:

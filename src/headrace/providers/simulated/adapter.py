@@ -186,7 +186,7 @@ class SimulatedProvider:
         self._log(call, "find", found, "found" if found else "nothing", paid=False)
         return found
 
-    async def cancel(self, provider_request_id: str) -> None:
+    async def cancel(self, provider_request_id: str, url: str | None) -> None:
         """Mark a call as cancelled: a later poll says so."""
         line = {"kind": "cancel", "id": provider_request_id, "pid": os.getpid(), "paid": False}
         self.log.append(line)

@@ -134,7 +134,7 @@ class ProviderConformance:
         """Cancelling an id that was never given is a no-op or a ``CallFailed``, no crash."""
         async with self.opened() as (provider, _):
             with suppress(CallFailed):
-                await provider.cancel("no-such-call")
+                await provider.cancel("no-such-call", None)
 
     # -- by crash class ----------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
--- Waiting items whose time has come, of batches that run (those of paused ones do not count): the
+-- Waiting items whose time has come, of batches that run (those of paused ones do not count; of
+-- cancelled ones, only those with a job at a provider are left): the
 -- first of each batch, so that one with many hides no other.
 SELECT batch.id, batch.tenant_id, batch.class, plan.weight, tenant.served_cost, due.idxs
 FROM batch
@@ -14,5 +15,5 @@ CROSS JOIN LATERAL (
         LIMIT $2
     ) AS first
 ) AS due
-WHERE batch.state IN ('canary', 'running') AND due.idxs IS NOT NULL
+WHERE batch.state IN ('canary', 'running', 'finalizing') AND due.idxs IS NOT NULL
 ORDER BY batch.created_at

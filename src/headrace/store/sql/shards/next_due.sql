@@ -7,4 +7,4 @@ CROSS JOIN LATERAL (
     ORDER BY item.due_at
     LIMIT 1
 ) AS first
-WHERE batch.state IN ('canary', 'running')
+WHERE batch.state IN ('canary', 'running', 'finalizing')

@@ -1,0 +1,3 @@
+-- Which of these batches let nothing start any more.
+SELECT id FROM batch
+WHERE id = ANY($1::uuid[]) AND state IN ('finalizing', 'cancelled', 'expired', 'failed')
