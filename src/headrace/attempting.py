@@ -219,16 +219,19 @@ class Attempts:
         failure is not the item's.
         """
         item, outcome = order.item, bought.outcome
-        end = settlement.attempt_end(attempt.number, outcome, bought.latency_s)
         crash_class = order.option.crash_class
-        is_open = leaves_open(crash_class, attempt, order.again, outcome)
+        is_open, way = leaves_open(crash_class, attempt, order.again, outcome), None
         if outcome.decision is Decision.ASK:
+            attempt.gone = outcome.kind is OutcomeKind.LOST_RESULT and outcome.ended
             if order.option.batches is not None:
                 # Nothing can be asked for again: it is as blind as any call without an answer.
                 crash_class = CrashClass.BLIND
                 lost = Passed(OutcomeKind.LOST_RESULT, f"{order.option.name}: {outcome.reason}")
                 item.course.passed[order.option.place] = lost
             way = way_on(crash_class, attempt, item.batch.unknown_policy)
+        told = settlement.of_part(outcome) if is_open or way is Way.RESUME else outcome
+        end = settlement.attempt_end(attempt.number, told, bought.latency_s)
+        if way is not None:
             settle = settlement.asked(item, outcome, way, self._fallen_of(order))
         elif settlement.goes_on(item, outcome):
             settle = settlement.in_line(item)
@@ -269,6 +272,9 @@ class Attempts:
             # Its line is lost, and a call of its own would be a second purchase.
             crash_class = CrashClass.BLIND
         way = way_on(crash_class, attempt, item.batch.unknown_policy)
+        if way is Way.HOLD and item.state is ItemState.PENDING:
+            # It was held, and a person has said that it is to be bought again.
+            way = Way.REPEAT
         if way is Way.FIND:
             call = self._around.purchaser.call(
                 order.request, call_key(item, attempt), item.batch.folders, _not_accepted

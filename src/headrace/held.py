@@ -55,7 +55,8 @@ class OpenAttempt:
     """The latest attempt of an item, whose answer was never seen.
 
     ``repeats`` counts the purchases in this round that were already made a second time;
-    ``provider``, ``lane`` and ``fingerprint`` tell who was asked for what.
+    ``provider``, ``lane`` and ``fingerprint`` tell who was asked for what. ``gone``: the provider
+    has said that what it made is no longer there, so that nobody need look again.
     """
 
     number: int
@@ -66,6 +67,7 @@ class OpenAttempt:
     provider: str
     lane: str
     fingerprint: bytes
+    gone: bool = False
 
 
 @dataclass(slots=True)

@@ -26,13 +26,17 @@ REPEATS_MAX = 1
 
 
 def way_on(crash_class: CrashClass, attempt: OpenAttempt, policy: str) -> Way:
-    """Return what the provider's class, and for a blind one the batch's policy, allow."""
+    """Return what the provider's class, and for a blind one the batch's policy, allow.
+
+    What is gone for good nobody can follow, so that the policy decides for it, too.
+    """
     if crash_class in (CrashClass.PURE, CrashClass.KEYED):
         return Way.RESEND
-    if attempt.provider_request_id is not None and crash_class is not CrashClass.BLIND:
-        return Way.RESUME
-    if crash_class is CrashClass.LISTED:
-        return Way.FIND
+    if crash_class is not CrashClass.BLIND and not attempt.gone:
+        if attempt.provider_request_id is not None:
+            return Way.RESUME
+        if crash_class is CrashClass.LISTED:
+            return Way.FIND
     if policy == "hold":
         return Way.HOLD
     if policy == "retry" and attempt.repeats < REPEATS_MAX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from random import Random
 from typing import Any
@@ -78,6 +79,15 @@ def attempt_end(
         error=None if outcome.kind is OutcomeKind.SUCCESS else _error_json(outcome),
         untold=cost is None and estimate is None and outcome.kind in _PERHAPS_BILLED,
     )
+
+
+def of_part(outcome: Outcome) -> Outcome:
+    """Return how an attempt ended whose purchase is gone on with: what that cost is told once.
+
+    A result that may still be had is not lost: that word is kept for what is gone.
+    """
+    kind = OutcomeKind.UNKNOWN if outcome.kind is OutcomeKind.LOST_RESULT else outcome.kind
+    return replace(outcome, kind=kind, cost_microusd=None, estimate_microusd=None)
 
 
 def given_up(number: int) -> AttemptEnd:

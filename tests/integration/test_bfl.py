@@ -6,10 +6,13 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headrace.config import Config, Retry
+from headrace.engine import open_engine
 from headrace.errors import NotFoundError, RecipeError
 from headrace.limits import Dimension, Limit
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
@@ -17,6 +20,7 @@ from headrace.provider import CrashClass, Provider, Reply
 from headrace.providers.bfl.adapter import BFL, BflProvider
 from headrace.providers.remote.settings import Table, read_remote
 from headrace.providers.simulated.png_body import PngBody
+from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import LatencySettings, Settings
@@ -369,6 +373,30 @@ async def test_a_cost_that_is_not_told_is_estimated_by_the_image() -> None:
     assert (told.cost_microusd, told.estimate_microusd) == (45_000, None)
     for ended in (untold, lost):
         assert (ended.cost_microusd, ended.estimate_microusd) == (None, 30_000)
+
+
+async def test_a_task_whose_picture_takes_two_rounds_to_fetch_costs_once(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Its cost is told at each end, and counted at the last: the task was bought once."""
+    table = {"kind": "bfl"}
+    async with played_with() as played:
+        played.on("GET", "/delivery/", *[says(b"busy", 503)] * 5, says(PNG))
+        config = Config(
+            home=str(tmp_path),
+            database_url=database_url,
+            providers={"bfl": {**table, "base_url": played.origin}},
+            retry=Retry(attempts=3, base_s=0.0, cap_s=0.0),
+        )
+        stage = {"name": "make", "kind": "generate", "model": "bfl:flux-2-pro", "prompt": "{{ t }}"}
+        recipe = parse_recipe({"name": "paint", "stages": [stage]}, "test")
+        async with open_engine(config) as engine:
+            batch = await engine.submit([{"t": "A mill"}], recipe, columns=["t"])
+            summary = await batch.done()
+            attempts = await batch.attempts(0)
+        assert (summary.succeeded, summary.cost_microusd) == (1, 45_000)
+        assert [one["outcome"] for one in attempts] == ["unknown", "success"]
+        assert len(played.heard("POST")) == 1
 
 
 class TestConformance(ProviderConformance):

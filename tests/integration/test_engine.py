@@ -392,6 +392,24 @@ async def test_an_unseen_answer_follows_the_policy(
         assert await balance(engine, "held") == 0
 
 
+async def test_a_person_may_have_a_held_item_bought_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A retry of what was held is the second purchase, counted as one, and ends the item."""
+    provider = Scripted(lambda prompt, nth: OutcomeKind.UNKNOWN if nth == 1 else None)
+    async with engine_on(database_url, tmp_path, provider) as engine:
+        batch = await submit(engine, rows(1), unknown="hold")
+        while (await batch.summary()).unknown == 0:
+            await asyncio.sleep(0)
+        assert await batch.retry({ItemState.UNKNOWN}) == 1
+        summary = await batch.done()
+        assert (summary.succeeded, summary.repeats, len(provider.prompts)) == (1, 1, 2)
+        assert summary.spent_microcredits == CREDIT
+        assert await balance(engine, "overrun") == -CREDIT
+        async with engine.database.acquire() as connection:
+            assert await verify(connection) == []
+
+
 async def test_a_keyed_provider_is_asked_again_with_the_same_key(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -26,6 +26,8 @@ from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import LatencySettings, Settings
+from headrace.store.audit import verify
+from headrace.submission import Terms
 from headrace.testing import CallDesk
 from headrace.testing.conformance import ProviderConformance
 from tests.integration.playing import HurriedClock, Played, playing
@@ -649,7 +651,7 @@ class TestConformance(ProviderConformance):
 
 
 async def engine_buys(
-    played: Played, database_url: str, folder: Path, count: int
+    played: Played, database_url: str, folder: Path, count: int, unknown: str = "retry"
 ) -> list[ItemState]:
     """How the items of a batch end that the whole engine buys here."""
     table = {"base_url": f"{played.origin}/v1", "limits": {"requests_per_second": 1000}}
@@ -663,25 +665,49 @@ async def engine_buys(
     )
     async with open_engine(config) as engine:
         given = [{"t": f"row {number}"} for number in range(count)]
-        batch = await engine.submit(given, recipe, columns=["t"])
-        await batch.done()
+        batch = await engine.submit(given, recipe, columns=["t"], terms=Terms(unknown=unknown))
+        while (now := await batch.summary()).open > now.unknown:
+            await asyncio.sleep(0)
         items = [item async for item in batch.items()]
+        async with engine.database.acquire() as connection:
+            assert await verify(connection) == []
     return [item.state for item in items]
 
 
-async def test_the_engine_never_makes_a_prediction_anew_for_a_file_that_is_gone(
-    database_url: str, tmp_path: Path
+@pytest.mark.parametrize(
+    ("unknown", "state", "bought"),
+    [
+        ("hold", ItemState.UNKNOWN, 1),
+        ("refund", ItemState.FAILED, 1),
+        ("retry", ItemState.FAILED, 2),
+    ],
+)
+async def test_a_file_that_is_gone_is_not_looked_for_again_but_left_to_the_policy(
+    database_url: str, tmp_path: Path, unknown: str, state: ItemState, bought: int
 ) -> None:
-    """It is looked at again under its id, and the item fails when that does not help."""
+    """Its prediction is looked at once: held for a person, refunded, or bought again once."""
     async with playing() as played:
         done = told("succeeded", output=[file_of(played)])
         played.on("POST", "/v1/", says(told(), 201))
         played.on("GET", "/v1/predictions/", says(done))
         played.on("GET", "/files/", says(b"Not Found", 404))
-        states = await engine_buys(played, database_url, tmp_path, 1)
-        assert states == [ItemState.FAILED]
+        assert await engine_buys(played, database_url, tmp_path, 1, unknown) == [state]
+        assert len(played.heard("POST")) == bought
+        assert len(played.heard("GET", "/files/")) == bought
+
+
+async def test_a_file_that_cannot_be_had_now_is_looked_for_again_and_its_prediction_not_bought(
+    database_url: str, tmp_path: Path
+) -> None:
+    """While its server is in trouble the prediction is followed, with every try of the item."""
+    async with playing() as played:
+        done = told("succeeded", output=[file_of(played)])
+        played.on("POST", "/v1/", says(told(), 201))
+        played.on("GET", "/v1/predictions/", says(done))
+        played.on("GET", "/files/", *[says(b"busy", 503)] * 6, says(PNG))
+        states = await engine_buys(played, database_url, tmp_path, 1, "hold")
+        assert states == [ItemState.SUCCEEDED]
         assert len(played.heard("POST")) == 1
-        assert len(played.heard("GET", "/files/")) > 1
 
 
 async def test_an_aborted_prediction_is_made_again_and_the_item_delivered(

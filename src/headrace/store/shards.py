@@ -14,6 +14,7 @@ from headrace.course import Course
 from headrace.cutting import Line, Pace, Piece, Plan, Room
 from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_made, read_outputs
 from headrace.lifecycle import ItemState
+from headrace.outcome import OutcomeKind
 from headrace.store import queue, statements
 from headrace.store.progress import Deltas
 
@@ -103,6 +104,7 @@ def _held(row: Any, found: Claim, batch: HeldBatch) -> HeldItem:
             row["provider"],
             row["lane"],
             row["fingerprint"],
+            row["outcome"] == OutcomeKind.LOST_RESULT.value,
         )
     return item
 

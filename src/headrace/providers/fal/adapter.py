@@ -99,7 +99,8 @@ class FalProvider(RemoteProvider):
         """Follow a job that was taken in earlier; nothing is submitted."""
         model, job_id = call.request.model, provider_request_id
         if not messages.is_id(job_id) or messages.wrong_model(model):
-            raise failed(OutcomeKind.LOST_RESULT, f"{job_id[:80]!r} is no job of fal's")
+            reason = f"{job_id[:80]!r} is no job of fal's"
+            raise failed(OutcomeKind.LOST_RESULT, reason, ended=True)
         job = self._jobs.job(model, messages.Accepted(job_id, status_url=url))
         return await self._received(call, job_id, await self._jobs.finished(job, call.deadline_s))
 

@@ -186,7 +186,7 @@ class FalJobs:
             raise CallFailed(replace(outcome, kind=OutcomeKind.TRANSIENT, wait_s=wait_s))
         if outcome.kind in _PASSING:
             raise CallFailed(outcome)
-        raise CallFailed(_gone(outcome))
+        raise CallFailed(replace(_gone(outcome), ended=response.status in _GONE))
 
     async def _result(self, job: Job, done: _Done, left_s: Callable[[], float]) -> Finished:
         told, path = done.standing.response_url, f"{messages.requests_path(job.model)}/{job.id}"

@@ -170,7 +170,8 @@ class RemoteProvider:
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
         """Fail: an answer that was not received cannot be asked for again."""
-        raise failed(OutcomeKind.LOST_RESULT, "this API keeps no answers to be fetched later")
+        reason = "this API keeps no answers to be fetched later"
+        raise failed(OutcomeKind.LOST_RESULT, reason, ended=True)
 
     async def find(self, call: Call) -> str | None:
         """Return ``None``: calls cannot be looked up."""

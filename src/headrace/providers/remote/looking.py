@@ -113,4 +113,5 @@ class Looker:
             f"{self._provider.http.host} does not know the job {provider_request_id} any more",
             remedy="It was taken in and perhaps billed. Trying again pays for it again.",
             provider_request_id=provider_request_id,
+            ended=True,
         )

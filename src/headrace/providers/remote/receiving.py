@@ -185,6 +185,8 @@ async def _download(http: HttpCalls, address: Any, call: Call, wanted: frozenset
                 OutcomeKind.LOST_RESULT,
                 f"the result is no longer there (HTTP {response.status}): {words}",
                 remedy="It was made and perhaps billed. Trying again pays for it again.",
+                # A key that is not taken says nothing of the file.
+                ended=response.status != 401,
             )
         raise failed(OutcomeKind.TRANSIENT, f"HTTP {response.status}: {words}")
 

@@ -175,7 +175,8 @@ class SimulatedProvider:
         self._log(call, "poll", provider_request_id, outcome.value, paid=False)
         if job is None or outcome is not OutcomeKind.SUCCESS:
             why = "cancelled" if job is not None else "not known to the simulated provider"
-            raise failed(outcome, f"the call {provider_request_id!r} is {why}")
+            told = f"the call {provider_request_id!r} is {why}"
+            raise failed(outcome, told, ended=job is None)
         await self._wait(job)
         return await self._reply(call, provider_request_id)
 

@@ -8,7 +8,8 @@ WITH told AS (
 ), resolved AS (
     UPDATE attempt
     SET state = 'resolved', ended_at = $4,
-        outcome = CASE WHEN before.outcome = 'pending' THEN 'pending' ELSE 'unknown' END,
+        outcome = CASE WHEN before.outcome IN ('pending', 'lost_result') THEN before.outcome
+            ELSE 'unknown' END,
         at_risk_microusd = CASE WHEN told.repeats THEN before.at_risk_microusd ELSE 0 END
     FROM told
     JOIN attempt AS before ON before.batch_id = told.batch_id AND before.idx = told.idx
