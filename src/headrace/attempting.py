@@ -20,6 +20,7 @@ from headrace.order import BATCH_LANE, Order, ask, call_key, start_of
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
 from headrace.provider import CrashClass
 from headrace.purchase import Bought, Seller
+from headrace.quiet import is_suspect
 from headrace.recovery import Again, Way, again, leaves_open, way_on
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
@@ -38,7 +39,7 @@ class Attempts:
 
         Raises ``LaneShutError``.
         """
-        around, alone = self._around, order.item.crashes > 0
+        around, alone = self._around, is_suspect(order.item)
         if self._stopping.is_set():
             raise Released
         try:

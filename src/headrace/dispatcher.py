@@ -10,6 +10,7 @@ from headrace.executor import Executor
 from headrace.held import HeldBatch, HeldItem
 from headrace.order import Option
 from headrace.outcome import CallFailed
+from headrace.quiet import is_suspect
 from headrace.routing import best_hit, check_sizes, made_before, options_of
 from headrace.settlement import pass_free_stages
 from headrace.slots import ShardSlots, Slots
@@ -41,12 +42,15 @@ class Dispatcher:
     async def work(self, batch: HeldBatch, items: list[HeldItem], express: bool = False) -> None:
         """Walk ``items`` until each has ended, waits, or left; raises ``FenceLostError``.
 
-        The few items of an ``express`` shard need no slots. Suspects come last, one by one.
+        The few items of an ``express`` shard need no slots. Known jobs come first, suspects last,
+        one by one.
         Other errors of single items are raised together once all have been tried.
         """
         left = await self._serve_cached(batch, items)
-        trusted = [item for item in left if item.crashes == 0]
-        suspects = [item for item in left if item.crashes > 0]
+        trusted = [item for item in left if not is_suspect(item)]
+        # Known jobs first: what they give may be gone in minutes.
+        trusted.sort(key=lambda item: item.open_attempt is None)
+        suspects = [item for item in left if is_suspect(item)]
         if express:
             tasks = [asyncio.create_task(self._executor.run(item)) for item in trusted]
         else:

@@ -5,6 +5,29 @@ from __future__ import annotations
 import asyncio
 
 from headrace.gate import Ask, Gate, Permit, PermitEnd
+from headrace.held import HeldItem
+from headrace.recovery import Way, way_on
+from headrace.stage import providers_of
+
+TRUSTED_CRASHES = 1
+"""So often may a worker die while it follows a known job before that job is suspected."""
+
+
+def is_suspect(item: HeldItem) -> bool:
+    """Tell whether an item may be what its workers died of, so that it walks alone, and last.
+
+    One whose job is known at its provider only waits most of the time, and its result may be
+    gone in minutes: after one crash it is followed at once, beside the others. Who was with
+    it twice when the worker died walks alone like all suspects, so nobody else is blamed.
+    """
+    attempt = item.open_attempt
+    if item.crashes == 0 or attempt is None or item.crashes > TRUSTED_CRASHES:
+        return item.crashes > 0
+    asked = [
+        one for one in providers_of(item.batch.stages[item.stage]) if one.name == attempt.provider
+    ]
+    policy = item.batch.unknown_policy
+    return not any(way_on(one.crash_class, attempt, policy) is Way.RESUME for one in asked)
 
 
 class Quiet:
