@@ -1,6 +1,7 @@
-"""Large results through a small process: 300 images of 1 to 4 MB at a concurrency of twelve.
+"""Large bodies through a small process: 300 images of 1 to 4 MB at a concurrency of twelve.
 
     python -m bench.bodies                       as base64 (OpenAI's shape) and by address (fal's)
+    python -m bench.bodies --edits               300 pictures of 3 MB go in, as base64, and come out
     python -m bench.bodies --limit-mib 200
 
 The engine runs in a process of its own whose private memory the kernel limits once it is
@@ -16,22 +17,29 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from headrace.config import Config
+from headrace.bytes_budget import SHARE
+from headrace.config import Config, Limits
 from headrace.engine import open_engine
+from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 
 SIZES_MB = (1, 2, 3, 4)
 CONCURRENCY = 12
 MODELS = {"openai": "gpt-image-2", "fal": "fal-ai/any/picture"}
+EDITS = {"fal": "fal-ai/any/edit", "bfl": "flux-2-pro"}
+"""Models that are asked to change a picture: it goes in as base64."""
+SOURCE_MB = 3
 MIB = 1024 * 1024
 
 
@@ -67,26 +75,47 @@ def simulated(image_bytes: int, folder: Path) -> Iterator[str]:
             process.communicate(timeout=60)
 
 
-def config_at(home: Path, kind: str, url: str) -> Config:
+def config_at(home: Path, kind: str, url: str, limit_mib: int) -> Config:
     """Return a configuration with the one provider, twelve calls in flight."""
+    # What a container's limit would make of it: the limit comes once the engine is open.
+    limits = Limits(bodies_bytes_max=limit_mib * MIB // SHARE)
+    paths = {"openai": "/v1", "fal": "/fal", "bfl": ""}
     table = {
         "kind": kind,
-        "base_url": f"{url}/v1" if kind == "openai" else f"{url}/fal",
+        "base_url": f"{url}{paths[kind]}",
         "limits": {"concurrency": CONCURRENCY},
     }
-    return Config(home=str(home), providers={"images": table})
+    return Config(home=str(home), providers={"images": table}, limits=limits)
+
+
+def sources_in(folder: Path) -> list[str]:
+    """Make twelve different pictures of ``SOURCE_MB`` in a folder; return their names."""
+    folder.mkdir()
+    picture = PngBody(64, 64, SOURCE_MB * 1_000_000)
+    names = [f"{number}.png" for number in range(CONCURRENCY)]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(picture.whole(bytes([number]) * 32))
+    return names
 
 
 async def work(home: Path, kind: str, url: str, items: int, limit_mib: int) -> dict[str, Any]:
     """Buy ``items`` images under the limit; return what it took."""
-    model = f"images:{MODELS[kind]}"
+    is_edit = kind.startswith("edit-")
+    kind, photos = kind.removeprefix("edit-"), home.parent / "photos"
+    model = f"images:{(EDITS if is_edit else MODELS)[kind]}"
     stage = {"name": "image", "kind": "generate", "model": model, "prompt": "{{ t }}"}
+    if is_edit:
+        stage |= {"sources": {"input_image" if kind == "bfl" else "image": "{{ photo }}"}}
+    names = sources_in(photos) if is_edit else [""]
     recipe = parse_recipe({"name": "bodies", "stages": [stage]}, "bench")
-    async with open_engine(config_at(home, kind, url)) as engine:
+    async with open_engine(config_at(home, kind, url, limit_mib)) as engine:
         limit_memory(limit_mib)
         base_mib, begun_s = peak_mib(), perf_counter()
-        rows = [{"t": f"{url} {number}"} for number in range(items)]
-        batch = await engine.submit(rows, recipe, columns=["t"], terms=Terms(name="bodies"))
+        rows = [
+            {"t": f"{url} {number}", "photo": names[number % len(names)]} for number in range(items)
+        ]
+        terms = Terms(name="bodies", folders=(str(photos),) if is_edit else ())
+        batch = await engine.submit(rows, recipe, columns=["t", "photo"], terms=terms)
         await batch.done()
         took_s = perf_counter() - begun_s
         sizes = [one.artifact.size_bytes async for one in batch.items() if one.artifact]
@@ -103,21 +132,31 @@ async def work(home: Path, kind: str, url: str, items: int, limit_mib: int) -> d
 def measure(kind: str, items: int, limit_mib: int) -> list[dict[str, Any]]:
     """Run the work once for each size, each in a fresh process and home."""
     found = []
-    for megabytes in SIZES_MB:
+    sizes_mb = (1,) if kind.startswith("edit-") else SIZES_MB
+    for megabytes in sizes_mb:
         with (
             tempfile.TemporaryDirectory(prefix="headrace-bodies-") as name,
             simulated(megabytes * 1_000_000, Path(name)) as url,
         ):
             Path(name).chmod(0o711)
-            words = ["--measure", kind, url, str(items // len(SIZES_MB)), str(limit_mib), name]
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.bodies", *words],
-                stdout=subprocess.PIPE,
-                text=True,
-                check=True,
-            )
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            words = ["--measure", kind, url, str(items // len(sizes_mb)), str(limit_mib), name]
+            found.append(measured(words))
     return found
+
+
+def measured(words: list[str]) -> dict[str, Any]:
+    """Run one measurement in a process of its own; return what it tells."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.bodies", *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=600,
+        # Stacks and arenas that threads ask for and never touch: no container counts them.
+        env=os.environ | {"MALLOC_ARENA_MAX": "2"},
+    )
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
 
 
 def main() -> int:
@@ -125,22 +164,29 @@ def main() -> int:
     options = argparse.ArgumentParser(prog="bench.bodies")
     options.add_argument("--items", type=int, default=300)
     options.add_argument("--limit-mib", type=int, default=256)
-    options.add_argument("--only", choices=MODELS)
+    options.add_argument("--only", choices=[*MODELS, *EDITS])
+    options.add_argument("--edits", action="store_true")
     options.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
     told = options.parse_args()
     if told.measure:
         kind, url, items, limit_mib, home = told.measure
+        threading.stack_size(MIB)
         seen = asyncio.run(work(Path(home) / "home", kind, url, int(items), int(limit_mib)))
         print(json.dumps(seen))
         return 0
+    what = f"images of {SIZES_MB[0]} to {SIZES_MB[-1]} MB"
+    kinds = [told.only] if told.only else list(EDITS if told.edits else MODELS)
+    if told.edits:
+        what = f"edits with a source of {SOURCE_MB} MB"
+        kinds = [f"edit-{kind}" for kind in kinds]
     print(
-        f"{told.items} images of {SIZES_MB[0]} to {SIZES_MB[-1]} MB, {CONCURRENCY} in flight, "
+        f"{told.items} {what}, {CONCURRENCY} in flight, "
         f"at most {told.limit_mib} MiB of private memory\n"
     )
     print("| shape | images | MB | time | MB/s | peak RSS | before |")
     print("|---|---|---|---|---|---|---|")
     is_good = True
-    for kind in [told.only] if told.only else MODELS:
+    for kind in kinds:
         rounds = measure(kind, told.items, told.limit_mib)
         items, mb, took_s = (sum(one[key] for one in rounds) for key in ("items", "mb", "took_s"))
         peak, base = (max(one[key] for one in rounds) for key in ("peak_mib", "base_mib"))

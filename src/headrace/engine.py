@@ -26,6 +26,7 @@ from headrace.artifact import Artifact
 from headrace.backoff import RetryPolicy
 from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, open_blobs
+from headrace.bytes_budget import process_budget
 from headrace.cache import CacheMode
 from headrace.caches.postgres import PostgresCache
 from headrace.clock import Clock, SystemClock
@@ -55,7 +56,6 @@ from headrace.own_keys import OwnKeys
 from headrace.pricing import KnownPrices, submit_priced
 from headrace.provider import Provider
 from headrace.provider_batch import BatchApi, batch_api_of
-from headrace.providers.remote.bytes_budget import process_budget
 from headrace.providers.shelf import Shelf
 from headrace.purchase import Purchaser
 from headrace.reading import Reading

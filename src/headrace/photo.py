@@ -103,7 +103,8 @@ def read_photo(path: Path, name: str) -> bytes:
                 f"the photo {name!r} has {info.st_size:,} bytes; {PHOTO_BYTES_MAX:,} are allowed",
                 remedy="Save it smaller.",
             )
-        return file.read(PHOTO_BYTES_MAX + 1)
+        # As much as it has: a larger number is asked of the memory before a byte is read.
+        return file.read(info.st_size)
 
 
 class PhotoDigests:

@@ -57,7 +57,8 @@ class Call:
     a list of such, stands for ``request.sources[n]`` (``request.placed()`` gives digests
     by param); what kind of file it is, the bytes tell. ``file(sha256_hex)`` is where such
     an artifact lies as a file on this machine, ``None`` where it does not: large ones need
-    not be read into memory.
+    not be read into memory. What ``source`` gave counts against the process's memory until
+    ``accepted``, or until whoever made the call says that it is ``over``.
     """
 
     request: Request
@@ -69,6 +70,7 @@ class Call:
     accepted: Callable[[str, str | None], Awaitable[None]]
     source: Callable[[str], Awaitable[bytes]]
     file: Callable[[str], Path | None] = lambda sha256_hex: None
+    over: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)

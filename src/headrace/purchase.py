@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
+from headrace.bytes_budget import process_budget
 from headrace.clock import Clock
-from headrace.errors import HeadraceError, StorageError
-from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
-from headrace.photo import photo_body
+from headrace.errors import StorageError
+from headrace.going_in import Sources
+from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call, CrashClass, Reply, Spool
 from headrace.request import Request
 from headrace.telemetry import crash_point, log
@@ -91,6 +92,17 @@ class Purchaser:
         accepted: Callable[[str, str | None], Awaitable[None]],
     ) -> Call:
         """Return the call for ``request`` under the client key ``key``."""
+
+        def file(sha256_hex: str) -> Path | None:
+            return self._blobs.path(bytes.fromhex(sha256_hex))
+
+        hold = process_budget().hold()
+        sources = Sources(request, folders, hold, self._source, file, self._timeout_s / 2)
+
+        async def taken_in(provider_request_id: str, url: str | None) -> None:
+            sources.sent()
+            await accepted(provider_request_id, url)
+
         return Call(
             request=request,
             key=key,
@@ -98,27 +110,11 @@ class Purchaser:
             deadline_s=self._timeout_s,
             folders=folders,
             spool=self._blobs.spool,
-            accepted=accepted,
-            source=lambda sha256_hex: self._read(request, folders, sha256_hex),
-            file=lambda sha256_hex: self._blobs.path(bytes.fromhex(sha256_hex)),
+            accepted=taken_in,
+            source=sources.read,
+            file=file,
+            over=sources.sent,
         )
-
-    async def _read(self, request: Request, folders: tuple[Path, ...], sha256_hex: str) -> bytes:
-        """Return the bytes of a source; that they cannot be had ends the call unsent."""
-        name = request.files.get(sha256_hex)
-        try:
-            if name is None:
-                return await self._source(sha256_hex)
-            body = await asyncio.to_thread(photo_body, name, sha256_hex, folders)
-        except StorageError as error:
-            raise _unreadable(OutcomeKind.TRANSIENT, error) from error
-        except HeadraceError as error:
-            raise _unreadable(OutcomeKind.INVALID, error) from error
-        if body is None:
-            # The next try sees the new photo, as another request.
-            reason = f"the photo {name!r} was replaced while it was waiting"
-            raise failed(OutcomeKind.TRANSIENT, reason, cost_microusd=0)
-        return body
 
     async def buy(
         self, provider: Seller, call: Call, resume: tuple[str, str | None] | None
@@ -144,6 +140,8 @@ class Purchaser:
             log(provider=provider.name).exception("adapter_fault")
             outcome = _unseen(provider, f"the adapter failed: {type(error).__name__}: {error}")
             return Bought(outcome, self._clock.monotonic_s() - started_s)
+        finally:
+            call.over()
         latency_s = self._clock.monotonic_s() - started_s
         outcome = Outcome(
             OutcomeKind.SUCCESS,
@@ -178,10 +176,6 @@ class Purchaser:
                 log().warning("blob_waits", why=error.message, wait_s=wait_s)
                 await self._clock.sleep(wait_s)
                 wait_s = min(30.0, wait_s * 2)
-
-
-def _unreadable(kind: OutcomeKind, error: HeadraceError) -> CallFailed:
-    return failed(kind, error.message, remedy=error.remedy, cost_microusd=0)
 
 
 def _unseen(provider: Seller, reason: str) -> Outcome:

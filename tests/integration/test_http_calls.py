@@ -11,9 +11,9 @@ import aiohttp
 import pytest
 from yarl import URL
 
+from headrace.bytes_budget import BytesBudget
 from headrace.outcome import CallFailed, Outcome, OutcomeKind, failed
 from headrace.providers.remote.addresses import Addresses
-from headrace.providers.remote.bytes_budget import BytesBudget
 from headrace.providers.remote.following import Follower, JobFailed
 from headrace.providers.remote.http_calls import (
     STEP_BYTES,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.providers.remote.bytes_budget import BytesBudget, memory_bytes
+from headrace.bytes_budget import BytesBudget, memory_bytes
 
 
 async def turns() -> None:
@@ -49,6 +49,43 @@ async def test_the_first_may_always_go_on() -> None:
     assert not later.done()
     first.release()
     await asyncio.wait_for(later, 5)
+    second.release()
+    assert budget.used_bytes == 0
+
+
+async def test_what_goes_in_and_what_comes_out_for_a_call_are_one() -> None:
+    """A call that waits for room for its answer is not held up by what it sent itself."""
+    budget = BytesBudget(100)
+
+    async def calls(sent: asyncio.Event) -> None:
+        going_in, coming_out = budget.hold(), budget.hold()
+        await going_in.grow(50)
+        await sent.wait()
+        await coming_out.grow(50)
+        coming_out.release()
+        going_in.release()
+
+    sent = asyncio.Event()
+    both = [asyncio.create_task(calls(sent)) for _ in range(2)]
+    await turns()
+    sent.set()
+    await asyncio.wait_for(asyncio.gather(*both), 5)
+    assert budget.used_bytes == 0
+
+
+async def test_a_hold_may_shrink_and_others_go_on() -> None:
+    """What turns out smaller than expected gives back the difference at once."""
+    budget = BytesBudget(100)
+    first, second = budget.hold(), budget.hold()
+    await first.grow(90)
+    later = asyncio.create_task(second.grow(50))
+    await turns()
+    assert not later.done()
+    first.shrink(95)
+    assert budget.used_bytes == 90
+    first.shrink(40)
+    await asyncio.wait_for(later, 5)
+    first.shrink(0)
     second.release()
     assert budget.used_bytes == 0
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from headrace.artifact import Artifact
+from headrace.bytes_budget import process_budget
 from headrace.clock import SystemClock
 from headrace.errors import NotFoundError, RecipeError, StorageError
 from headrace.outcome import CallFailed, OutcomeKind
@@ -217,7 +218,7 @@ class Folder:
 
         async def accepted(provider_request_id: str, url: str | None) -> None: ...
 
-        purchaser = Purchaser(Mock(), SystemClock(), stored, 5.0)
+        purchaser = Purchaser(Mock(path=Mock(return_value=None)), SystemClock(), stored, 5.0)
         call = purchaser.call(request, "key", (self.folder,), accepted)
         return await call.source(request.sources[0])
 
@@ -269,3 +270,26 @@ async def test_the_simulated_provider_reads_what_goes_in() -> None:
     with pytest.raises(KeyError):
         await provider.call(desk.call(missing))
     assert provider.purchases == 1
+
+
+async def test_sources_count_against_the_memory_until_the_job_is_taken_in(tmp_path: Path) -> None:
+    """Four times their size, as long as they may be in memory; nothing when the call is over."""
+    (tmp_path / "a.png").write_bytes(picture())
+    request = build(image="{{ photo }}").request(given(tmp_path, photo="a.png"))
+    known: list[str] = []
+
+    async def accepted(provider_request_id: str, url: str | None) -> None:
+        known.append(provider_request_id)
+
+    used = process_budget().used_bytes
+    purchaser = Purchaser(Mock(path=Mock(return_value=None)), SystemClock(), Mock(), 5.0)
+    for end in ("accepted", "over"):
+        call = purchaser.call(request, "key", (tmp_path,), accepted)
+        body = await call.source(request.sources[0])
+        assert process_budget().used_bytes - used == 4 * len(body)
+        if end == "accepted":
+            await call.accepted("job", None)
+        else:
+            call.over()
+        assert process_budget().used_bytes == used
+    assert known == ["job"]

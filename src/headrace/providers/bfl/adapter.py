@@ -96,17 +96,21 @@ class BflProvider(RemoteProvider):
         begun_s = self._clock.monotonic_s()
         if not messages.is_model(call.request.model):
             raise failed(OutcomeKind.INVALID, f"{call.request.model[:200]!r} is no model's name")
+        task = await self._submitted(call)
+        await call.accepted(task.id, messages.with_cost(task.url, task.cost_microusd))
+        left_s = call.deadline_s - (self._clock.monotonic_s() - begun_s)
+        told = await self._looker.until_ended(task.url, left_s, task.id)
+        return await self._result(told, task, call)
+
+    async def _submitted(self, call: Call) -> Task:
+        """Submit a task; its body, which may be large, is gone when this returns."""
         body = messages.body_of(await self._params(call))
 
         async def take(response: aiohttp.ClientResponse) -> Task:
             return await self._taken_in(response, call.deadline_s)
 
         url = self.http.url(f"v1/{call.request.model}")
-        task = await self.http.post(url, body, call.deadline_s, take)
-        await call.accepted(task.id, messages.with_cost(task.url, task.cost_microusd))
-        left_s = call.deadline_s - (self._clock.monotonic_s() - begun_s)
-        told = await self._looker.until_ended(task.url, left_s, task.id)
-        return await self._result(told, task, call)
+        return await self.http.post(url, body, call.deadline_s, take)
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
         """Follow a task that was taken in earlier; raises ``CallFailed``."""

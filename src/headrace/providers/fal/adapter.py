@@ -78,8 +78,16 @@ class FalProvider(RemoteProvider):
         if any(wrong):
             reason = next(filter(None, wrong))
             raise failed(OutcomeKind.INVALID, reason, remedy="Change the stage's params.")
-        body = msgspec.json.encode(await _input(call))
         begun_s = self._clock.monotonic_s()
+        told = await self._submitted(call)
+        job = self._jobs.job(model, told)
+        await call.accepted(job.id, str(job.status))
+        left_s = call.deadline_s - (self._clock.monotonic_s() - begun_s)
+        return await self._received(call, job.id, await self._jobs.finished(job, left_s))
+
+    async def _submitted(self, call: Call) -> messages.Accepted:
+        """Submit a job; its body, which may be large, is gone when this returns."""
+        body = msgspec.json.encode(await _input(call))
 
         async def take(response: aiohttp.ClientResponse) -> messages.Accepted:
             await self.refuse(response, call.deadline_s)
@@ -89,11 +97,8 @@ class FalProvider(RemoteProvider):
                 raise self._nameless(response, told)
             return found
 
-        told = await self.http.post(self.http.url(model), body, call.deadline_s, take)
-        job = self._jobs.job(model, told)
-        await call.accepted(job.id, str(job.status))
-        left_s = call.deadline_s - (self._clock.monotonic_s() - begun_s)
-        return await self._received(call, job.id, await self._jobs.finished(job, left_s))
+        url = self.http.url(call.request.model)
+        return await self.http.post(url, body, call.deadline_s, take)
 
     async def resume(self, call: Call, provider_request_id: str, url: str | None) -> Reply:
         """Follow a job that was taken in earlier; nothing is submitted."""

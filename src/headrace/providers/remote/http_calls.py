@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
+from headrace.bytes_budget import BytesBudget, Hold, process_budget
 from headrace.egress import ClosedAddressError, OpenResolver, is_address, is_open
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.providers.remote.addresses import Addresses
-from headrace.providers.remote.bytes_budget import BytesBudget, Hold, process_budget
 from headrace.providers.remote.letters import FileLetter, Letter, Parcel
 from headrace.version import VERSION
 

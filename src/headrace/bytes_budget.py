@@ -1,4 +1,4 @@
-"""A budget for the bodies that are held in memory whole, shared by all calls of a process.
+"""A budget for the bodies that are held in memory, going in or whole coming out, for all calls.
 
 A call may hold 16 MB of JSON, and a thousand calls may run: together they wait for room. A
 large body waits unread in its connection, where the system holds the server back.
@@ -22,7 +22,8 @@ class BytesBudget:
 
     Each call grows its own ``Hold`` as its body arrives. Who came first may always go on,
     even above the budget: so calls that each hold a part never wait for each other, and the
-    budget is passed by at most one body.
+    budget is passed by at most one body. What goes in for a call and what comes out are held
+    apart, by one task: it counts as one.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -61,11 +62,18 @@ class BytesBudget:
         self._holders.pop(hold, None)
         self._admit()
 
+    def lessen(self, hold: Hold, size_bytes: int) -> None:
+        """Let others have so many bytes of what ``hold`` held."""
+        hold.size_bytes -= size_bytes
+        self.used_bytes -= size_bytes
+        self._admit()
+
     def _fits(self, hold: Hold, size_bytes: int) -> bool:
         return not self._holders or self.used_bytes + size_bytes <= self.bytes_max
 
     def _is_first(self, hold: Hold) -> bool:
-        return next(iter(self._holders), None) is hold
+        first = next(iter(self._holders), None)
+        return first is not None and (first is hold or first.owner is hold.owner)
 
     def _give(self, hold: Hold, size_bytes: int) -> None:
         self._holders[hold] = None
@@ -93,10 +101,19 @@ class Hold:
     def __init__(self, budget: BytesBudget) -> None:
         self._budget = budget
         self.size_bytes = 0
+        self.owner: object = self
 
     async def grow(self, size_bytes: int) -> None:
         """Wait until so many bytes more may be held."""
+        self.owner = asyncio.current_task() or self
         await self._budget.take(self, size_bytes)
+
+    def shrink(self, size_bytes: int) -> None:
+        """Hold no more than so many bytes; nothing at all is a release."""
+        if size_bytes <= 0:
+            self.release()
+        elif size_bytes < self.size_bytes:
+            self._budget.lessen(self, self.size_bytes - size_bytes)
 
     def release(self) -> None:
         """Give everything back; again does nothing."""
