@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from headrace.fingerprint import fingerprint
+from headrace.outcome import OutcomeKind, failed
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,20 @@ class Request:
         return {**told, "variant": self.variant} if self.variant else told
 
     def placed(self) -> dict[str, tuple[str, ...]]:
-        """Return the digests (hex) of the params that are sources, by the param's name."""
+        """Return the digests (hex) of the params that are sources, by the param's name.
+
+        Raises ``CallFailed`` (invalid) for one that names no source of the request.
+        """
         found: dict[str, tuple[str, ...]] = {}
         for name, value in self.params.items():
             places = places_of(value)
+            if any(not 0 <= place < len(self.sources) for place in places):
+                raise failed(
+                    OutcomeKind.INVALID,
+                    f"{name} names a source that the request does not have",
+                    remedy="Pictures go in by image = … or [stages.sources] of the recipe.",
+                    cost_microusd=0,
+                )
             if places:
                 found[name] = tuple(self.sources[place] for place in places)
         return found

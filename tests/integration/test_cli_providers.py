@@ -86,6 +86,35 @@ async def test_a_key_that_is_rejected_fails_with_the_remedy(shell: Shell) -> Non
     assert KEY not in told.out + told.err
 
 
+async def test_every_table_is_checked_although_one_is_wrong(shell: Shell) -> None:
+    """What is wrong is said with its place, and the providers after it are tried all the same."""
+    async with speaking(says({"object": "list", "data": []})) as speaker:
+        settings(
+            shell,
+            f"""
+            [providers.a]
+            kind = "opneai"
+            [providers.b]
+            kind = "openai"
+            limits = {{ requests_per_minute = "many" }}
+            [providers.c]
+            kind = "openai"
+            base_url = "{speaker.url}"
+            api_key = "{KEY}"
+            """,
+        )
+        told = await shell("providers", "check", "a", "b", "c")
+    assert told.code == 1
+    assert [text.split()[1] for text in told.out.splitlines() if "→" not in text] == [
+        "a:",
+        "b:",
+        "c:",
+    ]
+    assert "Did you mean 'openai'" in told.out
+    assert "providers.b" in told.out
+    assert "the key works" in told.out
+
+
 async def test_a_missing_key_and_a_wrong_name_are_told(shell: Shell) -> None:
     """Nothing is called without a key; a name that is not there is told its nearest."""
     settings(shell, '[providers.mine]\nkind = "imejis"')

@@ -16,6 +16,7 @@ from headrace.errors import ConfigError
 from headrace.outcome import CallFailed, OutcomeKind
 from headrace.provider import Call, Reply
 from headrace.providers.openai.adapter import OpenAIProvider
+from headrace.providers.remote.costs import told_microusd
 from headrace.providers.shelf import Shelf
 from headrace.request import Request
 from headrace.testing import CallDesk
@@ -58,6 +59,44 @@ async def test_what_a_gateway_says_it_cost_is_true() -> None:
     told = says(CHAT, headers={"x-litellm-response-cost": "0.0042"})
     reply, _, _ = await bought(told, prices=PRICES)
     assert (reply.cost_microusd, reply.estimate_microusd) == (4200, None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"cost": 0.0042}, 4200),
+        ({"cost": 0.0002, "is_byok": False}, 200),
+        ({"cost": 0.0002, "is_byok": True}, None),
+        ({"cost": 0.0002, "is_byok": True, "cost_details": {}}, None),
+        (
+            {
+                "cost": 0.0002,
+                "is_byok": True,
+                "cost_details": {"upstream_inference_cost": 0.004},
+            },
+            4200,
+        ),
+        ({"cost": -1}, None),
+        ({"cost": 1e300}, None),
+        ({"cost": 5e-7, "is_byok": 1}, 1),
+    ],
+)
+def test_a_fee_beside_another_bill_is_not_the_cost(usage: dict[str, Any], cost: int | None) -> None:
+    """Where a key of one's own pays the model, both have to be told; a part is no cost."""
+    assert told_microusd({}, usage) == cost
+
+
+async def test_an_error_inside_of_a_success_has_no_estimate() -> None:
+    """A price by the request says nothing of a call that gave only an error."""
+    broken = {"error": {"message": "upstream is broken", "code": 502}}
+    with pytest.raises(CallFailed) as caught:
+        await bought(says(broken), prices={"gpt-x": {"request_usd": 0.01}})
+    assert (caught.value.outcome.cost_microusd, caught.value.outcome.estimate_microusd) == (
+        None,
+        None,
+    )
+    reply, _, _ = await bought(says(CHAT), prices={"gpt-x": {"request_usd": 0.01}})
+    assert reply.estimate_microusd == 10_000
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,19 @@ def test_people_are_told_the_addresses_and_the_ideal(terminal: Terminal) -> None
     assert "a client that knows the limits would need 0.1 s" in out
 
 
+def test_it_serves_on_when_nobody_reads_what_it_says(terminal: Terminal) -> None:
+    """The reader of its address may leave: it ends in order, without a trace of that."""
+    process, told = terminal.begin("--latency", "0")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert chat(told["OPENAI_BASE_URL"]) == 200
+    process.terminate()
+    assert process.wait(30) == 0
+    process.stdout = None
+    _, err = process.communicate(timeout=30)
+    assert "BrokenPipe" not in (err or "")
+
+
 def test_a_flag_replaces_the_scenarios_limit_of_its_dimension(terminal: Terminal) -> None:
     """The others stay."""
     (terminal.folder / "s.toml").write_text(

@@ -201,6 +201,15 @@ def test_only_the_exact_form_is_a_place(value: Any) -> None:
     assert places_of([at_place(3), value]) == []
 
 
+@pytest.mark.parametrize("place", [2, -1, 10**30])
+def test_a_place_past_the_sources_is_invalid(place: int) -> None:
+    """A param that names a picture which is not there ends its call, and no other's."""
+    request = Request("p", "m", "1", {"mask": [at_place(0), at_place(place)]}, ("aa", "bb"))
+    with pytest.raises(CallFailed, match="mask names a source") as caught:
+        request.placed()
+    assert caught.value.outcome.kind is OutcomeKind.INVALID
+
+
 # -- reading them for a call ------------------------------------------------------------------
 
 

@@ -58,7 +58,7 @@ def check(
 
     async def work() -> list[dict[str, Any]]:
         try:
-            return [await _tried(_named(shelf, name), model) for name in wanted]
+            return [await _checked(shelf, name, model) for name in wanted]
         finally:
             await shelf.close()
 
@@ -118,6 +118,18 @@ def limit_words(provider: Provider) -> list[str]:
         else:
             words.append(per_time(limit.amount / limit.window_s, limit.dimension.value))
     return words
+
+
+async def _checked(shelf: Shelf, name: str, model: str | None) -> dict[str, Any]:
+    """Return how one provider does; a table that is wrong says so and stops no other."""
+    from headrace.errors import ConfigError
+
+    try:
+        provider = _named(shelf, name)
+    except ConfigError as error:
+        seen = f"{error.place}: {error.message}" if error.place else error.message
+        return {"name": name, "state": "fail", "seen": seen, "remedy": error.remedy}
+    return await _tried(provider, model)
 
 
 async def _tried(provider: Provider, model: str | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -105,15 +106,28 @@ async def _serve(
     await simulator.start(port)
     stop = asyncio.Event()
     with _stopping(stop):
-        _tell_addresses(simulator, as_json)
+        with _reader_gone():
+            _tell_addresses(simulator, as_json)
         await _live(simulator, stop, is_shown=sys.stderr.isatty() and not (quiet or as_json))
     summary = _summary(simulator)
     await simulator.close()
-    if as_json:
-        data(summary)
-    else:
-        _sum_up(summary)
+    with _reader_gone():
+        if as_json:
+            data(summary)
+        else:
+            _sum_up(summary)
+        sys.stdout.flush()
     return 0
+
+
+@contextlib.contextmanager
+def _reader_gone() -> Iterator[None]:
+    """Go on without a word where nobody reads what is said: clients are served all the same."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What is left in our buffer has nowhere to go, and would be an error again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -170,6 +170,9 @@ class OpenAIProvider(RemoteProvider):
         known = messages.at_list_price(request, text.tier)
         usage = used.openai_text(text.usage) if known else None
         cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
+        if text.content is None and text.usage is None:
+            # An error that stands in a success: whether its call was billed, nobody said.
+            cost.pop("estimate_microusd", None)
         if text.content is None:
             told = self.failed(response, body).outcome
             outcome = replies.without_text(text, told)

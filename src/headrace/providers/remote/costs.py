@@ -60,6 +60,26 @@ class Costs:
         return price.of(usage)
 
 
+def _in_usage(usage: Mapping[str, Any]) -> str | None:
+    """Return the cost that a usage object tells, ``None`` when it tells none, or a part only.
+
+    With a key of one's own OpenRouter's ``cost`` is its fee, and the model's own provider
+    sends a bill beside it: the cost is known where that is told, too.
+    """
+    parts = [usage.get("cost")]
+    if usage.get("is_byok") is True:
+        details = usage.get("cost_details")
+        parts.append(
+            details.get("upstream_inference_cost") if isinstance(details, Mapping) else None
+        )
+    whole = Decimal(0)
+    for part in parts:
+        if isinstance(part, bool) or not isinstance(part, int | float) or not 0 <= part < USD_MAX:
+            return None
+        whole += Decimal(repr(part))
+    return str(whole)
+
+
 def told_microusd(headers: Mapping[str, str], usage: Any = None) -> int | None:
     """Return the true cost that an answer tells in dollars, ``None`` when it tells none.
 
@@ -68,8 +88,7 @@ def told_microusd(headers: Mapping[str, str], usage: Any = None) -> int | None:
     """
     told = headers.get(_TOLD_HEADER)
     if told is None and isinstance(usage, Mapping):
-        value = usage.get("cost")
-        told = repr(value) if type(value) in (int, float) else None
+        told = _in_usage(usage)
     if told is None or _AMOUNT.fullmatch(told.strip()) is None:
         return None
     amount = Decimal(told.strip())

@@ -29,7 +29,7 @@ async def inlined(call: Call, kinds: frozenset[str]) -> tuple[Inlined, ...]:
     whatever reading a source raises.
     """
     found, size = [], 0
-    for name, digests in _placed(call).items():
+    for name, digests in call.request.placed().items():
         for digest in digests:
             body = await call.source(digest)
             size += len(body)
@@ -48,17 +48,6 @@ async def inlined(call: Call, kinds: frozenset[str]) -> tuple[Inlined, ...]:
                 )
             found.append(Inlined(media_type, body))
     return tuple(found)
-
-
-def _placed(call: Call) -> dict[str, tuple[str, ...]]:
-    try:
-        return call.request.placed()
-    except IndexError:
-        raise failed(
-            OutcomeKind.INVALID,
-            "a param names a source that the request does not have",
-            remedy="Pictures go in by image = … or [stages.sources] of the recipe.",
-        ) from None
 
 
 def is_source(value: Any) -> bool:
