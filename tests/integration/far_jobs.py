@@ -102,7 +102,7 @@ async def engine_at(
         database_url=database_url,
         providers={"far": table},
         retry=Retry(attempts=3, base_s=3600.0, cap_s=3600.0),
-        worker=Worker(call_timeout_s=CALL_S),
+        worker=Worker(call_timeout_s=CALL_S, gate="local"),
     )
     async with open_engine(config, clock=clock) as engine:
         ending = None
