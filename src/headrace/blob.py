@@ -15,9 +15,9 @@ import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import (
@@ -26,12 +26,15 @@ from obstore.exceptions import (
     PermissionDeniedError,
     UnauthenticatedError,
 )
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
 
 from headrace.artifact import Artifact
 from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
 from headrace.errors import ConfigError, NotFoundError, StorageError
 from headrace.telemetry import crash_point
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 CACHE_CONTROL = "public, max-age=31536000, immutable"
 SPOOL_BYTES_MAX = 10 * 1024**3
@@ -238,13 +241,19 @@ class Blobs:
             )
         return body
 
-    async def pieces(self, sha256: bytes) -> AsyncIterator[bytes]:
-        """Yield a blob's bytes in pieces of about a MiB, not verified."""
+    async def pieces(
+        self, sha256: bytes, span: tuple[int, int] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield a blob's bytes in pieces of about a MiB, not verified.
+
+        ``span`` is the first byte that is wanted and the one behind the last; ``None`` is all.
+        """
+        options: GetOptions | None = None if span is None else {"range": span}
         try:
             try:
-                found = await obstore.get_async(self._store, blob_key(sha256))
+                found = await obstore.get_async(self._store, blob_key(sha256), options=options)
             except FileNotFoundError:
-                found = await obstore.get_async(self._store, aside_key(sha256))
+                found = await obstore.get_async(self._store, aside_key(sha256), options=options)
             async for piece in found.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
         except FileNotFoundError as error:
@@ -261,6 +270,23 @@ class Blobs:
             return None
         paths = (self._root / blob_key(sha256), self._root / aside_key(sha256))
         return next((path for path in paths if path.is_file()), None)
+
+    async def signed_url(self, sha256: bytes, lasts_s: float) -> str | None:
+        """Return an address at which the store itself gives the blob to anybody for a while.
+
+        ``None`` where the store cannot sign, or does not have the blob in its own place;
+        raises ``StorageError``.
+        """
+        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
+            return None
+        key = blob_key(sha256)
+        try:
+            await obstore.head_async(self._store, key)
+            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=lasts_s))
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise _store_error("cannot sign an address", error) from error
 
     async def exists(self, sha256: bytes) -> bool:
         """Tell whether the blob is in the store."""

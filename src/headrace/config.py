@@ -97,6 +97,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting_max: int = 1000
 
 
+class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How artifacts are served.
+
+    With ``redirect`` by the object storage itself, at addresses that it signs.
+    """
+
+    redirect: bool = False
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
@@ -117,6 +126,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits = Limits()
     webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
+    http: Http = Http()
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 

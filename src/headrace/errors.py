@@ -7,11 +7,13 @@ class HeadraceError(Exception):
     """Base of every error that headrace raises on purpose.
 
     ``message`` says what was wrong and shows the offending value, ``place`` where
-    (file, row, column, setting), ``remedy`` what to do about it.
+    (file, row, column, setting), ``remedy`` what to do about it. ``row`` is the number of
+    the row that is to blame, where one is.
     """
 
     code = "error"
     exit_code = 1
+    row: int | None = None
 
     def __init__(self, message: str, *, remedy: str = "", place: str = "") -> None:
         super().__init__(message)

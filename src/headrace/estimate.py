@@ -87,8 +87,9 @@ async def estimate_rows(
     recipe: str | Recipe,
     columns: list[str] | None,
     folders: tuple[Path, ...] = (),
+    tenant_id: str = "default",
 ) -> Quote:
-    """Return the quote for ``rows``; reads the cache, writes and buys nothing.
+    """Return the quote for ``rows``; reads the tenant's cache, writes and buys nothing.
 
     Raises ``RecipeError`` and ``InputError`` as a submit would.
     """
@@ -122,7 +123,7 @@ async def estimate_rows(
             if options and isinstance(row, Row):
                 priced.of_row(row.values, number)
         prints = [option.request.fingerprint for options in asked for option in options]
-        hits = await engine.cache.get_many("default", prints) if prints else {}
+        hits = await engine.cache.get_many(tenant_id, prints) if prints else {}
         to_make = [options for options in asked if best_hit(options, hits) is None]
         cached += len(asked) - len(to_make)
         worst.add(to_make)

@@ -73,7 +73,7 @@ class Export:
 
         Returns the report. Raises ``StorageError`` when the disk does not take it.
         """
-        columns = decode_json(summary.columns) if summary.columns else await self._columns()
+        columns = await columns_of(self._batch, summary)
         writer = ResultsWriter(self.folder / "results.csv", columns)
         await writer.write(self._rows())
         report = report_of(summary, self._batch.id)
@@ -113,20 +113,13 @@ class Export:
             return None
         return report.get("contact_sheet_of") if isinstance(report, dict) else None
 
-    async def _columns(self) -> list[str]:
-        """Return the union of the columns of rows that came without a header, in first order."""
-        seen: dict[str, None] = {}
-        async for item in self._batch.items():
-            seen.update(dict.fromkeys(item.inputs))
-        return list(seen)
-
     async def _rows(self) -> AsyncIterator[ResultRow]:
         names = FileNames()
         self._tiles, self._shown = [], []
         async for item in self._batch.items():
             published = await self._publish(item, names)
             self._note_tile(item, published)
-            yield _result_row(item, published)
+            yield result_row(item, published)
 
     async def _publish(self, item: ItemResult, names: FileNames) -> Published:
         delivery = delivery_of(item.outputs.values())
@@ -166,6 +159,17 @@ class Export:
             self._tiles.append(("", FailedTile(reason.removeprefix(f"row {item.row_number}: "))))
 
 
+async def columns_of(batch: Batch, summary: Summary) -> list[str]:
+    """Return a batch's columns; of rows without a header all that are there, in first order."""
+    if summary.columns:
+        known: list[str] = decode_json(summary.columns)
+        return known
+    seen: dict[str, None] = {}
+    async for item in batch.items():
+        seen.update(dict.fromkeys(item.inputs))
+    return list(seen)
+
+
 def _tile(path: Path, media_type: str) -> Tile | None:
     """Return what stands for a file on the sheet: a picture, a text's first words, or nothing."""
     if media_type.startswith("image/"):
@@ -179,7 +183,8 @@ def _tile(path: Path, media_type: str) -> Tile | None:
         return FailedTile("the file is gone")
 
 
-def _result_row(item: ItemResult, published: Published) -> ResultRow:
+def result_row(item: ItemResult, published: Published) -> ResultRow:
+    """Return an item as a row of the results file."""
     succeeded = item.state is ItemState.SUCCEEDED
     delivery = delivery_of(item.outputs.values()) if succeeded else None
     artifact = delivery.main if delivery is not None else None

@@ -60,7 +60,9 @@ class BadRow(msgspec.Struct, frozen=True):
         ``name`` is the file's name, put before the place.
         """
         place = f"{name}, {self.place}" if name else self.place
-        return InputError(self.reason, remedy=self.remedy, place=place)
+        error = InputError(self.reason, remedy=self.remedy, place=place)
+        error.row = self.number
+        return error
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -198,7 +198,9 @@ def requestable(
             except CallFailed as error:
                 outcome = error.outcome
                 reason = outcome.reason.removeprefix(f"row {number}: ")
-                raise InputError(reason, place=f"row {number}", remedy=outcome.remedy) from error
+                bad = InputError(reason, place=f"row {number}", remedy=outcome.remedy)
+                bad.row = number
+                raise bad from error
         yield row
 
 
@@ -220,6 +222,7 @@ def items_of(
         try:
             text = _checked(encode, values, number, required)
         except InputError as bad:
+            bad.row = number
             if strict:
                 raise
             yield _bad(_salvaged(encode, values), bad.message, bad.remedy, bad.place)

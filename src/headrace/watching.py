@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -17,9 +17,12 @@ from headrace.event import Event, EventKind
 from headrace.held import decode_json, read_made, read_outputs
 from headrace.identity import show_batch_id
 from headrace.lifecycle import BATCH_FINAL, ITEM_FINAL, BatchState, ItemState
+from headrace.nearest import did_you_mean
 from headrace.pause import Pause, PauseCode
-from headrace.store import batches, guards, reports, statements
+from headrace.recipe import parse_recipe
+from headrace.store import batches, guards, listing, reports, statements
 from headrace.store.batches import Summary
+from headrace.store.chosen import Chosen
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
 from headrace.store.reports import Maker, Wait
@@ -120,21 +123,11 @@ class Batch:
         """
         seq, was_over = after_seq, False
         while True:
-            async with self._database.acquire() as connection:
-                rows = await connection.fetch(
-                    statements.load("events/read.sql"), self.uuid, seq, PAGE
-                )
-            for row in rows:
-                seq = row["seq"]
-                yield Event(
-                    (seq, 0),
-                    self.uuid,
-                    EventKind(row["kind"]),
-                    row["idx"],
-                    decode_json(row["data"]),
-                    row["at"],
-                )
-            if len(rows) == PAGE:
+            found = await self.events_after(seq, PAGE)
+            for event in found:
+                seq = event.cursor[0]
+                yield event
+            if len(found) == PAGE:
                 continue
             now = await self.summary()
             over = BatchState(now.state) in BATCH_FINAL
@@ -246,17 +239,72 @@ class Batch:
         async with self._database.transaction() as connection:
             return await batches.cancel(connection, Accounts(), self.uuid, self._clock.now())
 
-    async def retry(self, states: set[ItemState]) -> int:
-        """Try items in ``states`` once more; returns how many. Raises ``UsageError``."""
+    async def retry(
+        self,
+        states: set[ItemState],
+        *,
+        row_numbers: Sequence[int] | None = None,
+        outcomes: Sequence[str] | None = None,
+        stage: str | None = None,
+        provider: str | None = None,
+    ) -> int:
+        """Try items in ``states`` once more; returns how many. Raises ``UsageError``.
+
+        Of those only the rows of ``row_numbers`` (from 1), with an error of ``outcomes``, at
+        the stage called ``stage``, whose latest attempt asked ``provider``; ``None`` is any.
+        """
         wrong = states - {ItemState.FAILED, ItemState.REFUSED, ItemState.DEAD, ItemState.UNKNOWN}
         if wrong or not states <= (ITEM_FINAL | {ItemState.UNKNOWN}):
             raise UsageError("only failed, refused, dead and unknown items can be retried")
+        place = None if stage is None else await self._place_of(stage)
+        idxs = None if row_numbers is None else [number - 1 for number in row_numbers]
+        chosen = Chosen(frozenset(states), idxs, outcomes, place, provider)
         async with self._database.transaction() as connection:
             opened = await batches.retry(
-                connection, Accounts(), self.uuid, states, self._clock.now()
+                connection, Accounts(), self.uuid, chosen, self._clock.now()
             )
         self._nudge()
         return opened
+
+    async def _place_of(self, stage: str) -> int:
+        names = await self.stage_names()
+        if stage not in names:
+            raise UsageError(
+                f"the batch has no stage {stage[:64]!r}", remedy=did_you_mean(stage, names)
+            )
+        return names.index(stage)
+
+    async def stage_names(self) -> list[str]:
+        """Return the names of the stages of the batch's recipe, in order."""
+        async with self._database.acquire() as connection:
+            body = await connection.fetchval(statements.load("batches/recipe.sql"), self.uuid)
+        recipe = parse_recipe(decode_json(body), f"recipe of batch {self.id}")
+        return [spec.name for spec in recipe.stages]
+
+    async def window(
+        self,
+        after_idx: int,
+        limit: int,
+        states: Sequence[str] | None = None,
+        outcomes: Sequence[str] | None = None,
+    ) -> list[ItemResult]:
+        """Return at most ``limit`` items after a row index, in row order.
+
+        Only those in one of ``states``, with an error of one of ``outcomes``; ``None`` is any.
+        """
+        async with self._database.acquire() as connection:
+            rows = await listing.items(connection, self.uuid, after_idx, limit, states, outcomes)
+        return [item_result(row) for row in rows]
+
+    async def events_after(self, seq: int, limit: int) -> list[Event]:
+        """Return the events after number ``seq``, ``limit`` at most, without waiting for any."""
+        async with self._database.acquire() as connection:
+            rows = await connection.fetch(statements.load("events/read.sql"), self.uuid, seq, limit)
+        return [self._event(row) for row in rows]
+
+    def _event(self, row: Any) -> Event:
+        data, kind = decode_json(row["data"]), EventKind(row["kind"])
+        return Event((row["seq"], 0), self.uuid, kind, row["idx"], data, row["at"])
 
 
 def item_result(row: Any) -> ItemResult:

@@ -64,15 +64,11 @@ def cost_of(summary: Summary) -> str:
 def progress_line(summary: Summary, rate_per_s: float | None) -> str:
     """Return the line that tells how far a batch is."""
     from headrace.price import usd_exact
+    from headrace.progress_words import line_of
 
     fresh = summary.succeeded - summary.cached
-    doing = "Generating" if summary.open else "Ended"
-    if summary.state == "canary":
-        doing = f"Trying the first {summary.canary} rows:"
-    elif summary.state == "paused":
-        doing = "Paused at"
     parts = [
-        f"{doing} {summary.done} of {summary.item_count}",
+        line_of(summary),
         f"{fresh} done",
         f"{summary.cached} cached",
         f"{summary.ended_badly} failed",

@@ -9,16 +9,24 @@ from fastapi.responses import JSONResponse
 
 from headrace.engine import Engine
 from headrace.http.artifact_links import LinkRoutes, Links
+from headrace.http.artifacts import Artifacts
 from headrace.http.batches import Batches
+from headrace.http.broadcast import Feeds
+from headrace.http.catalog import Catalog
 from headrace.http.credits import Credits
 from headrace.http.demand import Demand
+from headrace.http.document import Document
 from headrace.http.edits import Edits
 from headrace.http.entry import Entry
+from headrace.http.exports import Exports
 from headrace.http.file_batches import FileBatchRoutes
 from headrace.http.files import FileRoutes
 from headrace.http.generate import Generate
 from headrace.http.hooks import Hooks
+from headrace.http.item_links import ItemLinks
+from headrace.http.items import Items
 from headrace.http.keys import KeyRoutes
+from headrace.http.live import Live
 from headrace.http.online import Online
 from headrace.http.plans import PlanRoutes
 from headrace.http.price_book import PriceBook
@@ -36,7 +44,7 @@ READY_S = 2.0
 
 def build_app(engine: Engine) -> FastAPI:
     """Return the app over an open engine."""
-    # Neither of the pages for documents: they load their scripts from strangers.
+    # Neither of its pages for documents: they load their scripts from strangers.
     app = FastAPI(
         title="headrace", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None
     )
@@ -63,6 +71,11 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(LinkRoutes(engine, links).router())
     app.include_router(FileRoutes(engine, entry).router())
     app.include_router(FileBatchRoutes(engine, entry).router())
+    item_links, feeds = ItemLinks(engine.database, engine.clock), Feeds(engine.clock)
+    app.include_router(Live(engine, entry, feeds).router())
+    app.include_router(Exports(engine, entry).router())
+    app.include_router(Artifacts(engine, entry, item_links).router())
+    app.include_router(Items(engine, entry, item_links).router())
     app.include_router(Batches(engine, entry).router())
     app.include_router(TenantRoutes(engine, entry).router())
     app.include_router(PlanRoutes(engine, entry).router())
@@ -71,8 +84,10 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(Credits(engine, entry).router())
     app.include_router(Statements(engine, entry).router())
     app.include_router(PriceBook(engine, entry).router())
+    app.include_router(Catalog(engine, entry).router())
     app.include_router(Hooks(engine).router())
     app.include_router(PrivacyRoutes(engine, entry).router())
     app.include_router(WebhookRoutes(engine, entry).router())
+    app.include_router(Document(app).router())
     add_handlers(app)
     return app

@@ -1,44 +1,38 @@
-"""``/api/batches``: submitted, watched, steered; every batch belongs to the key's tenant."""
+"""``/api/batches``: submitted, quoted, listed, steered; every batch belongs to the key's tenant."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import hashlib
 from typing import Any
 
+import msgspec
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
 from headrace.access import Scope
-from headrace.artifact import Artifact
 from headrace.engine import Engine
-from headrace.errors import InputError, NotFoundError
-from headrace.fingerprint import canonical_json
+from headrace.errors import InputError, NotFoundError, UsageError
+from headrace.estimate import estimate_rows
 from headrace.http.bodies import only, read_json
-from headrace.http.entry import Caller, Entry
-from headrace.http.live import events
-from headrace.http.shapes import batch_json, item_json
-from headrace.lifecycle import ItemState
-from headrace.price import read_usd
-from headrace.store.batches import Summary
-from headrace.submission import Terms, request_digest
+from headrace.http.described import described, empty, says
+from headrace.http.entry import Entry
+from headrace.http.ownership import ROWS_MAX, owned, page_size, plain, words_of
+from headrace.http.page_cursor import read_cursor, show_cursor
+from headrace.http.request_shapes import RETRY_BODY, SUBMIT_BODY, UPLOAD_QUERY
+from headrace.http.shapes import BatchPage, BatchShape, QuoteShape, batch_json, batch_shape
+from headrace.http.submitting import submission
+from headrace.lifecycle import BatchState, ItemState
+from headrace.outcome import OutcomeKind
+from headrace.price import usd_exact
+from headrace.store import listing
+from headrace.store.listing import Wanted
 from headrace.watching import Batch
 
-PAGE_MAX = 500
-ROWS_MAX = 2**31 - 2
-KEY_CHARS_MAX = 255
-_SUBMIT = {
-    "recipe": str,
-    "rows": list,
-    "name": str,
-    "class": str,
-    "cache": str,
-    "unknown": str,
-    "strict": bool,
-    "canary": int,
-    "look_first": bool,
-    "max_cost_usd": (int, float, str),
-}
-_RETRIED = (ItemState.FAILED, ItemState.REFUSED, ItemState.DEAD, ItemState.UNKNOWN)
+RETRY_BYTES_MAX = 1024 * 1024
+RETRY_ROWS_MAX = 10_000
+RETRIED = (ItemState.FAILED, ItemState.REFUSED, ItemState.DEAD, ItemState.UNKNOWN)
+_RETRY = {"states": list, "rows": list, "outcomes": list, "stage": str, "provider": str}
+_VERBS = ("pause", "resume", "cancel", "retry")
 
 
 class Batches:
@@ -50,151 +44,174 @@ class Batches:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/batches")
+        router = APIRouter(prefix="/api/batches", tags=["batches"])
         one = "/{batch_id}"
-        router.add_api_route("", self.submit, methods=["POST"])
-        router.add_api_route("", self.recent, methods=["GET"])
-        router.add_api_route(one, self.show, methods=["GET"])
-        router.add_api_route(f"{one}/items", self.items, methods=["GET"])
-        path = f"{one}/items/{{row_number}}/artifact"
-        router.add_api_route(path, self.artifact, methods=["GET"])
-        router.add_api_route(f"{one}/events", self.live, methods=["GET"])
-        router.add_api_route(f"{one}/{{action}}", self.steer, methods=["POST"])
+        made = described(
+            body=SUBMIT_BODY,
+            s201=says(BatchShape, "The batch."),
+            s200=says(BatchShape, "The batch that the same Idempotency-Key made before."),
+        )
+        made["openapi_extra"]["parameters"] = UPLOAD_QUERY
+        router.add_api_route("", self.submit, methods=["POST"], **made)
+        quoted = described(body=SUBMIT_BODY, s200=says(QuoteShape, "What it would be, at most."))
+        quoted["openapi_extra"]["parameters"] = UPLOAD_QUERY
+        router.add_api_route("/estimate", self.estimate, methods=["POST"], **quoted)
+        page = described(s200=says(BatchPage, "A page of batches."))
+        router.add_api_route("", self.listed, methods=["GET"], **page)
+        shown = described(s200=says(BatchShape, "The batch."), s304=empty("As it was."))
+        router.add_api_route(one, self.show, methods=["GET"], **shown)
+        moved = described(s200=says(BatchShape, "The batch as it stands now."))
+        retried = described(
+            body=RETRY_BODY, body_required=False, s200=says(BatchShape, "The batch.")
+        )
+        router.add_api_route(f"{one}/retry", self.retry, methods=["POST"], **retried)
+        router.add_api_route(f"{one}/pause", self.pause, methods=["POST"], **moved)
+        router.add_api_route(f"{one}/resume", self.resume, methods=["POST"], **moved)
+        router.add_api_route(f"{one}/cancel", self.cancel, methods=["POST"], **moved)
+        other = f"{one}/{{action}}"
+        router.add_api_route(other, self.no_such, methods=["POST"], include_in_schema=False)
         return router
 
-    async def _owned(self, request: Request, batch_id: str, scope: Scope) -> tuple[Batch, Summary]:
-        """Return the caller's batch; another tenant's is not there."""
-        caller = await self._entry.let_in(request, scope)
-        batch = self._engine.batch(batch_id)
-        summary = await batch.summary()
-        if summary.tenant_id != caller.tenant_id:
-            # As for a batch that there is not, so that nobody learns of it.
-            raise NotFoundError(f"there is no batch {batch.id}")
-        return batch, summary
-
     async def submit(self, request: Request) -> JSONResponse:
-        """Submit rows under a recipe: all or nothing."""
+        """Submit rows under a recipe: all or nothing.
+
+        Rows come in JSON, or as a CSV or JSON Lines file: as the body itself with the settings
+        in the query, or as the part `file` of a form with a part for each setting.
+        """
         caller = await self._entry.let_in(request, Scope.SUBMIT)
-        body = await read_json(request)
-        key = request.headers.get("idempotency-key")
-        batch = await _submit(self._engine, caller, body, key)
+        async with submission(self._engine, request, caller) as wanted:
+            batch = await self._engine.submit(
+                wanted.rows,
+                wanted.recipe,
+                columns=wanted.columns,
+                terms=wanted.terms,
+                digest=wanted.digest,
+            )
         told = batch_json(await batch.summary())
         location = {"Location": f"/api/batches/{batch.id}"}
         return JSONResponse(told, 201 if batch.is_new else 200, location)
 
-    async def recent(self, request: Request, limit: int = 20) -> JSONResponse:
-        """List the tenant's batches, the latest first."""
+    async def estimate(self, request: Request) -> JSONResponse:
+        """Say what a submit would cost at most, and how long it would take; buys nothing."""
         caller = await self._entry.let_in(request, Scope.READ)
-        found = await self._engine.recent(_page(limit), caller.tenant_id)
-        return JSONResponse({"batches": [batch_json(one) for one in found]})
+        async with submission(self._engine, request, caller) as wanted:
+            quote = await estimate_rows(
+                self._engine,
+                wanted.as_rows(),
+                wanted.recipe,
+                wanted.columns,
+                tenant_id=caller.tenant_id,
+            )
+        told = quote.to_json()
+        most = told.pop("cost_microusd_max")
+        return JSONResponse(told | {"cost_usd_max": None if most is None else usd_exact(most)})
 
-    async def show(self, request: Request, batch_id: str) -> JSONResponse:
-        """Show a batch with its counts."""
-        _, summary = await self._owned(request, batch_id, Scope.READ)
-        return JSONResponse(batch_json(summary))
-
-    async def items(
-        self, request: Request, batch_id: str, after: int = 0, limit: int = 100
+    async def listed(
+        self,
+        request: Request,
+        limit: int = 20,
+        cursor: str | None = None,
+        state: str | None = None,
+        name: str | None = None,
+        recipe: str | None = None,
     ) -> JSONResponse:
-        """List the items behind row ``after``; ``next`` is the ``after`` of the next page."""
-        batch, _ = await self._owned(request, batch_id, Scope.READ)
-        found: list[dict[str, Any]] = []
-        async for item in batch.items(min(max(0, after), ROWS_MAX) - 1):
-            found.append(item_json(batch, item))
-            if len(found) >= _page(limit):
-                break
-        next_ = found[-1]["row_number"] if len(found) == _page(limit) else None
-        return JSONResponse({"items": found, "next": next_})
+        """List batches, the latest first: of some states (with commas), of a part of a name."""
+        caller = await self._entry.let_in(request, Scope.READ)
+        wanted = Wanted(
+            caller.tenant_id,
+            None if cursor is None else read_cursor(cursor),
+            words_of(state, BatchState, "a state of batches"),
+            plain(name, "name"),
+            plain(recipe, "recipe"),
+        )
+        count = page_size(limit)
+        async with self._engine.database.acquire() as connection:
+            found = await listing.batches(connection, wanted, count + 1)
+        page, next_ = found[:count], None
+        if len(found) > count:
+            next_ = show_cursor(page[-1].created_at, page[-1].id)
+        told = BatchPage([batch_shape(one) for one in page], next_)
+        return JSONResponse(msgspec.to_builtins(told))
 
-    async def artifact(self, request: Request, batch_id: str, row_number: int) -> Response:
-        """Return the bytes of a row's artifact."""
-        batch, _ = await self._owned(request, batch_id, Scope.READ)
-        async for item in batch.items(min(max(1, row_number), ROWS_MAX) - 2):
-            if item.row_number == row_number and item.artifact is not None:
-                return await _artifact(self._engine, request, item.artifact)
-            break
-        raise NotFoundError(f"row {row_number} has no artifact")
+    async def show(self, request: Request, batch_id: str) -> Response:
+        """Show a batch with its counts; `If-None-Match` with its ETag gives 304 until it moves."""
+        _, _, summary = await self._owned(request, batch_id, Scope.READ)
+        body = msgspec.json.encode(batch_shape(summary))
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        if etag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        return Response(body, headers=headers, media_type="application/json")
 
-    async def live(self, request: Request, batch_id: str) -> StreamingResponse:
-        """Stream the batch's events; ``Last-Event-ID`` goes on behind that one."""
-        batch, _ = await self._owned(request, batch_id, Scope.READ)
-        told = request.headers.get("last-event-id", "0")
-        after = int(told) if told.isdecimal() and len(told) < 19 else 0
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events(batch, after), headers=headers, media_type=_STREAM)
+    async def retry(self, request: Request, batch_id: str) -> JSONResponse:
+        """Try items once more: all that did not succeed, or those that a body chooses."""
+        _, batch, _ = await self._owned(request, batch_id, Scope.SUBMIT)
+        body = await read_json(request, RETRY_BYTES_MAX, empty={})
+        only(body, _RETRY)
+        await batch.retry(
+            _states(body.get("states")),
+            row_numbers=_row_numbers(body.get("rows")),
+            outcomes=_outcomes(body.get("outcomes")),
+            stage=body.get("stage"),
+            provider=plain(body.get("provider"), "provider"),
+        )
+        return await _as_it_stands(batch)
 
-    async def steer(self, request: Request, batch_id: str, action: str) -> JSONResponse:
-        """Pause, resume, cancel, or retry what did not succeed."""
-        batch, _ = await self._owned(request, batch_id, Scope.SUBMIT)
-        if action == "retry":
-            await batch.retry(set(_RETRIED))
-        elif action == "pause":
-            await batch.pause()
-        elif action == "resume":
-            await batch.resume()
-        elif action == "cancel":
-            await batch.cancel()
-        else:
-            raise NotFoundError(f"a batch cannot {action[:40]!r}")
-        return JSONResponse(batch_json(await batch.summary()))
+    async def pause(self, request: Request, batch_id: str) -> JSONResponse:
+        """Let nothing more of a batch start; what is in flight finishes."""
+        _, batch, _ = await self._owned(request, batch_id, Scope.SUBMIT)
+        await batch.pause()
+        return await _as_it_stands(batch)
 
+    async def resume(self, request: Request, batch_id: str) -> JSONResponse:
+        """Let a paused batch go on."""
+        _, batch, _ = await self._owned(request, batch_id, Scope.SUBMIT)
+        await batch.resume()
+        return await _as_it_stands(batch)
 
-def _page(limit: int) -> int:
-    return max(1, min(limit, PAGE_MAX))
+    async def cancel(self, request: Request, batch_id: str) -> JSONResponse:
+        """Cancel a batch: nothing more starts, and what has not started is not charged."""
+        _, batch, _ = await self._owned(request, batch_id, Scope.SUBMIT)
+        await batch.cancel()
+        return await _as_it_stands(batch)
 
+    async def no_such(self, request: Request, batch_id: str, action: str) -> None:
+        """Say that there is no such verb."""
+        await self._owned(request, batch_id, Scope.SUBMIT)
+        raise NotFoundError(
+            f"a batch cannot {action[:40]!r}", remedy=f"It can: {', '.join(_VERBS)}."
+        )
 
-_STREAM = "text/event-stream"
-
-
-async def _submit(engine: Engine, caller: Caller, body: dict[str, Any], key: str | None) -> Batch:
-    only(body, _SUBMIT)
-    recipe, rows = body.get("recipe"), body.get("rows")
-    if not recipe or recipe.endswith(".toml") or "/" in recipe:
-        raise InputError("recipe must be the name of one", remedy="headrace recipes lists them.")
-    if not rows or not all(isinstance(row, dict) for row in rows):
-        raise InputError("rows must be a list of objects, one or more")
-    if key is not None and not 0 < len(key) <= KEY_CHARS_MAX:
-        raise InputError(f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} characters")
-    cap = body.get("max_cost_usd")
-    terms = Terms(
-        name=body.get("name"),
-        tenant_id=caller.tenant_id,
-        class_name=body.get("class", "batch"),
-        cache=body.get("cache", "reuse"),
-        unknown=body.get("unknown", "retry"),
-        strict=body.get("strict", False),
-        canary=body.get("canary"),
-        look_first=body.get("look_first", False),
-        cost_cap_microusd=None if cap is None else read_usd(str(cap)),
-        idempotency_key=key,
-        source={"input": "api"},
-    )
-    found = engine.recipe(recipe)
-    digest = None
-    if key is not None:
-        told = {k: v for k, v in body.items() if k not in ("recipe", "rows")}
-        digest = request_digest(found, terms, canonical_json([told, rows]).hex())
-    return await engine.submit(rows, found, terms=terms, digest=digest)
+    async def _owned(self, request: Request, batch_id: str, scope: Scope) -> Any:
+        return await owned(self._engine, self._entry, request, batch_id, scope)
 
 
-async def _artifact(engine: Engine, request: Request, artifact: Artifact) -> Response:
-    """Return an artifact: immutable, so that whoever has it need not ask again."""
-    etag = f'"{artifact.sha256.hex()}"'
-    headers = {
-        "ETag": etag,
-        "Cache-Control": "private, max-age=31536000, immutable",
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
-    }
-    if etag in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    small = await engine.reading.small(artifact.sha256)
-    if small is not None:
-        return Response(small, headers=headers, media_type=artifact.media_type)
+async def _as_it_stands(batch: Batch) -> JSONResponse:
+    return JSONResponse(batch_json(await batch.summary()))
 
-    async def pieces() -> AsyncIterator[bytes]:
-        async for piece in engine.blobs.pieces(artifact.sha256):
-            yield piece
 
-    headers["Content-Length"] = str(artifact.size_bytes)
-    return StreamingResponse(pieces(), headers=headers, media_type=artifact.media_type)
+def _states(told: list[Any] | None) -> set[ItemState]:
+    if told is None:
+        return set(RETRIED)
+    known = [state.value for state in RETRIED]
+    if not told or not all(isinstance(word, str) and word in known for word in told):
+        raise UsageError("states cannot be retried", remedy=f"Use some of: {', '.join(known)}.")
+    return {ItemState(word) for word in told}
+
+
+def _outcomes(told: list[Any] | None) -> list[str] | None:
+    known = [kind.value for kind in OutcomeKind]
+    if told is not None and (not told or not all(word in known for word in told)):
+        raise UsageError("not outcomes", remedy=f"Use some of: {', '.join(known)}.")
+    return told
+
+
+def _row_numbers(told: list[Any] | None) -> list[int] | None:
+    if told is None:
+        return None
+    good = all(type(one) is int and 1 <= one <= ROWS_MAX for one in told)
+    if not told or not good or len(told) > RETRY_ROWS_MAX:
+        raise InputError(
+            f"rows must be 1 to {RETRY_ROWS_MAX:,} row numbers", remedy="They count from 1."
+        )
+    return told

@@ -25,9 +25,16 @@ async def read_bytes(request: Request, bytes_max: int) -> bytes:
     return b"".join(pieces)
 
 
-async def read_json(request: Request, bytes_max: int = BODY_BYTES_MAX) -> dict[str, Any]:
-    """Return the JSON object that was sent; raises ``InputError`` and ``TooLargeError``."""
+async def read_json(
+    request: Request, bytes_max: int = BODY_BYTES_MAX, empty: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the JSON object that was sent; raises ``InputError`` and ``TooLargeError``.
+
+    ``empty`` is what no body at all stands for, where that may be.
+    """
     body = await read_bytes(request, bytes_max)
+    if not body and empty is not None:
+        return empty
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:

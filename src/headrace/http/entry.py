@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from headrace.access import KEY_CHARS_MAX, ApiKey, Scope, digest_of
 from headrace.clock import Clock
@@ -64,7 +64,7 @@ class Entry:
         self._clock = clock
         self._known: dict[bytes, tuple[float, ApiKey, Standing]] = {}
 
-    async def let_in(self, request: Request, scope: Scope) -> Caller:
+    async def let_in(self, request: HTTPConnection, scope: Scope) -> Caller:
         """Return who calls.
 
         Raises ``UnknownKeyError``, ``ForbiddenError`` and ``SuspendedError``.
@@ -89,7 +89,7 @@ class Entry:
             )
         return Caller(key.tenant_id, key, standing.plan)
 
-    async def operator(self, request: Request) -> Caller:
+    async def operator(self, request: HTTPConnection) -> Caller:
         """Return who calls, if that is the operator; raises as ``let_in`` does."""
         caller = await self.let_in(request, Scope.ADMIN)
         if not caller.is_operator:

@@ -15,6 +15,8 @@ from fastapi import FastAPI
 from headrace.errors import ConfigError
 
 DRAIN_S = 10
+WS_BYTES_MAX = 64 * 1024
+"""Of what comes in by a WebSocket, and is not looked at."""
 QUIET = ("/healthz", "/readyz")
 
 
@@ -62,7 +64,10 @@ async def serve(
         app,
         log_level="warning",
         http="httptools",
-        ws="none",
+        ws="auto",
+        ws_max_size=WS_BYTES_MAX,
+        # Packed one by one: for thousands of readers of the same small texts it is memory only.
+        ws_per_message_deflate=False,
         lifespan="off",
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,

@@ -8,7 +8,13 @@ artifact, and yields a ``ResultRow`` to the ``ResultsWriter``.
 from headrace.reports.delivery import Delivery, delivery_of
 from headrace.reports.filenames import FileNames
 from headrace.reports.folder import OutputFolder
-from headrace.reports.results import OWN_COLUMNS, ResultRow, ResultsWriter, write_report
+from headrace.reports.results import (
+    OWN_COLUMNS,
+    ResultRow,
+    ResultsText,
+    ResultsWriter,
+    write_report,
+)
 
 __all__ = [
     "OWN_COLUMNS",
@@ -16,6 +22,7 @@ __all__ = [
     "FileNames",
     "OutputFolder",
     "ResultRow",
+    "ResultsText",
     "ResultsWriter",
     "delivery_of",
     "write_report",

@@ -102,25 +102,43 @@ class ResultRow(msgspec.Struct, frozen=True):
         return millionths(self.cost_microusd) if self.cost_microusd or not untold else None
 
 
-class ResultsWriter:
-    """Writes one results file; the one before stays until the new one is whole.
+class ResultsText:
+    """A results file as text: the input's columns first, in their order, then ``OWN_COLUMNS``.
 
-    The input's columns come first, in their order, then ``OWN_COLUMNS``. A column of the
-    input that has one of our names (an earlier results file fed in again) keeps its values
-    under ``input_`` and its name. Text that a spreadsheet would execute gets an apostrophe
-    before it, unless ``raw``; JSONL is always exact.
+    A column of the input that has one of our names (an earlier results file fed in again)
+    keeps its values under ``input_`` and its name. Text that a spreadsheet would execute gets
+    an apostrophe before it, unless ``raw``; JSONL is always exact.
     """
+
+    def __init__(self, columns: list[str], *, kind: str = "csv", raw: bool = False) -> None:
+        if kind not in KINDS:
+            raise UsageError(f"unknown results file {kind!r}", remedy=did_you_mean(kind, KINDS))
+        self._columns = list(columns)
+        self._names = [*input_names(columns), *OWN_COLUMNS]
+        self._encode = _csv_encoder(raw) if kind == "csv" else _jsonl_text
+        self._heads = kind == "csv"
+
+    def head(self) -> bytes:
+        """Return the line with the names of the columns, nothing for JSONL."""
+        return self._encode([self._names], []).encode("utf-8", "replace") if self._heads else b""
+
+    def rows(self, chunk: list[ResultRow]) -> bytes:
+        """Return the lines of some rows."""
+        cells = [
+            [*(row.values.get(column) for column in self._columns), *row.own_values()]
+            for row in chunk
+        ]
+        return self._encode(cells, self._names).encode("utf-8", "replace")
+
+
+class ResultsWriter:
+    """Writes one results file; the one before stays until the new one is whole."""
 
     def __init__(
         self, path: Path, columns: list[str], *, kind: str = "csv", raw: bool = False
     ) -> None:
-        if kind not in KINDS:
-            raise UsageError(f"unknown results file {kind!r}", remedy=did_you_mean(kind, KINDS))
         self._path = path
-        self._columns = list(columns)
-        self._names = input_names(columns)
-        self._encode = _csv_encoder(raw) if kind == "csv" else _jsonl_text
-        self._heads = kind == "csv"
+        self._text = ResultsText(columns, kind=kind, raw=raw)
 
     async def write(self, rows: AsyncIterable[ResultRow]) -> int:
         """Write all rows, which must come in ascending order; return how many.
@@ -129,8 +147,7 @@ class ResultsWriter:
         """
         count, last = 0, 0
         with replacing(self._path) as file:
-            if self._heads:
-                file.write(self._encode([self._names + list(OWN_COLUMNS)], []).encode())
+            file.write(self._text.head())
             chunk: list[ResultRow] = []
             async for row in rows:
                 if row.number <= last:
@@ -144,19 +161,11 @@ class ResultsWriter:
         return count
 
     async def _flush(self, file: IO[bytes], chunk: list[ResultRow]) -> None:
-        work: Callable[[], int] = lambda: file.write(self._text(chunk))  # noqa: E731
+        work: Callable[[], int] = lambda: file.write(self._text.rows(chunk))  # noqa: E731
         try:
             await asyncio.to_thread(work)
         except OSError as error:
             raise disk_error(error) from error
-
-    def _text(self, chunk: list[ResultRow]) -> bytes:
-        names = [*self._names, *OWN_COLUMNS]
-        cells = [
-            [*(row.values.get(column) for column in self._columns), *row.own_values()]
-            for row in chunk
-        ]
-        return self._encode(cells, names).encode("utf-8", "replace")
 
 
 def input_names(columns: list[str]) -> list[str]:

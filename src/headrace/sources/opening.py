@@ -25,6 +25,7 @@ STDIN_NAME = "<stdin>"
 def open_source(
     path: str | Path,
     *,
+    name: str = "",
     kind: str | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
@@ -34,16 +35,18 @@ def open_source(
     """Open an input of rows; ``-`` is standard input, gzip is unpacked on the way.
 
     ``kind`` is ``csv``, ``jsonl`` or ``openai``, by default told from the name and the
-    first bytes. ``encoding`` is any text codec of Python, by default what the byte order
-    mark says, else UTF-8. ``delimiter`` is one character, by default told from the
-    header. ``fill_short`` takes missing cells at the end of a CSV row for empty ones.
+    first bytes. ``name`` is what messages call it, by default its path. ``encoding`` is any
+    text codec of Python, by default what the byte order mark says, else UTF-8. ``delimiter``
+    is one character, by default told from the header. ``fill_short`` takes missing cells at
+    the end of a CSV row for empty ones.
 
     Raises ``InputError`` when the file is missing, unreadable, not a table, empty or
     without a usable header; ``UsageError`` for an unknown kind or delimiter.
     """
     _check_options(kind, delimiter)
     capped = limits or Limits()
-    file, name = _open_file(path)
+    file, found_name = _open_file(path)
+    name = name or found_name
     try:
         stream = ByteStream(file, name, capped)
         refuse_binary(stream.head, name)

@@ -15,6 +15,7 @@ from headrace.identity import show_batch_id
 from headrace.lifecycle import BatchState, ItemState
 from headrace.pause import BY_PERSON, Pause, read_pause
 from headrace.store import allowances, ledger, queue, statements
+from headrace.store.chosen import Chosen
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.new_items import ITEM_COLUMNS, NewItem, records_of
 from headrace.store.plans import standing
@@ -328,7 +329,7 @@ async def _cancel_items(
 
 
 async def retry(
-    connection: Any, accounts: Accounts, batch_id: UUID, states: set[ItemState], now: datetime
+    connection: Any, accounts: Accounts, batch_id: UUID, chosen: Chosen, now: datetime
 ) -> int:
     """Open ended items again for another round, with a reserve of their own.
 
@@ -346,10 +347,10 @@ async def retry(
         )
     deltas = Deltas()
     opened, counted = 0, list[int]()
-    for state in sorted(states):
+    for state in sorted(chosen.states):
         again = 0 if state is ItemState.UNKNOWN else 1
         rows = await connection.fetch(
-            statements.load("items/retry.sql"), batch_id, [state.value], now, again
+            statements.load("items/retry.sql"), batch_id, *chosen.values(state, now, again)
         )
         if not rows:
             continue

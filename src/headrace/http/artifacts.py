@@ -1,0 +1,179 @@
+"""The bytes of artifacts: whole or in part, by a key or a signed link, or from the store itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response, StreamingResponse
+
+from headrace.access import Scope
+from headrace.artifact import Artifact
+from headrace.byte_range import UnsatisfiableError, byte_range
+from headrace.engine import Engine
+from headrace.errors import NotFoundError
+from headrace.http.described import described, empty, gives
+from headrace.http.entry import Entry
+from headrace.http.item_links import ItemLinks, is_signed
+from headrace.http.items import item_of
+from headrace.http.ownership import owned
+from headrace.http.problems import RangeError
+from headrace.http.shapes import artifact_path
+from headrace.watching import Batch
+
+FOREVER_S = 365 * 24 * 3600
+REDIRECT_S = 3600
+INLINE = frozenset(
+    {
+        "image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "text/plain",
+        "video/mp4", "video/webm", "video/quicktime", "audio/mpeg", "audio/wav", "audio/ogg",
+        "audio/flac",
+    }
+)  # fmt: skip
+"""What a browser may show as it is. All else is for saving: SVG and HTML can hold scripts."""
+
+_MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?charset=[\w-]{1,32})?", re.ASCII)
+
+
+class Artifacts:
+    """The routes of artifacts."""
+
+    def __init__(self, engine: Engine, entry: Entry, links: ItemLinks) -> None:
+        self._engine = engine
+        self._entry = entry
+        self._links = links
+
+    def router(self) -> APIRouter:
+        """Return the routes."""
+        router = APIRouter(prefix="/api/batches/{batch_id}/items/{row_number}", tags=["items"])
+        told = described(
+            s200=gives("The bytes.", "*/*"),
+            s206=gives("Some of the bytes.", "*/*"),
+            s302=empty("They are at the object storage."),
+            s304=empty("They never change."),
+        )
+        router.add_api_route("/artifact", self.last, methods=["GET"], **told)
+        router.add_api_route("/outputs/{output}", self.named, methods=["GET"], **told)
+        for path, route in (("/artifact", self.last), ("/outputs/{output}", self.named)):
+            router.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
+        return router
+
+    async def last(self, request: Request, batch_id: str, row_number: int) -> Response:
+        """Return the bytes of an item's artifact; `Range` asks for some of them.
+
+        With `expires` and `signature`, as a signed link has them, it needs no key.
+        """
+        return await self._give(request, batch_id, row_number, None)
+
+    async def named(
+        self, request: Request, batch_id: str, row_number: int, output: str
+    ) -> Response:
+        """Return the bytes of what one stage of an item made."""
+        return await self._give(request, batch_id, row_number, output)
+
+    async def _give(
+        self, request: Request, batch_id: str, row_number: int, output: str | None
+    ) -> Response:
+        lasts_s = None
+        if is_signed(request):
+            batch = self._engine.batch(batch_id)
+            lasts_s = await self._links.check(request, artifact_path(batch, row_number, output))
+        else:
+            _, batch, _ = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
+        artifact, name = await _artifact(batch, row_number, output)
+        headers = _headers(artifact, name, lasts_s)
+        if headers["ETag"] in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=headers)
+        moved = await self._redirect(artifact, lasts_s)
+        return moved or await self._body(request, artifact, headers)
+
+    async def _redirect(self, artifact: Artifact, lasts_s: int | None) -> Response | None:
+        """Return the way to the store's own address, where that is wanted and harmless."""
+        if not self._engine.config.http.redirect or _bare(artifact) not in INLINE:
+            return None
+        if await self._engine.reading.small(artifact.sha256) is not None:
+            return None
+        url = await self._engine.blobs.signed_url(artifact.sha256, lasts_s or REDIRECT_S)
+        if url is None:
+            return None
+        return Response(status_code=302, headers={"Location": url, "Cache-Control": "no-store"})
+
+    async def _body(
+        self, request: Request, artifact: Artifact, headers: dict[str, str]
+    ) -> Response:
+        size = artifact.size_bytes
+        wanted = request.headers.get("range")
+        if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
+            wanted = None
+        try:
+            span = byte_range(wanted, size)
+        except UnsatisfiableError:
+            raise RangeError(size) from None
+        begin, end = span or (0, size)
+        headers["Content-Length"] = str(end - begin)
+        if span is not None:
+            headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
+        status, media_type = 200 if span is None else 206, _media_type(artifact)
+        if request.method == "HEAD":
+            return Response(status_code=status, headers=headers, media_type=media_type)
+        small = await self._engine.reading.small(artifact.sha256)
+        if small is not None:
+            return Response(small[begin:end], status, headers, media_type)
+        pieces = await _begun(self._engine.blobs.pieces(artifact.sha256, span))
+        return StreamingResponse(pieces, status, headers, media_type)
+
+
+async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Read the first piece: bytes that are gone are an error, not a broken body."""
+    first = await anext(pieces, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for piece in pieces:
+            yield piece
+
+    return whole()
+
+
+async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[Artifact, str]:
+    """Return an artifact and the stem of its name; raises ``NotFoundError``."""
+    item = await item_of(batch, row_number)
+    found = item.artifact if output is None else item.outputs.get(output)
+    if found is None:
+        what = "artifact" if output is None else f"output {output[:64]!r}"
+        raise NotFoundError(f"row {row_number} has no {what}")
+    stem = item.file or f"{row_number:06d}"
+    return found, stem if output is None else f"{stem} {output}"
+
+
+def _headers(artifact: Artifact, stem: str, lasts_s: int | None) -> dict[str, str]:
+    whose, age_s = ("private", FOREVER_S) if lasts_s is None else ("public", lasts_s)
+    shown = "inline" if _bare(artifact) in INLINE else "attachment"
+    return {
+        "ETag": f'"{artifact.sha256.hex()}"',
+        "Accept-Ranges": "bytes",
+        "Cache-Control": f"{whose}, max-age={age_s}, immutable",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Disposition": disposition(shown, f"{stem}.{artifact.extension}"),
+    }
+
+
+def disposition(shown: str, name: str) -> str:
+    """Return a Content-Disposition whose file name cannot leave its quotes, or the header."""
+    safe = "".join(c if c.isprintable() and c not in '/\\"' else "_" for c in name)[:200]
+    ascii_name = safe.encode("ascii", "replace").decode().replace("?", "_")
+    extended = quote(safe.encode("utf-8", "replace"), safe="")
+    return f"{shown}; filename=\"{ascii_name}\"; filename*=UTF-8''{extended}"
+
+
+def _bare(artifact: Artifact) -> str:
+    return artifact.media_type.partition(";")[0].strip()
+
+
+def _media_type(artifact: Artifact) -> str:
+    """Return an artifact's media type, as far as it can be one."""
+    told = artifact.media_type
+    return told if _MEDIA_TYPE.fullmatch(told) else "application/octet-stream"

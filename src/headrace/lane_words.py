@@ -1,0 +1,71 @@
+"""Lanes for programs and for people: what was learned of their limits, and how they do."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from headrace.forecast import per_time
+from headrace.learned import Learned, LearnedRate, LearnedWidth
+from headrace.store.lanes import Kept
+
+FRESH_S = 10.0
+"""A summary older than this is of a process that has ended."""
+ORIGINS = {"told": "told", "pinned": "pinned", "announced": "announced by the provider"}
+
+
+def lane_json(kept: Kept, now: datetime) -> dict[str, Any]:
+    """Return a lane as a JSON object; ``live`` is null when no process works on it."""
+    told = kept.remembered
+    return {
+        "name": kept.name,
+        "learned": None if told is None else msgspec.to_builtins(told.learned),
+        "learned_at": None if told is None else told.at.isoformat(),
+        "limits": [] if told is None else limit_words(told.learned, told.age_s(now)),
+        "live": kept.live if is_fresh(kept, now) else None,
+        "live_at": None if kept.live_at is None else kept.live_at.isoformat(),
+    }
+
+
+def is_fresh(kept: Kept, now: datetime) -> bool:
+    """Tell whether a process works on a lane now."""
+    return kept.live_at is not None and abs((now - kept.live_at).total_seconds()) < FRESH_S
+
+
+def limit_words(learned: Learned, age_s: float) -> list[str]:
+    """Return the limits of a lane in words, such as ``about 598 requests/min, learned``."""
+    rates = sorted(learned.rates.items())
+    words = [_rate_words(name, rate, age_s) for name, rate in rates]
+    return [*words, _width_words(learned.width, age_s)]
+
+
+def _rate_words(name: str, rate: LearnedRate, age_s: float) -> str:
+    if rate.told is not None:
+        words = f"{per_time(rate.told, name)}, {ORIGINS.get(rate.origin, rate.origin)}"
+        if rate.held and rate.pace is not None and rate.pace < 0.9 * rate.told:
+            words += f" (held at {per_time(rate.pace, name)})"
+        return words
+    if rate.pace is None:
+        return f"no limit of {name} met yet"
+    if rate.held:
+        return f"about {per_time(rate.pace, name)}, learned {_ago(age_s)}"
+    if rate.hi is None:
+        return f"{per_time(rate.pace, name)} and growing, no limit met yet"
+    return f"between {60 * rate.lo:,.0f} and {per_time(rate.hi, name)}, still being learned"
+
+
+def _width_words(width: LearnedWidth, age_s: float) -> str:
+    if width.told:
+        return f"{width.cap:.0f} in flight, told"
+    if width.known:
+        return f"{width.cap:.0f} in flight, learned {_ago(age_s)}"
+    return "no limit of calls in flight met yet"
+
+
+def _ago(age_s: float) -> str:
+    for unit, length_s in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if age_s >= length_s:
+            return f"{age_s / length_s:.0f} {unit} ago"
+    return "just now" if age_s < 10 else f"{age_s:.0f} s ago"

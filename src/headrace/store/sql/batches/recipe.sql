@@ -1,0 +1,1 @@
+SELECT recipe FROM batch WHERE id = $1
