@@ -25,6 +25,6 @@ class Chosen:
     provider: str | None = None
 
     def values(self, state: ItemState, now: datetime, again: int) -> tuple[Any, ...]:
-        """Return what ``items/retry.sql`` is told for one of the states; ``again`` counts rounds."""
+        """Return what ``items/retry.sql`` is told of one state; ``again`` counts a round."""
         chosen = (self.idxs, self.outcomes, self.stage, self.provider)
         return ([state.value], now, again, *chosen)
