@@ -156,6 +156,11 @@ async def test_an_upload_that_is_too_large_is_cut_off(
     for data in (b"t\n" * 1_000_000, endless()):
         answer, body = await raw(api, "POST", path, "submit", data, Content_Type="text/csv")
         assert (answer.status, json.loads(body)["code"]) == (413, "too_large")
+    monkeypatch.setattr(submitting, "TEXT_BYTES_MAX", 100_000)
+    packed = gzip.compress(b"t\n" + b"".join(b"%d\n" % at for at in range(50_000)))
+    answer, body = await raw(api, "POST", path, "submit", packed, Content_Type="text/csv")
+    assert (answer.status, json.loads(body)["code"]) == (422, "invalid_input")
+    assert (await api("GET", "/api/batches", "read"))[1]["batches"] == []
     assert not list(api.engine.blobs.spool_folder.glob("*"))
 
 

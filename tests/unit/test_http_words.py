@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 import zlib
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from obstore.store import S3Store
 
 from headrace import zip_stream
+from headrace.blob import Blobs, blob_key, open_blobs
 from headrace.byte_range import UnsatisfiableError, byte_range
 from headrace.errors import UsageError
 from headrace.http.artifacts import disposition
@@ -64,6 +68,20 @@ def test_a_link_opens_one_path_for_its_time() -> None:
         assert seconds_left(SECRET, "/a/1", expires, signature, 900.0) == 0
 
 
+async def test_a_store_that_can_sign_does(tmp_path: Path) -> None:
+    """An S3 store gives an address that lasts; a folder has none to give."""
+    store = S3Store("shop", region="eu-west-1", access_key_id="id", secret_access_key="key")
+    remote = Blobs(store, None, tmp_path)
+    url = await remote.signed_url(b"h" * 32, 60)
+    assert url is not None
+    assert blob_key(b"h" * 32) in url
+    assert "X-Amz-Expires=60" in url
+    local = await open_blobs(str(tmp_path / "blobs"))
+    assert await local.signed_url(b"h" * 32, 60) is None
+    await remote.close()
+    await local.close()
+
+
 def test_how_long_a_link_lasts_is_bounded() -> None:
     """However long is asked for, and however it was signed, a link lasts a week at most."""
     assert [lasts_s(asked) for asked in (-5, 0, 60, 10**12)] == [1, 1, 60, LASTS_S_MAX]
@@ -111,6 +129,20 @@ def test_a_zip_is_what_went_in(bodies: list[bytes], known: bool) -> None:
             assert found.read(info) == body
             assert (info.CRC, info.compress_type) == (zlib.crc32(body), zipfile.ZIP_STORED)
             assert info.date_time == (2026, 3, 1, 12, 30, 40)
+
+
+def test_a_zip_is_written_in_flat_memory() -> None:
+    """What stands in a ZIP is not held in memory: 20,000 entries take no more than 200 would."""
+    tracemalloc.start()
+    stream = ZipStream(AT)
+    for at in range(20_000):
+        stream.begin(f"a name that is not very short, number {at}", 1)
+        stream.data(b"x")
+        stream.end()
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    stream.close()
+    assert held < 600_000
 
 
 def test_a_zip_of_very_many_or_very_large_ones_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:

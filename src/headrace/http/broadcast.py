@@ -150,6 +150,9 @@ class Feed:
                 self._keep(event)
             if len(found) < PAGE:
                 break
+        if self._head < now.event_seq:
+            # They are written with the count, so what is not there now never comes.
+            self._kept, self._first = [], now.event_seq + 1
         told = _encode(batch_shape(now))
         moved = told != self._told or self._head != before
         if moved:
