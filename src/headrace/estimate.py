@@ -93,8 +93,8 @@ async def estimate_rows(
 
     Raises ``RecipeError`` and ``InputError`` as a submit would.
     """
-    found = engine.recipe(recipe)
-    stages = await engine.stages_of(found)
+    found = await engine.marks.on(engine.recipe(recipe), tenant_id)
+    stages = await engine.stages_of(found, tenant_id)
     used: set[str] = set().union(*(stage.columns() for stage in stages))
     found.check_columns(columns, used, "input")
     buying = next((stage for stage in stages if stage.provider is not None), None)

@@ -459,7 +459,7 @@ async def test_a_zip_has_every_file_and_the_results(api: Served, size: int) -> N
 
 
 async def test_recipes_and_lanes_are_listed(api: Served) -> None:
-    """Recipes with what they need, broken ones with the reason; lanes for an admin only."""
+    """Recipes with what they need, broken ones with the reason; lanes for the operator only."""
     folder = Path(api.engine.config.home) / "recipes"
     (folder / "broken.toml").write_text("stages = 3")
     _, told = await api("GET", "/api/recipes", "read")
