@@ -107,10 +107,7 @@ async def estimate_rows(
         asked: list[list[Option]] = []
         for number, row in page:
             total += 1
-            lacks = isinstance(row, Row) and any(
-                row.values.get(name) in (None, "") for name in found.required
-            )
-            options = [] if lacks else _options(buying, row, number, folders)
+            options = [] if _lacks(row, found) else _options(buying, row, number, folders)
             same = b"".join(option.request.fingerprint for option in options)
             if not options:
                 bad += 1
@@ -237,6 +234,13 @@ def _pages(rows: Iterable[Row | BadRow]) -> Iterator[list[tuple[int, Row | BadRo
             page = []
     if page:
         yield page
+
+
+def _lacks(row: Row | BadRow, recipe: Recipe) -> bool:
+    """Tell whether a row has nothing in a column that it must have."""
+    return isinstance(row, Row) and any(
+        row.values.get(name) in (None, "") for name in recipe.required
+    )
 
 
 def _options(
