@@ -15,20 +15,16 @@ import secrets
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
-from obstore.store import AzureStore, GCSStore, LocalStore, MemoryStore, S3Store, from_url
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, from_url
 
 from headrace.artifact import Artifact
+from headrace.blob_keys import aside_key, blob_key, signed_url, store_error
 from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
 from headrace.errors import ConfigError, NotFoundError, StorageError
 from headrace.telemetry import crash_point
@@ -43,17 +39,6 @@ _THREADS = 8
 # Larger bodies are hashed off the event loop.
 _HASH_INLINE_BYTES = 64 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-def blob_key(sha256: bytes) -> str:
-    """Return the key of a blob: ``sha256/ab/cd/abcd…``, spread so that no folder grows huge."""
-    name = sha256.hex()
-    return f"sha256/{name[:2]}/{name[2:4]}/{name}"
-
-
-def aside_key(sha256: bytes) -> str:
-    """Return the key under which a blob waits for its removal."""
-    return f"aside/{sha256.hex()}"
 
 
 class Spool:
@@ -227,7 +212,7 @@ class Blobs:
         except AlreadyExistsError:
             return  # the same bytes by their name
         except (BaseError, OSError) as error:
-            raise _store_error("cannot keep a blob", error) from error
+            raise store_error("cannot keep a blob", error) from error
 
     async def read(self, sha256: bytes) -> bytes:
         """Return a blob's bytes, verified; raises ``NotFoundError`` and ``StorageError``."""
@@ -262,7 +247,7 @@ class Blobs:
                 remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
             ) from error
         except (BaseError, OSError) as error:
-            raise _store_error(f"cannot give blob {sha256.hex()}", error) from error
+            raise store_error(f"cannot give blob {sha256.hex()}", error) from error
 
     def path(self, sha256: bytes) -> Path | None:
         """Return the blob's file where the store is a local folder and has it."""
@@ -277,16 +262,7 @@ class Blobs:
         ``None`` where the store cannot sign, or does not have the blob in its own place;
         raises ``StorageError``.
         """
-        if not isinstance(self._store, S3Store | GCSStore | AzureStore):
-            return None
-        key = blob_key(sha256)
-        try:
-            await obstore.head_async(self._store, key)
-            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=lasts_s))
-        except FileNotFoundError:
-            return None
-        except (BaseError, OSError) as error:
-            raise _store_error("cannot sign an address", error) from error
+        return await signed_url(self._store, sha256, lasts_s)
 
     async def exists(self, sha256: bytes) -> bool:
         """Tell whether the blob is in the store."""
@@ -295,7 +271,7 @@ class Blobs:
         except FileNotFoundError:
             return False
         except (BaseError, OSError) as error:
-            raise _store_error("cannot be asked for a blob", error) from error
+            raise store_error("cannot be asked for a blob", error) from error
         return True
 
     async def delete(self, sha256: bytes) -> None:
@@ -323,7 +299,7 @@ class Blobs:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _store_error("cannot remove a blob", error) from error
+            raise store_error("cannot remove a blob", error) from error
 
     async def _move(self, source: str, target: str) -> None:
         try:
@@ -331,7 +307,7 @@ class Blobs:
         except FileNotFoundError:
             return
         except (BaseError, OSError) as error:
-            raise _store_error("cannot move a blob", error) from error
+            raise store_error("cannot move a blob", error) from error
 
     async def older_than(self, before: datetime) -> AsyncIterator[list[bytes]]:
         """Yield the digests of blobs in their places that were put before then, some at a time."""
@@ -340,7 +316,7 @@ class Blobs:
                 old = [one["path"][-64:] for one in page if one["last_modified"] < before]
                 yield [bytes.fromhex(name) for name in old if _DIGEST.fullmatch(name)]
         except (BaseError, OSError) as error:
-            raise _store_error("cannot be listed", error) from error
+            raise store_error("cannot be listed", error) from error
 
     async def verify(self, sha256: bytes) -> Literal["sound", "missing", "damaged"]:
         """Read a blob through, piece by piece, and tell whether it has its hash."""
@@ -410,16 +386,3 @@ def _finish(file: IO[bytes]) -> None:
 
 def _sha256(body: bytes) -> bytes:
     return hashlib.sha256(body).digest()
-
-
-def _store_error(what: str, error: Exception) -> StorageError:
-    """Return what to tell of a failed call to the store; waiting helps unless it is forbidden."""
-    hopeless = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
-    first_line = str(error).partition("\n")[0]
-    return StorageError(
-        f"the blob store {what}: {first_line}",
-        remedy="Check the keys and the rights of the store."
-        if hopeless
-        else "Check that the store can be reached; the work goes on by itself.",
-        retryable=not hopeless,
-    )

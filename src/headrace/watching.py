@@ -133,7 +133,7 @@ class Batch:
             over = BatchState(now.state) in BATCH_FINAL
             over = over or (until_paused and await self._is_stopped(now))
             # Over, looked at once more, and nothing: older events are no longer kept.
-            if over and (now.event_seq <= seq or (was_over and not rows)):
+            if over and (now.event_seq <= seq or (was_over and not found)):
                 return
             was_over = over
             await self.changed(0.2)

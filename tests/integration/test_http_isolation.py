@@ -43,10 +43,14 @@ async def test_every_route_hides_what_is_anothers(api: Served) -> None:
     batch = await submitted(api)
     await ended(api, batch["id"])
     _, own = await api("GET", "/api/keys", "admin")
+    body = {"url": "https://hooks.example.com/x", "events": ["batch.completed"]}
+    status, hook = await api("POST", "/api/webhooks", "admin", body)
+    assert status == 201, hook
     key = next(one for one in own["keys"] if one["tenant"] == "default")
     known = {
         "batch_id": batch["id"], "row_number": "1", "output": "generate1", "name": "any",
         "tenant_id": "default", "key_id": key["id"],
+        "webhook_id": hook["id"], "delivery_id": "whd_0",
     }  # fmt: skip
     _, document = await api("GET", "/api/openapi.json", "")
     tried, before = [], await api("GET", f"/api/batches/{batch['id']}", "read")
@@ -63,7 +67,7 @@ async def test_every_route_hides_what_is_anothers(api: Served) -> None:
             if verb == "get":
                 assert await status_of_head(api, filled, "foreign") in (403, 404, 405)
             tried.append((verb, path))
-    assert len(tried) >= 20
+    assert len(tried) >= 30
     assert await api("GET", f"/api/batches/{batch['id']}", "read") == before
 
 

@@ -95,7 +95,8 @@ def ask(operation: Any, known: dict[str, Any], key: str) -> None:
     )
     def each(case: Any, real: bool) -> None:
         names = [name for name in known if f"{{{name}}}" in operation.path]
-        if names and (real or operation.path in LIVES_ON):
+        kept = operation.method.lower() != "delete"
+        if names and kept and (real or operation.path in LIVES_ON):
             case.path_parameters = {name: known[name] for name in names}
         headers = {"Authorization": f"Bearer {key}"}
         case.call_and_validate(headers=headers, checks=CHECKS, timeout=30)

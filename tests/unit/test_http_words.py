@@ -8,8 +8,10 @@ import zipfile
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
+import obstore
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,14 +70,22 @@ def test_a_link_opens_one_path_for_its_time() -> None:
         assert seconds_left(SECRET, "/a/1", expires, signature, 900.0) == 0
 
 
-async def test_a_store_that_can_sign_does(tmp_path: Path) -> None:
-    """An S3 store gives an address that lasts; a folder has none to give."""
+async def test_a_store_that_can_sign_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An S3 store gives an address that lasts, of what it has; a folder has none to give."""
+    there = {blob_key(b"h" * 32)}
+
+    async def head_async(store: Any, key: str) -> None:
+        if key not in there:
+            raise FileNotFoundError(key)
+
+    monkeypatch.setattr(obstore, "head_async", head_async)
     store = S3Store("shop", region="eu-west-1", access_key_id="id", secret_access_key="key")
     remote = Blobs(store, None, tmp_path)
     url = await remote.signed_url(b"h" * 32, 60)
     assert url is not None
     assert blob_key(b"h" * 32) in url
     assert "X-Amz-Expires=60" in url
+    assert await remote.signed_url(b"g" * 32, 60) is None
     local = await open_blobs(str(tmp_path / "blobs"))
     assert await local.signed_url(b"h" * 32, 60) is None
     await remote.close()

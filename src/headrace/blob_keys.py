@@ -1,0 +1,53 @@
+"""Blobs as their store knows them: the keys, what its errors mean, the addresses that it signs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from headrace.errors import StorageError
+
+
+def blob_key(sha256: bytes) -> str:
+    """Return the key of a blob: ``sha256/ab/cd/abcd…``, spread so that no folder grows huge."""
+    name = sha256.hex()
+    return f"sha256/{name[:2]}/{name[2:4]}/{name}"
+
+
+def aside_key(sha256: bytes) -> str:
+    """Return the key under which a blob waits for its removal."""
+    return f"aside/{sha256.hex()}"
+
+
+async def signed_url(store: Any, sha256: bytes, lasts_s: float) -> str | None:
+    """Return an address at which a store itself gives a blob to anybody for a while.
+
+    ``None`` where it cannot sign, or does not have the blob in its own place.
+    """
+    if not isinstance(store, S3Store | GCSStore | AzureStore):
+        return None
+    key = blob_key(sha256)
+    try:
+        await obstore.head_async(store, key)
+        return await obstore.sign_async(store, "GET", key, timedelta(seconds=lasts_s))
+    except FileNotFoundError:
+        return None
+    except (BaseError, OSError) as error:
+        raise store_error("cannot sign an address", error) from error
+
+
+def store_error(what: str, error: Exception) -> StorageError:
+    """Return what to tell of a failed call to the store; waiting helps unless it is forbidden."""
+    hopeless = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+    first_line = str(error).partition("\n")[0]
+    return StorageError(
+        f"the blob store {what}: {first_line}",
+        remedy="Check the keys and the rights of the store."
+        if hopeless
+        else "Check that the store can be reached; the work goes on by itself.",
+        retryable=not hopeless,
+    )
