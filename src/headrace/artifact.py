@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from headrace.provenance import Origin
 
 INLINE_BYTES_MAX = 8192
 """Bodies up to this many bytes rest in PostgreSQL, committed with the settle itself."""
@@ -31,12 +33,17 @@ EXTENSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """Immutable bytes: 32-byte digest, media type, size in bytes, and, if inline, the body."""
+    """Immutable bytes: 32-byte digest, media type, size in bytes, and, if inline, the body.
+
+    ``origin`` tells where these bytes came from in the case at hand; the same bytes may have
+    come from somewhere else as well.
+    """
 
     sha256: bytes
     media_type: str
     size_bytes: int
     body: bytes | None = None
+    origin: Origin | None = field(default=None, compare=False)
 
     @property
     def extension(self) -> str:
@@ -45,13 +52,16 @@ class Artifact:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object kept in an item's outputs."""
-        return {
+        told: dict[str, Any] = {
             "sha256": self.sha256.hex(),
             "media_type": self.media_type,
             "size_bytes": self.size_bytes,
         }
+        return told if self.origin is None else {**told, "origin": self.origin.to_json()}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Artifact:
         """Return the artifact that ``to_json`` wrote."""
-        return cls(bytes.fromhex(value["sha256"]), value["media_type"], value["size_bytes"])
+        origin = Origin.from_json(value.get("origin"))
+        digest = bytes.fromhex(value["sha256"])
+        return cls(digest, value["media_type"], value["size_bytes"], origin=origin)

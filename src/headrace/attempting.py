@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from headrace import routing, settlement
 from headrace.artifact import Artifact
@@ -13,8 +15,10 @@ from headrace.batch_desk import Counter, Place
 from headrace.cache import CacheHit
 from headrace.charging import charge_bought
 from headrace.course import Passed
+from headrace.event import EventKind
 from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
-from headrace.held import HeldItem, OpenAttempt
+from headrace.held import HeldItem, OpenAttempt, encode_json
+from headrace.judging import marked, of_item
 from headrace.lifecycle import ItemState
 from headrace.order import BATCH_LANE, Order, ask, call_key, start_of
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
@@ -24,6 +28,7 @@ from headrace.quiet import is_suspect
 from headrace.recovery import Again, Way, again, leaves_open, way_on
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
+from headrace.tracing import origin_of
 from headrace.under_way import JobUnderWay, ask_to_stop
 
 
@@ -151,6 +156,11 @@ class Attempts:
         if bought.artifact is None:
             await self._fell(order, bought, attempt, claim, lane_fault=lane_fault)
             return None
+        judging = self._around.judging
+        judged = await (judging.after if claim else judging.insisting)(order, bought.artifact)
+        if judged is not None:
+            await self._withhold(order, bought, judged, claim)
+            return None
         return await self._deliver(order, bought, bought.artifact, claim)
 
     def _seller(self, order: Order) -> Seller:
@@ -192,6 +202,9 @@ class Attempts:
         """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
         item, now = order.item, self._around.clock.now()
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
+        origin = origin_of(order, bought.facts or {}, now)
+        artifact = replace(artifact, origin=origin)
+        facts = marked({**(bought.facts or {}), "origin": origin.to_json()}, item.batch.policy)
         item.open_attempt = None
         charge_bought(item, order, end)
         item.take(order.stage.name, artifact)
@@ -204,12 +217,40 @@ class Attempts:
             settle = self._around.fallen(item, failure.outcome)
             settle.outputs, settle.made = item.outputs_json(), item.made_json()
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
+        self._fill(settle, artifact, facts, claim)
+        await self._around.settle(item, settle)
+        return CacheHit(artifact, facts, now, order.request.fingerprint)
+
+    async def _withhold(self, order: Order, bought: Bought, judged: Outcome, claim: bool) -> None:
+        """Settle an item whose artifact may not be delivered: it was paid, and is not charged.
+
+        Where nobody could be asked yet the artifact goes into the cache, to be judged when
+        the item comes again; nothing is bought twice.
+        """
+        item, around = order.item, self._around
+        origin = origin_of(order, bought.facts or {}, around.clock.now())
+        told = {**(bought.facts or {}), "withheld": judged.reason}
+        end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, told)
+        item.open_attempt = None
+        kept = judged.kind is OutcomeKind.TRANSIENT
+        if kept:
+            charge_bought(item, order, end)
+        if judged.kind is OutcomeKind.LOST_RESULT:
+            settle = settlement.ended(item, judged, ItemState.FAILED, EventKind.ITEM_FAILED)
+        else:
+            settle = around.fallen(item, judged)
+        settlement.attach(settle, end, order.request.fingerprint if claim else None)
+        if kept and bought.artifact is not None:
+            facts = {**(bought.facts or {}), "origin": origin.to_json()}
+            self._fill(settle, bought.artifact, of_item(facts, item), claim)
+        await around.settle(item, settle)
+
+    def _fill(self, settle: Settle, artifact: Artifact, facts: dict[str, Any], claim: bool) -> None:
+        """Let a settle record an artifact and, under the claim of its order, fill the cache."""
         settle.artifact = artifact
         settle.fill = claim
-        settle.facts = end.facts
-        settle.expires_at = now + timedelta(seconds=self._around.cache_ttl_s)
-        await self._around.settle(item, settle)
-        return CacheHit(artifact, bought.facts or {}, now, order.request.fingerprint)
+        settle.facts = encode_json(facts).decode()
+        settle.expires_at = self._around.clock.now() + timedelta(seconds=self._around.cache_ttl_s)
 
     async def _fell(
         self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool

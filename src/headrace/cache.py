@@ -36,3 +36,7 @@ class Cache(Protocol):
     ) -> dict[bytes, CacheHit]:
         """Return the live entries among ``fingerprints``, made after ``newer_than`` if given."""
         ...
+
+    async def note(self, tenant_id: str, hit: CacheHit) -> None:
+        """Keep the facts of ``hit`` with its entry, if that is still the same result."""
+        ...

@@ -18,7 +18,7 @@ from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
-FREE_TABLES = ("providers", "recipes")
+FREE_TABLES = ("providers", "recipes", "policy")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
 
 # Kubernetes sets these in every container beside a service that is named headrace.
@@ -111,7 +111,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
     ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
-    before our own; ``providers`` has a table for each provider, ``recipes`` one for each
+    before our own; ``policy`` says what may not be generated (``headrace.policy_table``
+    reads it); ``providers`` has a table for each provider, ``recipes`` one for each
     recipe whose settings are other than its file says.
     """
 
@@ -127,6 +128,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
     http: Http = Http()
+    policy: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 

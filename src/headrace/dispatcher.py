@@ -119,11 +119,13 @@ class Dispatcher:
         served: list[Settle] = []
         for item, options in asked:
             found = best_hit(options, hits)
-            if found is None:
+            stage = batch.stages[item.stage]
+            if found is None or not self._executor.serves(item, stage, options, found):
+                item.found = found is not None
                 missed.append(item)
                 continue
             made = made_before(options, found)
-            settle = self._executor.taken(item, batch.stages[item.stage], found, made)
+            settle = self._executor.taken(item, stage, found, made)
             if settle.event is not None:
                 served.append(settle)
             else:

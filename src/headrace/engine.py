@@ -26,13 +26,12 @@ from headrace.artifact import Artifact
 from headrace.backoff import RetryPolicy
 from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, open_blobs
-from headrace.bytes_budget import process_budget
 from headrace.cache import CacheMode
 from headrace.caches.postgres import PostgresCache
 from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
-from headrace.errors import ConfigError, UsageError
+from headrace.errors import UsageError
 from headrace.executor import Executor
 from headrace.file_batches import FileBatches, clerk_of
 from headrace.files import Files
@@ -42,6 +41,7 @@ from headrace.generation import Asked, Generated, Generator
 from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
+from headrace.judging import Judging
 from headrace.lifecycle import BatchState
 from headrace.loops.canceller import Canceller
 from headrace.loops.consigner import Consigner
@@ -53,10 +53,10 @@ from headrace.marking import Marks
 from headrace.master_key import MasterKeys
 from headrace.named_artifacts import own_only
 from headrace.own_keys import OwnKeys
+from headrace.policies import Policies
 from headrace.pricing import KnownPrices, submit_priced
 from headrace.provider import Provider
-from headrace.provider_batch import BatchApi, batch_api_of
-from headrace.providers.shelf import Shelf
+from headrace.providers.shelf import Shelf, shelf_of
 from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe
@@ -77,7 +77,7 @@ from headrace.watching import Batch
 from headrace.worker import Worker
 from headrace.writer import Writer
 
-__all__ = ["Engine", "Shelf", "open_engine", "open_source", "shelf_of"]
+__all__ = ["Engine", "Policies", "Shelf", "open_engine", "open_source", "shelf_of"]
 
 Rows = Iterable[Row | BadRow | Mapping[str, Any]]
 SWEEP_S = 6 * 3600.0
@@ -100,7 +100,9 @@ class Engine:
         self.clock = clock
         self.recipe_folders = (Path("recipes"), Path(config.home) / "recipes")
         self.providers = shelf_of(config, clock, providers)
+        self.policies = Policies(config.policy, self.providers, clock)
         self.reading = Reading(database, blobs)
+        self.judging = Judging(clock, self.reading.body)
         self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
         self.marks = Marks(database, clock)
@@ -111,7 +113,9 @@ class Engine:
         self._moved = asyncio.Event()
         masters = MasterKeys(Path(config.home))
         self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
-        self._held = HeldBatches(database, self.stages_of, reads_texts, self.own_keys.versions)
+        self._held = HeldBatches(
+            database, self.stages_of, reads_texts, self.own_keys.versions, self.policies.of
+        )
         self.gate = self._build_gate()
         around = self._surroundings()
         executor = Executor(around, self._stopping)
@@ -132,7 +136,7 @@ class Engine:
         self._guard = Guard(database, clock, self._batch_moved)
         self._keeper = Keeper(database, clock, self.gate.lanes)
         self._consigner = Consigner(
-            database, clock, lambda: self.worker.id, self._batch_api, self._batch_moved
+            database, clock, lambda: self.worker.id, self.providers.batch_api, self._batch_moved
         )
         self._clerk = clerk_of(
             database, blobs, clock, self.files, self.cache, config.run,
@@ -141,7 +145,7 @@ class Engine:
         self.file_batches = FileBatches(database, clock, self.files, self._clerk.wake)
         self.generator = Generator(
             self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
-            KnownPrices(database, clock).hits_are_free,
+            KnownPrices(database, clock).hits_are_free, self.judging, self.policies.of,
         )  # fmt: skip
         self._upkeep = upkeep_of(config, database, blobs, clock)
 
@@ -167,6 +171,7 @@ class Engine:
             batch_state=self._batch_state,
             read_text=self.reading.text,
             foreign=self.reading.foreign,
+            judging=self.judging,
         )
 
     # -- start and stop ------------------------------------------------------------------
@@ -319,16 +324,8 @@ class Engine:
         for stage in stages:
             for provider in providers_of(stage):
                 await self.own_keys.open(provider)
+        await self.policies.prepare(recipe.policy, self.providers.open)
         return stages
-
-    async def _batch_api(self, provider: str) -> BatchApi | None:
-        """Return a provider's batch API by its name, ``None`` where there is none (any more)."""
-        try:
-            found = self.providers[provider]
-            await self.providers.open(found)
-        except (KeyError, ConfigError):
-            return None
-        return batch_api_of(found)
 
     async def open_batch(self, batch_id: UUID) -> HeldBatch:
         """Return a batch with its stages built; raises ``RecipeError`` if it cannot."""
@@ -371,17 +368,6 @@ class Engine:
         raise AssertionError("a batch of one item has one item")
 
 
-def shelf_of(
-    config: Config, clock: Clock | None = None, given: Mapping[str, Provider] | None = None
-) -> Shelf:
-    """Return the configured providers, none of them opened; no database is needed."""
-    if config.limits.bodies_bytes_max is not None:
-        process_budget().bytes_max = config.limits.bodies_bytes_max
-    folders = (Path("templates"), Path(config.home) / "templates")
-    prices = Path(config.prices) if config.prices is not None else None
-    return Shelf(config.providers, folders, clock or SystemClock(), given, prices)
-
-
 @asynccontextmanager
 async def open_engine(
     config: Config,
@@ -405,6 +391,7 @@ async def open_engine(
         engine = Engine(config, database, blobs, clock, providers)
         stack.push_async_callback(engine.providers.close)
         stack.push_async_callback(engine.own_keys.close)
+        stack.push_async_callback(engine.policies.close)
         if work:
             await stack.enter_async_context(engine.working())
         yield engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from headrace import routing, settlement
 from headrace.attempting import Attempts
@@ -11,9 +12,10 @@ from headrace.charging import charge_hit
 from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
+from headrace.judging import is_of_item, marked
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
 from headrace.named_artifacts import no_such_artifact
-from headrace.order import Order
+from headrace.order import Option, Order
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.stage import Stage
 from headrace.store.writes import Settle, StartEnd
@@ -53,6 +55,7 @@ class Executor:
                 # What came from the cache must be durable before an attempt builds on it.
                 await self._around.settle(item, settlement.moved_on(item, through=False))
             order = routing.order_of(item, self._around.clock.now())
+            await self._around.judging.before(order)
         except CallFailed as failure:
             await self._around.settle(item, self._around.fallen(item, failure.outcome))
             return
@@ -102,7 +105,13 @@ class Executor:
                 await self._take(order, landed)
                 return
         try:
+            if future is not None:
+                # What came may have been forbidden: then it is not bought once more.
+                await self._around.judging.before(order)
             landed = await self._lead(order, claim=True)
+        except CallFailed as failure:
+            settle = self._around.fallen(order.item, failure.outcome)
+            await self._around.settle(order.item, settle)
         finally:
             self._around.flights.land(key, landed)
 
@@ -110,7 +119,7 @@ class Executor:
         """Make an attempt, or take what another bought meanwhile."""
         wait_s, waits = 0.05, False
         # A claim sees only its own fingerprint; another model may have made it by now.
-        looks = claim and order.again is None and len(order.options) > 1
+        looks = claim and order.again is None and (len(order.options) > 1 or order.item.found)
         while True:
             hit = await self._lookup(order) if looks else None
             if hit is not None:
@@ -165,17 +174,32 @@ class Executor:
 
     async def _take(self, order: Order, hit: CacheHit) -> CacheHit:
         """Settle an item whose stage another has made; return what it made."""
+        item = order.item
+        if not self.serves(item, order.stage, order.options, hit):
+            outcome = await self._around.judging.after(order, hit.artifact)
+            if outcome is not None:
+                await self._around.settle(item, self._around.fallen(item, outcome))
+                return hit
+            hit = replace(hit, facts=marked(hit.facts, item.batch.policy))
+            await self._around.cache.note(item.batch.tenant_id, hit)
         made = routing.made_before(order.options, hit)
         await self._around.settle(order.item, self.taken(order.item, order.stage, hit, made))
         return hit
 
+    def serves(self, item: HeldItem, stage: Stage, options: list[Option], hit: CacheHit) -> bool:
+        """Tell whether a cached result may be served to an item without being judged first."""
+        requests = [option.request for option in options]
+        return self._around.judging.serves(item.batch.policy, stage, requests, hit)
+
     def taken(self, item: HeldItem, stage: Stage, hit: CacheHit, made: Made) -> Settle:
         """Return the settle of an item whose stage is served from the cache: nobody is called."""
         item.take(stage.name, hit.artifact)
-        charge_hit(item, made)
+        is_own = is_of_item(hit.facts, item)
+        if not is_own:
+            charge_hit(item, made)
         if stage.models is not None:
             item.made[stage.name] = made
-        item.cached_stages += 1
+        item.cached_stages += not is_own
         item.stage += 1
         try:
             settle = settlement.moved_on(item, settlement.pass_free_stages(item))

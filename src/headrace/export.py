@@ -14,6 +14,7 @@ from headrace.blob import Blobs
 from headrace.contact_sheet import FailedTile, FilmTile, TextTile, contact_sheet
 from headrace.errors import InputError
 from headrace.held import decode_json
+from headrace.imprinting import Imprinting
 from headrace.lifecycle import ITEM_FINAL, ItemState
 from headrace.reports import (
     Delivery,
@@ -55,6 +56,7 @@ class Export:
         self._after_idx = -1
         self._tiles: list[tuple[str, Tile]] = []
         self._shown: list[str] = []
+        self._marking = Imprinting()
 
     def prepare(self) -> None:
         """Make the folder; raises ``InputError`` when it cannot be written."""
@@ -77,6 +79,7 @@ class Export:
         writer = ResultsWriter(self.folder / "results.csv", columns)
         await writer.write(self._rows())
         report = report_of(summary, self._batch.id)
+        report["provenance"] = self._marking.to_json()
         report["made_by"] = [by.to_json() for by in await self._batch.makers()]
         picture = self.folder / "contact-sheet.png"
         if sheet and any(not isinstance(tile, FailedTile) for _, tile in self._tiles):
@@ -116,6 +119,7 @@ class Export:
     async def _rows(self) -> AsyncIterator[ResultRow]:
         names = FileNames()
         self._tiles, self._shown = [], []
+        self._marking = Imprinting()
         async for item in self._batch.items():
             published = await self._publish(item, names)
             self._note_tile(item, published)
@@ -138,9 +142,11 @@ class Export:
 
     async def _put(self, artifact: Artifact, stem: str) -> str:
         """Put an artifact into the folder and return its name there."""
-        if self._blobs.path(artifact.sha256) is None:
+        path = self._blobs.path(artifact.sha256)
+        if path is None:
             artifact = replace(artifact, body=await self._batch.body(artifact.sha256))
-        return await self._out.publish(artifact, stem, self._blobs)
+        marked = await self._marking.mark(artifact, path or artifact.body)
+        return await self._out.publish(artifact, stem, self._blobs, marked)
 
     def _note_tile(self, item: ItemResult, published: Published) -> None:
         if len(self._tiles) >= SHEET_TILES_MAX:

@@ -10,8 +10,11 @@ from typing import Any
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import HeadraceError, UsageError
+from headrace.judging import Judging, unmarked
 from headrace.openai_body import model_of
 from headrace.outcome import CallFailed
+from headrace.policy import Policy
+from headrace.policy_table import PolicyTable
 from headrace.recipe import Recipe, parse_recipe
 from headrace.request import Request
 from headrace.stage import Stage, StageInput, passes_by
@@ -107,6 +110,8 @@ class Generator:
         body: Callable[[bytes], Awaitable[bytes]],
         blob: Callable[[bytes], Awaitable[bytes]],
         hits_are_free: Callable[[str, list[Stage]], Awaitable[bool]],
+        judging: Judging,
+        policy_of: Callable[[PolicyTable], Policy],
     ) -> None:
         self._cache = cache
         self._stages_of = stages_of
@@ -117,6 +122,8 @@ class Generator:
         self._hits_are_free = hits_are_free
         self._plain: dict[tuple[str, ...], Recipe] = {}
         self._known: dict[tuple[str, str], tuple[Recipe, list[Stage]]] = {}
+        self._judging = judging
+        self._policy_of = policy_of
 
     async def generate(
         self, model: str, prompt: str, params: dict[str, Any], mode: CacheMode, tenant_id: str
@@ -172,8 +179,11 @@ class Generator:
         if asked.mode is not CacheMode.REUSE or asked.request is None:
             return None
         hit = await self._kept(asked.request, asked.later, asked.tenant_id)
+        policy = self._policy_of(asked.recipe.policy)
+        if hit is None or not self._judging.serves(policy, asked.stage, [asked.request], hit):
+            return None
         # One that has a price is settled as any item is, so that the ledger tells of it.
-        if hit is None or not await self._hits_are_free(asked.recipe.name, asked.stages):
+        if not await self._hits_are_free(asked.recipe.name, asked.stages):
             return None
         artifact = hit.artifact
         body = artifact.body
@@ -181,7 +191,7 @@ class Generator:
             # What is large is no row's: one look-up less.
             read = self._blob if artifact.size_bytes > INLINE_BYTES_MAX else self._body
             body = await read(artifact.sha256)
-        return Generated(artifact, body, True, hit.facts)
+        return Generated(artifact, body, True, unmarked(hit.facts))
 
     async def buy(self, asked: Asked) -> Generated:
         """Return a result that is bought, once however many ask for it.
@@ -210,7 +220,7 @@ class Generator:
         if asked.mode is CacheMode.OFF or asked.request is None:
             return {}
         hit = await self._look_up(asked.request, asked.tenant_id)
-        return {} if hit is None else hit.facts
+        return {} if hit is None else unmarked(hit.facts)
 
     async def _kept(
         self, request: Request, later: tuple[Stage, ...], tenant_id: str

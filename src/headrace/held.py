@@ -14,6 +14,8 @@ from headrace.artifact import Artifact
 from headrace.cache import CacheMode
 from headrace.course import Course, Made
 from headrace.lifecycle import ItemState
+from headrace.policy import Policy
+from headrace.recipe import Recipe
 from headrace.stage import Stage, StageInput
 from headrace.tariff import Tariff
 
@@ -48,6 +50,8 @@ class HeldBatch:
     tariff: Tariff | None = None
     deadline_at: datetime | None = None
     canary: int = 0
+    policy: Policy = field(default_factory=Policy)
+    recipe: Recipe | None = None
 
 
 @dataclass(slots=True)
@@ -80,7 +84,7 @@ class HeldItem:
     database knows of that, ``priced_microcredits`` the part of the recipe's fixed price in it.
     ``refusals`` counts the calls refused for their rate while this worker holds it.
     ``course`` is where it is among its present stage's models, ``made`` which of them made
-    what, by stage name.
+    what, by stage name. ``found``: the cache has a result that is to be judged first.
     """
 
     batch: HeldBatch
@@ -108,6 +112,7 @@ class HeldItem:
     refusals: int = 0
     course: Course = field(default_factory=Course)
     made: dict[str, Made] = field(default_factory=dict)
+    found: bool = False
 
     def given(self) -> StageInput:
         """Return what the next stage may read."""

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from headrace.cache import CacheMode
 from headrace.held import HeldBatch, decode_json, read_tariff
+from headrace.policy import Policy
+from headrace.policy_table import PolicyTable
 from headrace.recipe import Recipe, parse_recipe
 from headrace.stage import Stage
 from headrace.store import statements
@@ -25,11 +27,13 @@ class HeldBatches:
         stages_of: Callable[[Recipe, str], Awaitable[list[Stage]]],
         reads_texts: Callable[[Recipe], bool],
         keys_of: Callable[[str], Awaitable[tuple[UUID, ...]]],
+        policy_of: Callable[[PolicyTable], Policy],
     ) -> None:
         self._database = database
         self._stages_of = stages_of
         self._reads_texts = reads_texts
         self._keys_of = keys_of
+        self._policy_of = policy_of
         self._held: dict[UUID, HeldBatch] = {}
 
     async def open(self, batch_id: UUID) -> HeldBatch:
@@ -69,4 +73,6 @@ class HeldBatches:
             tariff=read_tariff(row["tariff"]),
             deadline_at=row["deadline_at"],
             canary=row["canary"],
+            policy=self._policy_of(recipe.policy),
+            recipe=recipe,
         )

@@ -66,7 +66,10 @@ I, A, B = ItemState, AttemptState, BatchState  # noqa: E741 - read in the tables
 
 ITEM_MOVES: dict[ItemState, frozenset[ItemState]] = {
     # A cache hit succeeds straight from pending: no attempt, no permit, no credits.
-    I.PENDING: frozenset({I.RUNNING, I.SUCCEEDED, I.WAITING, I.FAILED, I.CANCELLED, I.DEAD}),
+    # Refused straight from pending: the policy does not allow it, so nothing was bought.
+    I.PENDING: frozenset(
+        {I.RUNNING, I.SUCCEEDED, I.WAITING, I.FAILED, I.REFUSED, I.CANCELLED, I.DEAD}
+    ),
     I.RUNNING: frozenset(
         {
             I.RUNNING,

@@ -13,13 +13,14 @@ from typing import Any
 from headrace.errors import RecipeError
 from headrace.fingerprint import fingerprint
 from headrace.nearest import did_you_mean
+from headrace.policy_table import PolicyTable, read_policy
 from headrace.recipe_changes import changed, merged
 from headrace.recipe_files import is_read, with_files
 
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _WHOM = frozenset({"model", "models", "provider", "route"})
-_TOP_KEYS = {"name", "description", "columns", "stages", "defaults", "files"}
+_TOP_KEYS = {"name", "description", "columns", "stages", "defaults", "files", "policy"}
 
 
 class Template:
@@ -114,6 +115,7 @@ class Recipe:
     optional: tuple[str, ...]
     stages: tuple[StageSpec, ...]
     body: dict[str, Any]
+    policy: PolicyTable = field(default_factory=PolicyTable)
 
     @cached_property
     def version(self) -> bytes:
@@ -222,6 +224,7 @@ def parse_recipe(body: dict[str, Any], place: str, default_name: str = "recipe")
         optional=tuple(_words(columns.get("optional", []), "columns.optional", place)),
         stages=specs,
         body=body,
+        policy=read_policy(body.get("policy", {}), place, RecipeError, trusted=False),
     )
 
 

@@ -17,6 +17,7 @@ from headrace.clock import Clock
 from headrace.flights import Flights
 from headrace.gate import Gate
 from headrace.held import HeldItem
+from headrace.judging import Judging
 from headrace.lifecycle import BatchState, ItemState
 from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
@@ -41,6 +42,7 @@ class Surroundings:
     batch_state: Callable[[UUID], Awaitable[BatchState]]
     read_text: Callable[[Artifact], Awaitable[str]]
     foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]]
+    judging: Judging
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))

@@ -200,6 +200,11 @@ class MemoryCache:
             if hit is not None and (newer_than is None or hit.created_at > newer_than)
         }
 
+    async def note(self, tenant_id: str, hit: CacheHit) -> None:
+        kept = self.kept.get((tenant_id, hit.fingerprint))
+        if kept is not None and kept.artifact.sha256 == hit.artifact.sha256:
+            self.kept[tenant_id, hit.fingerprint] = hit
+
 
 class TestMemoryCache(CacheConformance):
     """The suite against the least of caches."""

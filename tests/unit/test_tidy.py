@@ -19,7 +19,7 @@ CLASS_LINES_MAX = 300
 FILE_LINES_MAX = 400
 
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "base", "misc"}
-IMPLEMENTATIONS = {"providers", "stages", "caches", "gates", "sources"}
+IMPLEMENTATIONS = {"policies", "providers", "stages", "caches", "gates", "sources"}
 VENDOR_SDKS = {
     "litellm",
     "openai",

@@ -8,7 +8,8 @@ from typing import Any
 from headrace.artifact import Artifact
 from headrace.cache import CacheHit
 from headrace.clock import Clock
-from headrace.held import decode_json
+from headrace.held import decode_json, encode_json
+from headrace.provenance import Origin
 from headrace.store import statements
 from headrace.store.database import Database
 
@@ -34,8 +35,20 @@ class PostgresCache:
             )
         return {row["fingerprint"]: _hit(row) for row in rows}
 
+    async def note(self, tenant_id: str, hit: CacheHit) -> None:
+        """Keep the facts of ``hit`` with its entry, if that is still the same result."""
+        async with self._database.acquire() as connection:
+            await connection.execute(
+                statements.load("cache/note.sql"),
+                tenant_id,
+                hit.fingerprint,
+                hit.artifact.sha256,
+                encode_json(hit.facts).decode(),
+            )
+
 
 def _hit(row: Any) -> CacheHit:
-    artifact = Artifact(row["sha256"], row["media_type"], row["size_bytes"], row["body"])
     facts = decode_json(row["facts"]) if row["facts"] else {}
+    origin = Origin.from_json(facts.get("origin"))
+    artifact = Artifact(row["sha256"], row["media_type"], row["size_bytes"], row["body"], origin)
     return CacheHit(artifact, facts, row["created_at"], row["fingerprint"])

@@ -81,6 +81,9 @@ PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
     "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
 }
+POLICY: Commands = {
+    "check": ("headrace.cli.policing:check", "Say what the policy makes of a text."),
+}
 NOT_YET = ("schedule",)
 
 
@@ -104,6 +107,7 @@ def build_app() -> App:
         ("tenants", "Who owns batches, keys and credits.", TENANTS),
         ("plans", "What tenants have signed up for.", PLANS),
         ("webhooks", "Where events go, signed, until they are taken.", WEBHOOKS),
+        ("policy", "What may not be generated.", POLICY),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
         sub = App(name=group, help=words)

@@ -8,11 +8,14 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from headrace.clock import Clock
+from headrace.bytes_budget import process_budget
+from headrace.clock import Clock, SystemClock
+from headrace.config import Config
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
 from headrace.price_table import PriceTable, built_in, read_file
 from headrace.provider import Provider
+from headrace.provider_batch import BatchApi, batch_api_of
 
 ENTRY_POINTS = "headrace.providers"
 ALWAYS = ("template", "images", "texts", "films")
@@ -95,6 +98,15 @@ class Shelf(Mapping[str, Provider]):
             self._open.add(provider.name)
             await provider.open()
 
+    async def batch_api(self, name: str) -> BatchApi | None:
+        """Return a provider's batch API, ``None`` where there is none (any more)."""
+        try:
+            found = self[name]
+            await self.open(found)
+        except (KeyError, ConfigError):
+            return None
+        return batch_api_of(found)
+
     async def close(self) -> None:
         """Close every provider that was opened."""
         for name in sorted(self._open):
@@ -138,6 +150,17 @@ class Shelf(Mapping[str, Provider]):
                     )
             self._lists = lists
         return self._lists
+
+
+def shelf_of(
+    config: Config, clock: Clock | None = None, given: Mapping[str, Provider] | None = None
+) -> Shelf:
+    """Return the configured providers, none of them opened; no database is needed."""
+    if config.limits.bodies_bytes_max is not None:
+        process_budget().bytes_max = config.limits.bodies_bytes_max
+    folders = (Path("templates"), Path(config.home) / "templates")
+    prices = Path(config.prices) if config.prices is not None else None
+    return Shelf(config.providers, folders, clock or SystemClock(), given, prices)
 
 
 def _template(name: str, table: dict[str, Any], folders: tuple[Path, ...]) -> Provider:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.artifact import Artifact
+from headrace.container import Marked
 from headrace.durable import disk_error
 from headrace.errors import InputError
 from headrace.reports.filenames import check_stem
@@ -72,9 +73,12 @@ class OutputFolder:
                 remedy="Choose another folder with --out, or make this one writable.",
             ) from error
 
-    async def publish(self, artifact: Artifact, stem: str, bodies: Bodies) -> str:
+    async def publish(
+        self, artifact: Artifact, stem: str, bodies: Bodies, marked: Marked | None = None
+    ) -> str:
         """Put an artifact into the folder as ``stem`` and its extension; return that name.
 
+        ``marked`` is the file to be put there in the place of the artifact's own bytes.
         Raises ``InputError`` where a file of somebody else has the name, ``StorageError``
         when the disk is full or failing.
         """
@@ -82,6 +86,10 @@ class OutputFolder:
         name = f"{stem}.{artifact.extension}"
         target = self.folder / name
         try:
+            if marked is not None:
+                if not await asyncio.to_thread(self._is_marked, target, marked):
+                    await asyncio.to_thread(_write, target, marked)
+                return name
             kept = None if artifact.body is not None else bodies.path(artifact.sha256)
             if await asyncio.to_thread(self._is_done, target, artifact, kept):
                 return name
@@ -100,13 +108,31 @@ class OutputFolder:
             return True
         if found.st_size == artifact.size_bytes and _digest(target) == artifact.sha256:
             return True
+        self._check_ours(target)
+        return False
+
+    def _is_marked(self, target: Path, marked: Marked) -> bool:
+        """Tell whether the marked file is there already, byte by byte."""
+        try:
+            size = target.lstat().st_size
+        except FileNotFoundError:
+            return False
+        if size == marked.patch.size:
+            digest = hashlib.sha256()
+            for piece in marked.pieces():
+                digest.update(piece)
+            if _digest(target) == digest.digest():
+                return True
+        self._check_ours(target)
+        return False
+
+    def _check_ours(self, target: Path) -> None:
         if not self._is_ours:
             raise InputError(
                 "a file of this name is there already, and it is not headrace's",
                 place=str(target),
                 remedy="Choose an empty folder with --out, or move the file away.",
             )
-        return False
 
     async def _copy(self, artifact: Artifact, target: Path, bodies: Bodies) -> None:
         beside = target.with_name(f".{secrets.token_hex(8)}.part")
@@ -120,6 +146,17 @@ class OutputFolder:
             await asyncio.to_thread(beside.replace, target)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _write(target: Path, marked: Marked) -> None:
+    beside = target.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        with beside.open("xb") as file:
+            for piece in marked.pieces():
+                file.write(piece)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _link(kept: Path, target: Path) -> bool:

@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from headrace.clock import Clock
+from headrace.fingerprint import canonical_json
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, OutcomeKind, failed
@@ -24,7 +25,7 @@ from headrace.providers.openai.settings import APIS, OpenAISettings, read_openai
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import RemoteProvider, request_id
 from headrace.providers.remote.following import pause_s
-from headrace.providers.remote.http_calls import read_whole
+from headrace.providers.remote.http_calls import read_object, read_whole
 from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.media import IMAGES, SVG
 from headrace.request import Request
@@ -132,6 +133,24 @@ class OpenAIProvider(RemoteProvider):
         url, body = self._written(self.api_of(request), request, {})
         assert isinstance(body, bytes)  # only pictures make a form
         return url.path.removeprefix(self.http.url("").path), body
+
+    async def moderate(self, model: str, letter: Any, deadline_s: float) -> dict[str, Any]:
+        """Return what the endpoint of moderations says of a text, or of a list of parts.
+
+        It costs nothing. Raises ``CallFailed``.
+        """
+        body = canonical_json({"model": model, "input": letter})
+
+        async def take(response: aiohttp.ClientResponse) -> dict[str, Any]:
+            await self.refuse(response, deadline_s)
+            told = read_object(await read_whole(response))
+            if told is None:
+                raise self.failed(response, b"")
+            return told
+
+        return await self.http.post(
+            self.http.url("moderations"), body, deadline_s, take, paid=False
+        )
 
     def _written(
         self, api: str, request: Request, pictures: messages.Pictures

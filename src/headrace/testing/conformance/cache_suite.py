@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from headrace.artifact import Artifact
@@ -53,6 +54,18 @@ class CacheConformance:
         second = timedelta(seconds=1)
         assert await cache.get_many("t1", [digest("a")], _NOON + second) == {}
         assert set(await cache.get_many("t1", [digest("a")], _NOON - second)) == {digest("a")}
+
+    async def test_facts_can_be_noted(self) -> None:
+        """Facts are kept with the same result; those of a replaced one change nothing."""
+        cache = await self.make_cache()
+        await self.put(cache, "t1", digest("a"), hit_of("a"))
+        found = (await cache.get_many("t1", [digest("a")]))[digest("a")]
+        await cache.note("t1", replace(found, facts={"seen": 1}, fingerprint=digest("a")))
+        other = replace(hit_of("b"), facts={"seen": 2}, fingerprint=digest("a"))
+        await cache.note("t1", other)
+        await cache.note("t2", replace(found, facts={"seen": 3}, fingerprint=digest("a")))
+        got = (await cache.get_many("t1", [digest("a")]))[digest("a")]
+        assert got.facts == {"seen": 1}
 
     async def test_many_at_once(self) -> None:
         """A thousand fingerprints are answered in one question."""

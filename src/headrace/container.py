@@ -1,0 +1,114 @@
+"""The container contract: a file format into which metadata goes without touching its pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+PIECE_BYTES = 1 << 20
+XMP_BYTES_MAX = 1 << 20
+
+
+class Window(Protocol):
+    """Bytes of which any part can be read."""
+
+    size: int
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``at``; fewer where the file ends."""
+        ...
+
+
+class BytesWindow:
+    """A window on bytes in memory."""
+
+    def __init__(self, body: bytes) -> None:
+        self.size = len(body)
+        self._body = body
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``at``."""
+        return self._body[at : at + count]
+
+
+class FileWindow:
+    """A window on a file; a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self.size = 0
+        self._path = path
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> FileWindow:
+        self._file = self._path.open("rb")
+        self.size = self._file.seek(0, 2)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``at``."""
+        assert self._file is not None
+        self._file.seek(at)
+        return self._file.read(count)
+
+
+class LeftError(Exception):
+    """A file is left as it is; the message says why, in a few words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a file that stays: from ``start`` up to ``end``."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A file made of parts of another and of new bytes, in order."""
+
+    parts: tuple[Span | bytes, ...]
+
+    @property
+    def size(self) -> int:
+        """Return the size of the new file in bytes."""
+        return sum(len(p) if isinstance(p, bytes) else p.end - p.start for p in self.parts)
+
+    def pieces(self, window: Window) -> Iterator[bytes]:
+        """Yield the new file, a MiB at a time at most."""
+        for part in self.parts:
+            if isinstance(part, bytes):
+                yield part
+                continue
+            for at in range(part.start, part.end, PIECE_BYTES):
+                yield window.read(at, min(PIECE_BYTES, part.end - at))
+
+
+def exactly(window: Window, at: int, count: int) -> bytes:
+    """Return so many bytes; raises ``LeftError`` where the file ends before."""
+    found = window.read(at, count)
+    if len(found) < count:
+        raise LeftError("the file is cut off")
+    return found
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A file as it is to be handed out: the patch, and the bytes or the file that it is of."""
+
+    patch: Patch
+    source: bytes | Path
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the new file's bytes."""
+        if isinstance(self.source, bytes):
+            yield from self.patch.pieces(BytesWindow(self.source))
+            return
+        with FileWindow(self.source) as window:
+            yield from self.patch.pieces(window)

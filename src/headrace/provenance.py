@@ -1,0 +1,73 @@
+"""Where an artifact came from: kept in its record, and told in the file where the format can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+SEED_CHARS_MAX = 100
+
+
+class SourceType(StrEnum):
+    """IPTC's digital source types, as far as they concern us; ``NONE``: no model had a part."""
+
+    TRAINED = "trainedAlgorithmicMedia"
+    COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
+    NONE = ""
+
+    @property
+    def url(self) -> str:
+        """Return the address that stands for it."""
+        return f"http://cv.iptc.org/newscodes/digitalsourcetype/{self.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who made an artifact, of what, and when.
+
+    ``request_sha256`` (hex) is the fingerprint of the normalised request, so the prompt's
+    without being the prompt; ``made_at`` is RFC 3339, UTC; ``recipe_sha256`` (hex) the
+    recipe's version. What stages on this machine did to it afterwards stands in ``edited``,
+    by their names; the rest is then still told of the model.
+    """
+
+    provider: str
+    model: str
+    request_sha256: str
+    made_at: str
+    recipe: str
+    recipe_sha256: str
+    headrace: str
+    seed: int | str | None = None
+    source_type: str = SourceType.NONE.value
+    edited: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        told = asdict(self)
+        told["edited"] = list(self.edited)
+        return {name: value for name, value in told.items() if value not in (None, "", [])}
+
+    @classmethod
+    def from_json(cls, told: Any) -> Origin | None:
+        """Return what ``to_json`` wrote; ``None`` where nothing was kept."""
+        if not isinstance(told, Mapping):
+            return None
+        texts = {name: str(told.get(name, "")) for name in _TEXTS}
+        return cls(**texts, seed=told.get("seed"), edited=tuple(told.get("edited", ())))
+
+
+_TEXTS = (
+    "provider", "model", "request_sha256", "made_at", "recipe", "recipe_sha256", "headrace",
+    "source_type",
+)  # fmt: skip
+
+
+def seed_of(params: Mapping[str, Any], facts: Mapping[str, Any]) -> int | str | None:
+    """Return the seed that was asked for, or that the provider tells it has used."""
+    for told in (params.get("seed"), facts.get("seed")):
+        if isinstance(told, int | str) and not isinstance(told, bool) and told != "":
+            return told if isinstance(told, int) else told[:SEED_CHARS_MAX]
+    return None
