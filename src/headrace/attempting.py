@@ -123,7 +123,7 @@ class Attempts:
             job.id, job.url = resume
         how, outcome = PermitEnd.IGNORED, None
         try:
-            bought = await self._around.purchaser.buy(self._seller(order), call, resume)
+            bought = await self._around.purchaser.buy(_seller_of(order, self._around), call, resume)
             if order.option.batches is None:
                 how, outcome = permit_end(bought.outcome), bought.outcome
         finally:
@@ -162,19 +162,6 @@ class Attempts:
             await self._withhold(order, bought, judged, claim)
             return None
         return await self._deliver(order, bought, bought.artifact, claim)
-
-    def _seller(self, order: Order) -> Seller:
-        """Return whom the call goes to: the provider, or the desk of its batches."""
-        api, item = order.option.batches, order.item
-        if api is None:
-            return order.provider
-        until = routing.rescue_at(item, self._around.clock.now())
-        group = api.group(order.request)
-        assert until is not None  # or it would be no option
-        assert group is not None
-        load = order.provider.load(order.request)
-        place = Place(item.batch.tenant_id, item.batch.id, item.idx, group, load.tokens, until)
-        return Counter(order.provider.name, self._around.batch_desk, api, place)
 
     def _accepted(
         self, item: HeldItem, attempt: OpenAttempt, job: JobUnderWay
@@ -355,3 +342,17 @@ def _started(item: HeldItem, start: Start) -> None:
 
 async def _not_accepted(provider_request_id: str, url: str | None) -> None:
     """Ignore what is known: it is written already, or by the attempt that adopts it."""
+
+
+def _seller_of(order: Order, around: Surroundings) -> Seller:
+    """Return whom the call goes to: the provider, or the desk of its batches."""
+    api, item = order.option.batches, order.item
+    if api is None:
+        return order.provider
+    until = routing.rescue_at(item, around.clock.now())
+    group = api.group(order.request)
+    assert until is not None  # or it would be no option
+    assert group is not None
+    load = order.provider.load(order.request)
+    place = Place(item.batch.tenant_id, item.batch.id, item.idx, group, load.tokens, until)
+    return Counter(order.provider.name, around.batch_desk, api, place)

@@ -111,27 +111,24 @@ class Engine:
         self.accounts = Accounts()
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        masters = MasterKeys(Path(config.home))
-        self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
+        self.own_keys = OwnKeys(
+            database, clock, MasterKeys(Path(config.home)), self.providers, self.providers
+        )
         self._held = HeldBatches(
             database, self.stages_of, reads_texts, self.own_keys.versions, self.policies.of
         )
         self.gate = self._build_gate()
         around = self._surroundings()
-        executor = Executor(around, self._stopping)
         self._canceller = Canceller(database, clock, around.jobs)
-        self._dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
+        executor = Executor(around, self._stopping)
+        dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
         self.worker = Worker(
-            database,
-            clock,
-            self._dispatcher,
-            self._held.open,
-            self._stopping,
+            database, clock, dispatcher, self._held.open, self._stopping,
             shards_held=config.worker.shards_held,
             heartbeat_s=config.worker.heartbeat_s,
             version=VERSION,
             shard_done=self._shard_done,
-        )
+        )  # fmt: skip
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
         self._keeper = Keeper(database, clock, self.gate.lanes)

@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 
 from headrace.config import Retry
-from headrace.http.artifact_links import Links
+from headrace.http.item_links import ItemLinks
 from headrace.outcome import OutcomeKind
 from headrace.provider import Call, Reply
+from headrace.signed_links import signed
 from tests.integration.test_http import MODEL, Served, served
 from tests.integration.test_http_files import foreigner
 
@@ -110,12 +111,12 @@ async def test_images_come_as_addresses_that_end(api: Served, client: openai.Asy
     ):
         async with api.http.get(wrong) as answer:
             assert answer.status == 404
-    links = Links(api.engine.database, api.engine.clock)
-    name = urlsplit(url).path.rpartition("/")[2]
-    now = int(api.engine.clock.now().timestamp())
+    path, now = urlsplit(url).path, int(api.engine.clock.now().timestamp())
+    secret = await ItemLinks(api.engine.database, api.engine.clock)._own()
+    base = url.removesuffix(urlsplit(url).query).removesuffix("?").removesuffix(path)
     for until in (now - 1, now + 60):
-        signature = await links._signature(name, until)
-        assert await links.is_good(name, until, signature) == (until > now)
+        async with api.http.get(base + signed(secret, path, until)) as answer:
+            assert answer.status == (200 if until > now else 404)
 
 
 async def test_images_that_cannot_be_meant_buy_nothing(
@@ -193,7 +194,7 @@ async def test_pictures_that_are_none_are_refused(api: Served, client: openai.As
             await client.images.edit(image=wrong, model="scripted:m", prompt="x")
     assert not (await client.files.list()).data
     root = api.engine.blobs.spool_folder.parent
-    assert not [path for path in root.rglob("*") if path.is_file()]
+    assert not [p for p in root.rglob("*") if p.is_file() and p.parent != root / "aside"]
     await foreigner(api)
     async with api.client("foreign") as foreign:
         theirs = await foreign.files.create(file=("a.png", picture("red")), purpose="vision")

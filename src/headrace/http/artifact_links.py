@@ -2,54 +2,45 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from headrace.artifact import Artifact
 from headrace.clock import Clock
 from headrace.engine import Engine
 from headrace.errors import NotFoundError
-from headrace.store import statements
+from headrace.http.entry import UnknownKeyError
+from headrace.http.item_links import ItemLinks
 from headrace.store.database import Database
 
 LASTS_S = 3600
-_NOTE = "artifact_links"
 
 
 class Links:
-    """Signs addresses with a secret that all processes on the database share."""
+    """Signs addresses of artifacts by their content, good for an hour."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-        self._secret = b""
+        self._signed = ItemLinks(database, clock)
 
     async def signed_path(self, artifact: Artifact) -> str:
-        """Return the path under which an artifact is served for an hour."""
-        until = int(self._clock.now().timestamp()) + LASTS_S
-        name = f"{artifact.sha256.hex()}.{artifact.extension}"
-        signature = await self._signature(name, until)
-        return f"/artifacts/{name}?expires={until}&signature={signature}"
-
-    async def is_good(self, name: str, until: int, signature: str) -> bool:
-        """Tell whether an address was signed here, and its time is not over."""
-        good = hmac.compare_digest(
-            (await self._signature(name, until)).encode(), signature.encode("utf-8", "replace")
+        """Return the path under which an artifact is served."""
+        return await self._signed.sign(
+            _path(f"{artifact.sha256.hex()}.{artifact.extension}"), LASTS_S
         )
-        return good and self._clock.now().timestamp() < until
 
-    async def _signature(self, name: str, until: int) -> str:
-        if not self._secret:
-            async with self._database.transaction() as connection:
-                told = await connection.fetchval(
-                    statements.load("schema/first_note.sql"), _NOTE, secrets.token_hex(32)
-                )
-            self._secret = bytes.fromhex(told)
-        return hmac.new(self._secret, f"{name} {until}".encode(), hashlib.sha256).hexdigest()
+    async def check(self, request: Request, name: str) -> None:
+        """Raise ``NotFoundError`` unless the request's address was signed, and is still good."""
+        try:
+            await self._signed.check(request, _path(name))
+        except UnknownKeyError:
+            raise NotFoundError(
+                "there is nothing at this address",
+                remedy="It may have expired: ask again for another.",
+            ) from None
+
+
+def _path(name: str) -> str:
+    return f"/artifacts/{name}"
 
 
 class LinkRoutes:
@@ -65,13 +56,9 @@ class LinkRoutes:
         router.add_api_route("/artifacts/{name}", self.show, methods=["GET"])
         return router
 
-    async def show(self, name: str, expires: int = 0, signature: str = "") -> Response:
+    async def show(self, request: Request, name: str) -> Response:
         """Return an artifact's bytes to whoever has its address."""
-        if not await self._links.is_good(name, expires, signature):
-            raise NotFoundError(
-                "there is nothing at this address",
-                remedy="It may have expired: ask again for another.",
-            )
+        await self._links.check(request, name)
         sha256 = bytes.fromhex(name.partition(".")[0])
         found = await self._engine.reading.artifact(sha256)
         headers = {

@@ -23,6 +23,11 @@ _SETTINGS: dict[str, Any] = {
         "type": ["number", "string"],
         "description": "The most that its calls may cost, in US dollars.",
     },
+    "deadline": {
+        "type": "string",
+        "pattern": "^[0-9]{1,7}(\\.[0-9]{1,3})?[smhd]$",
+        "description": "By when it should be done, as in 24h: time for providers' batches.",
+    },
 }
 _JSON: dict[str, Any] = {
     "type": "object",

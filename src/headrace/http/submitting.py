@@ -25,6 +25,7 @@ from headrace.http.problems import TooLargeError
 from headrace.price import read_usd
 from headrace.recipe import Recipe
 from headrace.source import BadRow, Limits, Row
+from headrace.spans import read_span
 from headrace.submission import Terms, request_digest
 
 UPLOAD_BYTES_MAX = 200 * 1024 * 1024
@@ -44,6 +45,7 @@ SETTINGS: dict[str, Any] = {
     "canary": int,
     "look_first": bool,
     "max_cost_usd": (int, float, str),
+    "deadline": str,
 }
 KINDS = {
     "text/csv": "csv",
@@ -144,7 +146,7 @@ def _made(
 
 
 def _terms(told: dict[str, Any], caller: Caller, key: str | None, file: str | None) -> Terms:
-    cap = told.get("max_cost_usd")
+    cap, deadline = told.get("max_cost_usd"), told.get("deadline")
     name = told.get("name") or (Path(file).stem if file else None)
     if name is not None and ("\0" in name or len(name) > NAME_CHARS_MAX):
         raise InputError(f"a name has 1 to {NAME_CHARS_MAX} characters, none of them NUL")
@@ -163,6 +165,7 @@ def _terms(told: dict[str, Any], caller: Caller, key: str | None, file: str | No
         cost_cap_microusd=None if cap is None else read_usd(str(cap)),
         idempotency_key=key,
         source={"input": file or "api"},
+        deadline_s=None if deadline is None else read_span(deadline, "deadline"),
     )
 
 
