@@ -79,7 +79,7 @@ class Pacer:
     def __init__(self, quota: Quota, now_s: float) -> None:
         self.quota = quota
         self.rates: dict[Dimension, RatePace] = {}
-        self.width = Width(float(quota.concurrency))
+        self.width = Width(float(quota.concurrency), untried=quota.advised)
         self.circuit = Circuit()
         self.refunds = Refunds(quota.tokens_refunded)
         self.in_flight = 0
@@ -238,6 +238,7 @@ class Pacer:
 
     def _rate_limited(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
         self.tally.refused += 1
+        self.width.untried = False
         if self.quota.learns:
             self._refused(ticket, outcome, now_s)
         elif outcome.wait_s is not None and outcome.wait_s > 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from time import monotonic
 
 import asyncpg
@@ -164,6 +165,31 @@ async def test_a_lane_that_is_shut_is_shut_for_all_until_somebody_reopens_it(
     (await two.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
     await CLOCK.sleep(1.1)
     (await one.acquire(ask)).end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def test_a_large_batch_at_one_worker_widens_the_start_for_all(gates: MakeGate) -> None:
+    """Calls on demand fill three places; a batch of 100 at another worker makes them eight."""
+    one, two = await gates(), await gates()
+    small = Ask("a", Quota(3, advised=True))
+    first = [asyncio.create_task(one.acquire(small)) for _ in range(5)]
+    await CLOCK.sleep(0.2)
+    assert sum(task.done() for task in first) == 3
+    large = replace(small, items=100)
+    permits = await asyncio.gather(*(two.acquire(large) for _ in range(3)))
+    permits += await asyncio.gather(*first)
+    assert await out_of(two, "a") <= 8
+    end_all(permits)
+
+
+async def test_a_larger_batch_is_heard_while_others_stand_in_line(gates: MakeGate) -> None:
+    """The start is widened at once, though a worker's line was not empty and nothing ended."""
+    gate = await gates()
+    small = Ask("a", Quota(3, advised=True))
+    tasks = [asyncio.create_task(gate.acquire(small)) for _ in range(5)]
+    await CLOCK.sleep(0.2)
+    assert gate.waiting("a") == 2
+    tasks += [asyncio.create_task(gate.acquire(replace(small, items=1000))) for _ in range(7)]
+    end_all(await asyncio.gather(*tasks))
 
 
 async def sign_out(gate: PostgresGate, url: str) -> None:

@@ -201,3 +201,17 @@ async def test_tokens_that_come_back_wake_who_waits_for_them() -> None:
     assert second.done()
     second.result().end(PermitEnd.SUCCESS)
     await gate.close()
+
+
+async def test_a_large_batch_widens_the_start_for_who_waits_already() -> None:
+    """Calls on demand fill three places; a batch of 100 asks, and eight go, in their order."""
+    gate = LocalGate(ManualClock())
+    small = Ask("a", Quota(3, advised=True))
+    tasks = [asyncio.create_task(gate.acquire(small)) for _ in range(5)]
+    await settle()
+    assert (gate.in_flight("a"), gate.waiting("a")) == (3, 2)
+    tasks += [asyncio.create_task(gate.acquire(replace(small, items=100))) for _ in range(6)]
+    await settle()
+    assert (gate.in_flight("a"), gate.waiting("a")) == (8, 3)
+    assert all(task.done() for task in tasks[:5])
+    await gate.close()

@@ -104,6 +104,8 @@ class LocalGate:
         Raises ``LaneShutError`` for a lane that stays shut, ``ValueError`` for no width.
         """
         lane = self._lane(ask)
+        if lane.pacer.width.advise(ask.items) and lane.line:
+            self._admit(lane)
         now_s = self._clock.monotonic_s()
         if not lane.line:
             wait_s = lane.pacer.wait_s(ask.load, now_s)
