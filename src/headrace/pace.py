@@ -65,7 +65,7 @@ class RatePace(Phases):
         gap_s, self.latest_s = now_s - self.latest_s, now_s
         if self.first_s is None:
             self.first_s, self.first_sent = now_s, self.sent
-            self.phase_s = now_s
+            self.phase_s, self.mean = now_s, cost
         if self.episode_s is not None and self.recovered_s is None:
             self.recovered_s = now_s
         self.mean += 0.05 * (cost - self.mean)

@@ -175,9 +175,10 @@ class Pacer:
         by, self._held_by = self._held_by, None
         marks = []
         for dimension in RATES:
-            rate = self.rates.get(dimension)
             cost = _amount(load, dimension)
-            if rate is not None and cost > 0:
+            if cost > 0 and self.quota.learns:
+                # Counted from the first call on: the first refusal asks what was accepted.
+                rate = self._rate(dimension, now_s, None)
                 marks.append((dimension, rate.take(cost, now_s, by == dimension.value)))
                 rate.allowance = self.credit
                 if rate.look(now_s):
