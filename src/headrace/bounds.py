@@ -133,6 +133,9 @@ class Bounds:
         self.echo_until_s, self.echoes = until_s + took_s, 0
         self.window_s = took_s if past is None else min(took_s, self.window_s or took_s)
         self._around(max(accepted, 0.5 * cost), took_s)
+        if past is None and here.told_s is not None:
+            # Who began slowly did not fill the windows: the next one will tell.
+            self.hi = math.inf
 
     def _around(self, accepted: float, took_s: float) -> None:
         off = 0.01 * accepted + 0.5 * self.mean

@@ -17,7 +17,7 @@ from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
-from headrace.phases import Mode
+from headrace.phases import LATE_S, Mode
 from headrace.refunds import Refunds
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
@@ -200,6 +200,17 @@ class Pacer:
             lead_s,
             self.refunds.take(float(load.tokens), now_s) if load.tokens else math.inf,
         )
+
+    def left(self, ticket: Ticket, now_s: float) -> None:
+        """Hear when a call really left: after one that is late, the next may not hurry."""
+        if now_s <= ticket.sent_s:
+            return
+        ticket.sent_s = now_s
+        for dimension, _ in ticket.marks:
+            rate = self.rates[dimension]
+            if rate.told is not None and rate.late_s < LATE_S:
+                # A limit that showed that it makes up for nothing.
+                rate.bucket.left(_amount(ticket.load, dimension), now_s)
 
     def _probe_width(self) -> None:
         if self.width.cap < self.width.top and self.tally.accepted % 100 == 99:

@@ -20,6 +20,8 @@ STEP_S = 0.5
 """The pace is doubled at most so often while nothing is known."""
 NARROW = 1.03
 """Bounds nearer than this have met."""
+FILL = 4.0
+"""A window whose size is not known yet is filled so many times faster than it was before."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
 STRIKES_MAX, CLOSE_CALLS = 3, 3
@@ -167,7 +169,7 @@ class Phases(Bounds):
             if self.phase_calls > 50:
                 self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
             return False
-        if now_s - self.phase_s < self.window_s and self.mode is not Mode.GROW:
+        if now_s - self.phase_s < self.window_s:
             return False
         if self.mode is Mode.GROW:
             return self.phase_calls >= 3 and now_s - self.phase_s >= STEP_S
@@ -252,9 +254,12 @@ class Phases(Bounds):
     def _step_back(self, now_s: float) -> None:
         """Lower the pace a little, or more when refusals come fast: others take their share."""
         self.back = min(BACK_MAX, self.back * 2.0) if self.phase_calls < 20 else BACK
-        pace, back = self.bucket.rate, min(self.bucket.rate, self.hi) * (1.0 - self.back)
+        pace, had = self.bucket.rate, self.had_of_late()
+        if self.mode is not Mode.HOLD and had > 0:
+            # A climb ran ahead of what there is: it says nothing of that.
+            pace = min(pace, had)
+        back = min(pace, self.hi) * (1.0 - self.back)
         # What was accepted of late, refusals and pauses included, was there to be had.
-        had = self.had_of_late()
         pace = max(back, min(pace, 0.95 * had))
         if pace < 0.85 * self.held_at:
             self.verified = 0
@@ -279,7 +284,10 @@ class Phases(Bounds):
 
     def _between(self, now_s: float, at_send: bool = False) -> None:
         """Choose the next pace from the bounds: a trial between them, or hold."""
-        if math.isinf(self.hi):
+        if math.isinf(self.hi) and self.windowed and self.lo > 0:
+            # Fast enough to find the window's end, and not so fast as to run far past it.
+            self.set_pace(min(self.bucket.rate, FILL * self.lo), Mode.GROW, now_s, at_send)
+        elif math.isinf(self.hi):
             self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send)
         elif self.allowance < 0 and self.lo > 0:
             # Too much was refused of late: stay at what is known to be safe.
