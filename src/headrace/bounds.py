@@ -17,6 +17,7 @@ from headrace.fitting import Moment, burst, fit
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
 LATE_CALLS = 60
+FELL = 0.85
 
 
 @dataclass(slots=True)
@@ -69,6 +70,12 @@ class Bounds:
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
+        elif fitting is not None and fitting[1] < FELL * self.lo:
+            # What was borne before is not any more: it fell, or somebody else was served.
+            self.noise = min(NOISE_MAX, self.noise + 1)
+            self.lo, self.hi = fitting[0], self.lo
+            self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
+            return
         elif fitting is not None and self.noise:
             self.noise -= 1
         while fitting is None and self._forget_some():
