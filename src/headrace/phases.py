@@ -27,6 +27,8 @@ LATE_S, LATE_S_MIN = 0.02, 0.002
 STRIKES_MAX, CLOSE_CALLS = 3, 3
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
+TOLD_DEBT = -8.0
+"""So deep in debt with refusals a told rate is not to be had: others use it, or it is wrong."""
 VERIFY_MAX = 5
 TRIED = 0.8
 SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
@@ -242,7 +244,8 @@ class Phases(Bounds):
             close = 25 if self.margin >= MARGIN_MAX else CLOSE_CALLS
             few = self.phase_calls < close and self.mode is Mode.HOLD
             self.strikes = self.strikes + 1 if few else 0
-            if self.strikes < STRIKES_MAX and self.noise < NOISE_MAX:
+            borne = self.noise < NOISE_MAX and self.allowance > TOLD_DEBT
+            if self.strikes < STRIKES_MAX and borne:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
             self.told_before, self.told, self.strikes = self.told, None, 0
