@@ -35,6 +35,8 @@ SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
 """A pace below this part of one that was held for long is a fall, and may come back."""
+BOLD = 0.25
+"""So far above its bounds a lane looks the first time, when they may be those of a moment."""
 BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
 """A refusal lowers the pace of a noisy rate by this part; as many calls raise it again."""
 
@@ -219,7 +221,7 @@ class Phases(Bounds):
         elif self.allowance < 1.0:
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
-        self.climb = 0.05
+        self.climb = BOLD if self.verified == 1 else 0.05
         if self.check_fallen():
             # What was there before may be back as a whole: one refusal tells when it is not.
             before = self.told_before or self.long_held
