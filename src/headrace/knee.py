@@ -16,6 +16,8 @@ SETTLED_EPOCHS = 20
 QUEUED, MILD = 2.0, 1.3
 """So many times the best latency is a queue; it is brought down to a mild one."""
 SHAKEN_MAX = 3
+PROBE_CALLS, PROBES_MAX = 200, 5
+"""After so many calls at a known cap it looks above it; twice as many after each that failed."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class Width:
     latency_best_s: float = math.inf
     reached: bool = False
     patience: int = 0
+    borne: int = 0
+    probes: int = 0
     untried: bool = False
 
     @property
@@ -67,6 +71,11 @@ class Width:
         self._next_epoch()
         return True
 
+    @property
+    def may_probe(self) -> bool:
+        """Whether so many were accepted at the cap that a look above it is worth a refusal."""
+        return self.borne >= PROBE_CALLS * 2**self.probes
+
     def send(self, in_flight: int) -> tuple[int, int]:
         """Count a call that is sent; returns its epoch and its number in it."""
         self.sent += 1
@@ -76,6 +85,9 @@ class Width:
 
     def refused(self, cap: int) -> None:
         """Take ``cap`` for the limit: more in flight was refused."""
+        if self.probing:
+            self.probes = min(self.probes + 1, PROBES_MAX)
+        self.borne = 0
         self.cap = max(1.0, min(float(cap), self.top))
         self.known, self.probing, self.untried = True, False, False
         self._next_epoch()
@@ -104,7 +116,9 @@ class Width:
         if in_flight > self.accepted_at:
             self.accepted_at = in_flight
         if in_flight >= self.cap:
-            self.probing = False
+            if self.probing:
+                self.probing, self.probes, self.borne = False, 0, 0
+            self.borne += 1
             self.calm += 1
             if self.calm >= 100:
                 self.calm = self.shaken = 0

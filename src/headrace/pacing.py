@@ -213,7 +213,7 @@ class Pacer:
                 rate.bucket.left(_amount(ticket.load, dimension), now_s)
 
     def _probe_width(self) -> None:
-        if self.width.cap < self.width.top and self.tally.accepted % 100 == 99:
+        if self.width.cap < self.width.top and self.width.may_probe:
             self.credit -= 0.5
             self.width.probe()
 
