@@ -58,7 +58,7 @@ class Bounds:
             self.windowed = True
         return self.windowed
 
-    def bound(self, cost: float, here: Moment, pace: float) -> None:
+    def bound(self, cost: float, here: Moment, pace: float, probing: bool) -> None:
         """Set the bounds: the rates that fit all that is remembered, or the latest part of it."""
         if self.first_s is not None and math.isinf(pace):
             # Nothing was held back: what was accepted so far is the best guess.
@@ -70,7 +70,7 @@ class Bounds:
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
-        elif fitting is not None and fitting[1] < FELL * self.lo:
+        elif fitting is not None and not probing and fitting[1] < FELL * self.lo:
             # What was borne before is not any more: it fell, or somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
             self.lo, self.hi = fitting[0], self.lo

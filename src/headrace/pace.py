@@ -161,10 +161,8 @@ class RatePace(Phases):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        if windowed and self.told is None:
-            self.bound_window(cost, here, self.pace, self.mode is Mode.PROBE)
-        else:
-            self.bound(cost, here, self.pace)
+        bound = self.bound_window if windowed and self.told is None else self.bound
+        bound(cost, here, self.pace, self.mode is Mode.PROBE)
         self.empties.append(here)
         self.moments.append(here)
         if self.proven is not None and self.mode is Mode.HOLD:
