@@ -117,9 +117,7 @@ class Run:
             "admitted" if good else "refused", "" if good else verdict.dimension.value, "",
             at_s + took_s, 200 if good else 429, str(self.sent), good, good, len(self.open), None,
         )  # fmt: skip
-        heapq.heappush(
-            self.events, (at_s + took_s + ANSWER_S, self.sent, ticket, verdict, entry)
-        )
+        heapq.heappush(self.events, (at_s + took_s + ANSWER_S, self.sent, ticket, verdict, entry))
 
     def _keep(self) -> None:
         self.rules.advance(self.case.learning_s)
@@ -223,8 +221,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     cases = all_cases() if options.fixed else []
-    cases += [draw(options.seed, number + 1) for number in range(0 if options.fixed else options.count)]
-    cases = [one for one in cases if one.kind == "plain" and one.name not in ("high-rate", "faults")]
+    cases += [
+        draw(options.seed, number + 1) for number in range(0 if options.fixed else options.count)
+    ]
+    cases = [
+        one for one in cases if one.kind == "plain" and one.name not in ("high-rate", "faults")
+    ]
     cases = [one for one in cases if not options.only or one.name in options.only]
     cases = [one for one in cases if not options.kind or one.situation.startswith(options.kind)]
     began = time.monotonic()
@@ -233,7 +235,16 @@ def main() -> None:
     sums: dict[str, list[Measured]] = defaultdict(list)
     for case, seen in zip(cases, found, strict=True):
         sums[seen.situation].append(seen)
-        if options.verbose and "<" in line(seen) + ">" and (options.fixed or options.only or "refused" in line(seen)[60:] or "util" in line(seen)[60:]):
+        if (
+            options.verbose
+            and "<" in line(seen) + ">"
+            and (
+                options.fixed
+                or options.only
+                or "refused" in line(seen)[60:]
+                or "util" in line(seen)[60:]
+            )
+        ):
             print(line(seen), "|", case.title)
     print(f"{'situation':22} runs  met   util  worst  p10   refused p90  whole-util")
     for name, group in sorted(sums.items()):
