@@ -264,8 +264,8 @@ def report(name: str, group: list[Measured]) -> None:
     )
     print(
         f"{name:22} {len(group):4} {met:4}  {mean(utils):6.1%} {utils[0]:6.1%} "
-        f"{utils[len(utils) // 10]:6.1%} {mean(refused):6.2%} {refused[-1 - len(refused) // 10]:6.2%}"
-        f" {whole:6.1%}"
+        f"{utils[len(utils) // 10]:6.1%} {mean(refused):6.2%} "
+        f"{refused[-1 - len(refused) // 10]:6.2%} {whole:6.1%}"
     )
 
 

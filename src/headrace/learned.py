@@ -86,7 +86,11 @@ def learned_of(pacer: Pacer, call_s: float | None = None) -> Learned:
     width = pacer.width
     return Learned(
         LearnedWidth(width.cap, width.known, math.isfinite(width.top), width.untried),
-        {name.value: _rate_of(rate, pacer.quota, name) for name, rate in pacer.rates.items()},
+        {
+            name.value: _rate_of(rate, pacer.quota, name)
+            for name, rate in pacer.rates.items()
+            if rate.told is not None or math.isfinite(rate.pace)  # else it was only counted
+        },
         pacer.credit,
         call_s,
         pacer.refunds.found,
