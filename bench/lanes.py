@@ -28,7 +28,7 @@ from bench.admission.targets import TARGETS
 from headrace.limits import Dimension, Limit, Load, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer, Ticket
-from headrace.providers.quotas import read_quota
+from headrace.providers.remote.quotas import read_quota
 from headrace.simulator.chances import Places, latency_s
 from headrace.simulator.makespan import Snapshot, Work, ideal_from
 from headrace.simulator.rules import Admitted, Refused
