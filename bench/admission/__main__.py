@@ -91,7 +91,7 @@ def read_options() -> argparse.Namespace:
         "--jobs",
         type=int,
         default=16,
-        help="units side by side: a run of ours on a slow lane takes two, others one",
+        help="units side by side: a run of ours on a slow lane takes three, others one",
     )
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--page", type=Path, help="write the page there, also of a part")

@@ -169,7 +169,8 @@ def page(
         _INTRO,
         f"`{command}` at {commit()} on {os.cpu_count()} cores, {platform.system()}, Python "
         f"{platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; it took {took_s / 60:.0f} "
-        f"minutes. The simulators, the clients and the databases share the cores. "
+        f"minutes. The simulators, the clients and the databases share the cores; where it is "
+        f"allowed the simulators have a higher priority. "
         f"{met} of {len(ours) - skipped} targets met, {skipped} scenarios skipped.",
         "",
         "## Scenarios",

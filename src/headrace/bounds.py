@@ -17,6 +17,7 @@ from headrace.fitting import Moment, burst, fit
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
 LATE_CALLS = 60
+FELL = 0.85
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Bounds:
             self.windowed = True
         return self.windowed
 
-    def bound(self, cost: float, here: Moment, pace: float) -> None:
+    def bound(self, cost: float, here: Moment, pace: float, probing: bool) -> None:
         """Set the bounds: the rates that fit all that is remembered, or the latest part of it."""
         if self.first_s is not None and math.isinf(pace):
             # Nothing was held back: what was accepted so far is the best guess.
@@ -69,6 +70,12 @@ class Bounds:
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
+        elif fitting is not None and not probing and fitting[1] < FELL * self.lo:
+            # What was borne before is not any more: it fell, or somebody else was served.
+            self.noise = min(NOISE_MAX, self.noise + 1)
+            self.lo, self.hi = fitting[0], self.lo
+            self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
+            return
         elif fitting is not None and self.noise:
             self.noise -= 1
         while fitting is None and self._forget_some():
@@ -133,6 +140,9 @@ class Bounds:
         self.echo_until_s, self.echoes = until_s + took_s, 0
         self.window_s = took_s if past is None else min(took_s, self.window_s or took_s)
         self._around(max(accepted, 0.5 * cost), took_s)
+        if past is None and here.told_s is not None:
+            # Who began slowly did not fill the windows: the next one will tell.
+            self.hi = math.inf
 
     def _around(self, accepted: float, took_s: float) -> None:
         off = 0.01 * accepted + 0.5 * self.mean

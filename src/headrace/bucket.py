@@ -48,6 +48,11 @@ class Bucket:
         self.refill(now_s, cost)
         self.level = max(self.level, min(max(self.burst, cost) + room, self.level + amount))
 
+    def left(self, cost: float, now_s: float) -> None:
+        """Hear that ``cost`` went out only now: what came in until then found the bucket full."""
+        self.refill(now_s)
+        self.level = min(self.level, max(self.burst, cost) - cost)
+
     def spill(self, now_s: float, left: float = 0.0) -> None:
         """Empty the bucket down to ``left``; what it owes, it goes on owing."""
         self.refill(now_s)

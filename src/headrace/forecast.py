@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headrace.learned import Learned
-from headrace.limits import Dimension, Load, Quota
+from headrace.limits import Dimension, Load, Quota, start_width
 
 UNKNOWN = "unknown: nothing learned yet"
 
@@ -63,7 +63,10 @@ def _by_width(calls: int, quota: Quota, learned: Learned | None) -> Forecast | N
     if learned is None or learned.call_s is None:
         return None
     told = [one.amount for one in quota.limits if one.dimension is Dimension.CONCURRENCY]
-    width = min([learned.width.cap, *(amount for amount in told if amount)])
+    cap = learned.width.cap
+    if learned.width.untried:
+        cap = max(cap, start_width(calls))
+    width = min([cap, *(amount for amount in told if amount)])
     time_s = calls * learned.call_s / min(width, calls)
     places = f"{min(width, calls):.0f} in flight × {learned.call_s:.3g} s"
     if learned.width.known or learned.width.told or told:

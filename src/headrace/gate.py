@@ -26,7 +26,7 @@ class Ask:
 
     ``cost`` (micro-credits, at least 1) is what the tenant's turn is charged with;
     ``weight`` is its plan's. Who can go ``elsewhere`` does not stand in line at a lane whose
-    provider is out of funds, key or order.
+    provider is out of funds, key or order. ``items`` is the size of its batch.
     """
 
     lane: str
@@ -37,6 +37,7 @@ class Ask:
     weight: int = 1
     cost: int = 1
     elsewhere: bool = False
+    items: int = 1
 
     def check_width(self) -> None:
         """Raise ``ValueError`` for a lane that no call could ever pass."""

@@ -52,6 +52,7 @@ class HeldBatch:
     canary: int = 0
     policy: Policy = field(default_factory=Policy)
     recipe: Recipe | None = None
+    items: int = 1
 
 
 @dataclass(slots=True)

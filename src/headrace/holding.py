@@ -75,4 +75,5 @@ class HeldBatches:
             canary=row["canary"],
             policy=self._policy_of(recipe.policy),
             recipe=recipe,
+            items=row["item_count"],
         )

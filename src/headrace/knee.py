@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headrace.limits import start_width
+
 GAIN_MIN = 1.25
 """Twice the width must give at least this much throughput, or the server was full before."""
 SAMPLE_MIN, SAMPLE_SHARE = 6, 0.3
@@ -14,6 +16,8 @@ SETTLED_EPOCHS = 20
 QUEUED, MILD = 2.0, 1.3
 """So many times the best latency is a queue; it is brought down to a mild one."""
 SHAKEN_MAX = 3
+PROBE_CALLS, PROBES_MAX = 200, 5
+"""After so many calls at a known cap it looks above it; twice as many after each that failed."""
 
 
 @dataclass(slots=True)
@@ -21,6 +25,7 @@ class Width:
     """The cap of calls in flight and how it is found.
 
     ``cap`` holds now, ``top`` is never exceeded, ``known``: a refusal showed it.
+    ``untried``: the cap is a start that nobody told, and nothing was found out yet.
     ``accepted_at`` is the most that were in flight when a call was accepted. Epochs
     compare the latency before and after the cap was doubled: where it doubles too,
     nothing is gained, and more in flight would only stand in the server's queue.
@@ -43,6 +48,9 @@ class Width:
     latency_best_s: float = math.inf
     reached: bool = False
     patience: int = 0
+    borne: int = 0
+    probes: int = 0
+    untried: bool = False
 
     @property
     def sample(self) -> float:
@@ -53,6 +61,20 @@ class Width:
         """Take a cap that somebody told; it is never exceeded."""
         self.cap = self.top = cap
         self.known = self.settled = True
+        self.untried = False
+
+    def advise(self, items: int) -> bool:
+        """Hear that a batch of ``items`` asks; tells whether the start became wider by it."""
+        if not self.untried or start_width(items) <= self.cap:
+            return False
+        self.cap = float(start_width(items))
+        self._next_epoch()
+        return True
+
+    @property
+    def may_probe(self) -> bool:
+        """Whether so many were accepted at the cap that a look above it is worth a refusal."""
+        return self.borne >= PROBE_CALLS << self.probes
 
     def send(self, in_flight: int) -> tuple[int, int]:
         """Count a call that is sent; returns its epoch and its number in it."""
@@ -63,8 +85,11 @@ class Width:
 
     def refused(self, cap: int) -> None:
         """Take ``cap`` for the limit: more in flight was refused."""
+        if self.probing:
+            self.probes = min(self.probes + 1, PROBES_MAX)
+        self.borne = 0
         self.cap = max(1.0, min(float(cap), self.top))
-        self.known, self.probing = True, False
+        self.known, self.probing, self.untried = True, False, False
         self._next_epoch()
 
     def doubt(self, in_flight: int) -> None:
@@ -91,7 +116,9 @@ class Width:
         if in_flight > self.accepted_at:
             self.accepted_at = in_flight
         if in_flight >= self.cap:
-            self.probing = False
+            if self.probing:
+                self.probing, self.probes, self.borne = False, 0, 0
+            self.borne += 1
             self.calm += 1
             if self.calm >= 100:
                 self.calm = self.shaken = 0
@@ -116,6 +143,7 @@ class Width:
 
     def _judge(self, latency_s: float) -> None:
         gained = 2.0 * self.latency_before_s / latency_s if self.latency_before_s else math.inf
+        self.untried = False
         self.latency_best_s = min(self.latency_best_s, latency_s)
         if self.settled:
             self.patience += 1

@@ -40,11 +40,15 @@ class LearnedRate(msgspec.Struct, frozen=True):
 
 
 class LearnedWidth(msgspec.Struct, frozen=True):
-    """Calls in flight: ``known`` where a refusal showed it, ``told`` where the settings do."""
+    """Calls in flight: ``known`` where a refusal showed it, ``told`` where the settings do.
+
+    ``untried``: nothing was found, ``cap`` is only where the lane began.
+    """
 
     cap: float = 1.0
     known: bool = False
     told: bool = False
+    untried: bool = False
 
 
 class Learned(msgspec.Struct, frozen=True):
@@ -81,8 +85,12 @@ def learned_of(pacer: Pacer, call_s: float | None = None) -> Learned:
     """Return what a pacer has learned, without anything of the moment."""
     width = pacer.width
     return Learned(
-        LearnedWidth(width.cap, width.known, math.isfinite(width.top)),
-        {name.value: _rate_of(rate, pacer.quota, name) for name, rate in pacer.rates.items()},
+        LearnedWidth(width.cap, width.known, math.isfinite(width.top), width.untried),
+        {
+            name.value: _rate_of(rate, pacer.quota, name)
+            for name, rate in pacer.rates.items()
+            if rate.told is not None or math.isfinite(rate.pace)  # else it was only counted
+        },
         pacer.credit,
         call_s,
         pacer.refunds.found,
@@ -141,7 +149,8 @@ def warm(pacer: Pacer, learned: Learned, now_s: float, age_s: float = 0.0) -> No
     pacer.credit = min(CREDIT_START, learned.credit)
     pacer.refunds.found = learned.tokens_refunded
     before, width = learned.width, pacer.width
-    if not before.told and not math.isfinite(width.top):
+    if not before.told and not before.untried and not math.isfinite(width.top):
+        width.untried = False
         warm_cap = math.ceil(WARM * before.cap)
         width.known = before.known
         width.cap = max(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 DAY_S = 86_400.0
 WAIT_S_MAX = 40 * DAY_S
@@ -74,7 +75,8 @@ class Quota:
     flight start; ``rate_start`` the calls per second to start with, ``None`` to hold
     nothing back until the first refusal. A lane that does not ``learn`` (a computation
     on this machine) has its concurrency and nothing else. ``tokens_refunded``: the provider
-    gives back what calls reserve and do not use; ``None`` where nobody says.
+    gives back what calls reserve and do not use; ``None`` where nobody says. ``advised``:
+    nobody tells where to start, so the size of the batches that ask may widen it.
     """
 
     concurrency: int = 8
@@ -83,3 +85,16 @@ class Quota:
     rate_start: float | None = None
     learns: bool = True
     tokens_refunded: bool | None = None
+    advised: bool = False
+
+
+START_WIDTHS = ((10, 3), (20, 5), (100, 8), (500, 12))
+"""Calls in flight with which a batch of so many items begins; in between, in proportion."""
+
+
+def start_width(items: int) -> int:
+    """Return with how many calls in flight, 3 to 12, ``items`` begin at an unknown lane."""
+    for (few, least), (many, most) in pairwise(START_WIDTHS):
+        if items <= many:
+            return least + (most - least) * max(0, items - few) // (many - few)
+    return START_WIDTHS[-1][1]

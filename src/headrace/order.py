@@ -119,6 +119,7 @@ def ask(order: Order) -> Ask:
         weight=batch.weight,
         cost=max(1, order.option.price.credits_microcredits),
         elsewhere=order.may_turn and not order.patient,
+        items=batch.items,
     )
 
 

@@ -65,7 +65,7 @@ class RatePace(Phases):
         gap_s, self.latest_s = now_s - self.latest_s, now_s
         if self.first_s is None:
             self.first_s, self.first_sent = now_s, self.sent
-            self.phase_s = now_s
+            self.phase_s, self.mean = now_s, cost
         if self.episode_s is not None and self.recovered_s is None:
             self.recovered_s = now_s
         self.mean += 0.05 * (cost - self.mean)
@@ -156,17 +156,21 @@ class RatePace(Phases):
         """Set the bounds by a moment of emptiness, and the pace by the bounds."""
         windowed = self.sees_window(cost, wait_s, self.pace)
         if windowed and self.told is not None and wait_s is not None:
-            self.window_s = self.told_amount / self.told
+            # The told window, unless what is known is younger: a rush echoes in its own time.
+            began_s = self.empties[-1].at_s if self.empties else self.first_s
+            rushed_s = now_s - (here.at_s if began_s is None else began_s)
+            self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        if windowed and self.told is None:
-            self.bound_window(cost, here, self.pace, self.mode is Mode.PROBE)
-        else:
-            self.bound(cost, here, self.pace)
+        bound = self.bound_window if windowed and self.told is None else self.bound
+        bound(cost, here, self.pace, self.mode is Mode.PROBE)
         self.empties.append(here)
         self.moments.append(here)
         if self.proven is not None and self.mode is Mode.HOLD:
             self.proven = max(self.mean, self.proven / 2.0)
-        self.late_s = LATE_S_MIN if self.pace > 50.0 else 0.0
+        # The end of a rush says little of how strict a told rate is.
+        self.late_s = 0.25 * self.late_s if self.told is not None else 0.0
+        if self.pace > 50.0:
+            self.late_s = max(LATE_S_MIN, self.late_s)
         self.room_calls /= 2.0
         self.episode_s, self.recovered_s = now_s, None
         if self.safe > self.lo and self.told is None:

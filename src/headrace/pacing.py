@@ -17,7 +17,7 @@ from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
-from headrace.phases import Mode
+from headrace.phases import LATE_S, Mode
 from headrace.refunds import Refunds
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
@@ -79,7 +79,7 @@ class Pacer:
     def __init__(self, quota: Quota, now_s: float) -> None:
         self.quota = quota
         self.rates: dict[Dimension, RatePace] = {}
-        self.width = Width(float(quota.concurrency))
+        self.width = Width(float(quota.concurrency), untried=quota.advised)
         self.circuit = Circuit()
         self.refunds = Refunds(quota.tokens_refunded)
         self.in_flight = 0
@@ -175,9 +175,10 @@ class Pacer:
         by, self._held_by = self._held_by, None
         marks = []
         for dimension in RATES:
-            rate = self.rates.get(dimension)
             cost = _amount(load, dimension)
-            if rate is not None and cost > 0:
+            if cost > 0 and self.quota.learns:
+                # Counted from the first call on: the first refusal asks what was accepted.
+                rate = self._rate(dimension, now_s, None)
                 marks.append((dimension, rate.take(cost, now_s, by == dimension.value)))
                 rate.allowance = self.credit
                 if rate.look(now_s):
@@ -200,8 +201,19 @@ class Pacer:
             self.refunds.take(float(load.tokens), now_s) if load.tokens else math.inf,
         )
 
+    def left(self, ticket: Ticket, now_s: float) -> None:
+        """Hear when a call really left: after one that is late, the next may not hurry."""
+        if now_s <= ticket.sent_s:
+            return
+        ticket.sent_s = now_s
+        for dimension, _ in ticket.marks:
+            rate = self.rates[dimension]
+            if rate.told is not None and rate.late_s < LATE_S:
+                # A limit that showed that it makes up for nothing.
+                rate.bucket.left(_amount(ticket.load, dimension), now_s)
+
     def _probe_width(self) -> None:
-        if self.width.cap < self.width.top and self.tally.accepted % 100 == 99:
+        if self.width.cap < self.width.top and self.width.may_probe:
             self.credit -= 0.5
             self.width.probe()
 
@@ -238,6 +250,7 @@ class Pacer:
 
     def _rate_limited(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
         self.tally.refused += 1
+        self.width.untried = False
         if self.quota.learns:
             self._refused(ticket, outcome, now_s)
         elif outcome.wait_s is not None and outcome.wait_s > 0:

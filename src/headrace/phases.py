@@ -20,17 +20,23 @@ STEP_S = 0.5
 """The pace is doubled at most so often while nothing is known."""
 NARROW = 1.03
 """Bounds nearer than this have met."""
+FILL = 4.0
+"""A window whose size is not known yet is filled so many times faster than it was before."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
 STRIKES_MAX, CLOSE_CALLS = 3, 3
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
+TOLD_DEBT = -8.0
+"""So deep in debt with refusals a told rate is not to be had: others use it, or it is wrong."""
 VERIFY_MAX = 5
 TRIED = 0.8
 SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
 """A pace below this part of one that was held for long is a fall, and may come back."""
+BOLD = 0.25
+"""So far above its bounds a lane looks the first time, when they may be those of a moment."""
 BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
 """A refusal lowers the pace of a noisy rate by this part; as many calls raise it again."""
 
@@ -167,7 +173,7 @@ class Phases(Bounds):
             if self.phase_calls > 50:
                 self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
             return False
-        if now_s - self.phase_s < self.window_s and self.mode is not Mode.GROW:
+        if now_s - self.phase_s < self.window_s:
             return False
         if self.mode is Mode.GROW:
             return self.phase_calls >= 3 and now_s - self.phase_s >= STEP_S
@@ -215,7 +221,7 @@ class Phases(Bounds):
         elif self.allowance < 1.0:
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
-        self.climb = 0.05
+        self.climb = BOLD if self.verified == 1 else 0.05
         if self.check_fallen():
             # What was there before may be back as a whole: one refusal tells when it is not.
             before = self.told_before or self.long_held
@@ -240,7 +246,8 @@ class Phases(Bounds):
             close = 25 if self.margin >= MARGIN_MAX else CLOSE_CALLS
             few = self.phase_calls < close and self.mode is Mode.HOLD
             self.strikes = self.strikes + 1 if few else 0
-            if self.strikes < STRIKES_MAX and self.noise < NOISE_MAX:
+            borne = self.noise < NOISE_MAX and self.allowance > TOLD_DEBT
+            if self.strikes < STRIKES_MAX and borne:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
             self.told_before, self.told, self.strikes = self.told, None, 0
@@ -252,9 +259,12 @@ class Phases(Bounds):
     def _step_back(self, now_s: float) -> None:
         """Lower the pace a little, or more when refusals come fast: others take their share."""
         self.back = min(BACK_MAX, self.back * 2.0) if self.phase_calls < 20 else BACK
-        pace, back = self.bucket.rate, min(self.bucket.rate, self.hi) * (1.0 - self.back)
+        pace, had = self.bucket.rate, self.had_of_late()
+        if self.mode is not Mode.HOLD and had > 0:
+            # A climb ran ahead of what there is: it says nothing of that.
+            pace = min(pace, had)
+        back = min(pace, self.hi) * (1.0 - self.back)
         # What was accepted of late, refusals and pauses included, was there to be had.
-        had = self.had_of_late()
         pace = max(back, min(pace, 0.95 * had))
         if pace < 0.85 * self.held_at:
             self.verified = 0
@@ -279,7 +289,10 @@ class Phases(Bounds):
 
     def _between(self, now_s: float, at_send: bool = False) -> None:
         """Choose the next pace from the bounds: a trial between them, or hold."""
-        if math.isinf(self.hi):
+        if math.isinf(self.hi) and self.windowed and self.lo > 0:
+            # Fast enough to find the window's end, and not so fast as to run far past it.
+            self.set_pace(min(self.bucket.rate, FILL * self.lo), Mode.GROW, now_s, at_send)
+        elif math.isinf(self.hi):
             self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send)
         elif self.allowance < 0 and self.lo > 0:
             # Too much was refused of late: stay at what is known to be safe.

@@ -30,6 +30,7 @@ from headrace.errors import (
 from headrace.event import EventKind
 from headrace.generation import GenerationError
 from headrace.lifecycle import ItemState
+from headrace.limits import Quota, start_width
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
 from headrace.recipe import Recipe, parse_recipe
@@ -282,6 +283,34 @@ async def test_pause_and_resume(engine: Engine, provider: Scripted) -> None:
     summary = await batch.done()
     assert summary.succeeded == 100
     assert sorted(provider.prompts) == sorted(row["t"] for row in rows(100))
+
+
+async def test_a_batch_begins_as_wide_as_its_size_advises(
+    engine: Engine, provider: Scripted
+) -> None:
+    """At a lane of which nothing is told 12 items begin with 3 calls, 100 more make it 8."""
+    provider.quota = Quota(start_width(1), advised=True)
+    provider.gate.clear()
+    try:
+        small = await submit(engine, rows(12))
+        await asked(engine, provider, at_work=3, of=12)
+        assert len(provider.prompts) == 3
+        large = await submit(engine, rows(100, "more"))
+        await asked(engine, provider, at_work=8, of=12 + 1)
+        assert len(provider.prompts) == 8
+    finally:
+        provider.gate.set()  # else the engine would wait for these calls
+    assert (await small.done()).succeeded == 12
+    assert (await large.done()).succeeded == 100
+
+
+async def asked(engine: Engine, provider: Scripted, *, at_work: int, of: int) -> None:
+    """Wait until so many calls are at work, and with those in line there are ``of``."""
+    async with asyncio.timeout(30):
+        while (begun := len(provider.prompts)) < at_work or (
+            begun + engine.gate.waiting(provider.name) < of
+        ):
+            await asyncio.sleep(0)
 
 
 async def test_a_late_worker_changes_nothing(engine: Engine, provider: Scripted) -> None:

@@ -201,3 +201,72 @@ async def test_tokens_that_come_back_wake_who_waits_for_them() -> None:
     assert second.done()
     second.result().end(PermitEnd.SUCCESS)
     await gate.close()
+
+
+async def test_a_large_batch_widens_the_start_for_who_waits_already() -> None:
+    """Calls on demand fill three places; a batch of 100 asks, and eight go, in their order."""
+    gate = LocalGate(ManualClock())
+    small = Ask("a", Quota(3, advised=True))
+    tasks = [asyncio.create_task(gate.acquire(small)) for _ in range(5)]
+    await settle()
+    assert (gate.in_flight("a"), gate.waiting("a")) == (3, 2)
+    tasks += [asyncio.create_task(gate.acquire(replace(small, items=100))) for _ in range(6)]
+    await settle()
+    assert (gate.in_flight("a"), gate.waiting("a")) == (8, 3)
+    assert all(task.done() for task in tasks[:5])
+    await gate.close()
+
+
+class Hasty(ManualClock):
+    """A clock whose timers wake too early, as those of whole milliseconds do."""
+
+    async def sleep(self, duration_s: float) -> None:
+        """Sleep for a part of the time asked for."""
+        await super().sleep(0.6 * duration_s)
+
+
+async def test_a_timer_that_wakes_early_sends_nobody_early() -> None:
+    """A call waits for its moment however often its timer wakes before."""
+    clock = Hasty()
+    gate = LocalGate(clock)
+    one = Ask("a", Quota(8, (Limit(Dimension.REQUESTS, 300, 60.0),), rate_start=2.0))
+    left: list[tuple[float, float]] = []
+
+    async def call() -> None:
+        permit = await gate.acquire(one)
+        due_s = permit._ticket.sent_s
+        await permit.ready()
+        left.append((due_s, clock.monotonic_s()))
+        permit.end(PermitEnd.SUCCESS)
+
+    tasks = [asyncio.create_task(call()) for _ in range(5)]
+    for _ in range(2000):
+        await clock.advance(0.0005)
+    await asyncio.gather(*tasks)
+    assert all(at_s >= due_s - 2e-4 for due_s, at_s in left)
+    await gate.close()
+
+
+async def test_a_permit_that_is_late_is_counted_when_its_call_leaves() -> None:
+    """At a told rate that bears no burst, the call after a late one keeps its distance."""
+    clock = ManualClock()
+    gate = LocalGate(clock)
+    one = Ask("a", Quota(8, (Limit(Dimension.REQUESTS, 300, 60.0),), rate_start=2.0))
+    first = await gate.acquire(one)
+    await first.ready()
+    first.end(PermitEnd.DROPPED, refused(1.0))
+    await clock.advance(5.0)
+    late = await gate.acquire(one)  # goes ahead alone
+    late.end(PermitEnd.SUCCESS)
+    await clock.advance(5.0)
+    late = await gate.acquire(one)
+    await clock.advance(0.15)
+    await late.ready()
+    now_s = clock.monotonic_s()
+    task = asyncio.create_task(gate.acquire(one))
+    for _ in range(60):
+        await clock.advance(0.005)
+    assert task.result()._ticket.sent_s - now_s >= 0.19
+    late.end(PermitEnd.SUCCESS)
+    task.result().end(PermitEnd.SUCCESS)
+    await gate.close()

@@ -101,6 +101,18 @@ def test_bytes_of_another_release_or_damaged_ones_are_not_read() -> None:
     assert unpack_lane(pack(*found), Quota()) is None
 
 
+def test_a_start_by_advice_is_shared() -> None:
+    """What one worker's batch advised is the start of all; a smaller one does not narrow it."""
+    quota = Quota(3, advised=True)
+    lane = SharedLane(Pacer(quota, 0.0))
+    lane.pacer.width.advise(100)
+    other = unpack_lane(pack_lane(lane), quota)
+    assert other is not None
+    assert other.width == 8.0
+    assert not other.pacer.width.advise(12)
+    assert other.pacer.width.advise(1000)
+
+
 def test_a_lane_is_a_few_kilobytes() -> None:
     """After any amount of work the row stays small enough to lie in one page."""
     pacer = Pacer(QUOTAS[1], 0.0)

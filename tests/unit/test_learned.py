@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from headrace.clock import Clock
+from headrace.forecast import forecast
 from headrace.gate import Ask, PermitEnd
 from headrace.gates.local import LocalGate
 from headrace.learned import (
@@ -21,6 +22,7 @@ from headrace.learned import (
     warm,
 )
 from headrace.limits import Dimension, Limit, Load, Quota
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
 from headrace.testing import ManualClock
 
@@ -127,3 +129,37 @@ def test_whether_tokens_come_back_is_remembered() -> None:
         assert pacer.refunds.given is given
     assert learned_of(pacer).tokens_refunded
     assert read_learned(msgspec.json.encode(before), "a") == before
+
+
+def test_a_start_that_was_never_tried_is_not_remembered_as_learned() -> None:
+    """After calls on demand a large batch still begins at its advice, in the next process too."""
+    before = Pacer(Quota(3, advised=True), 0.0)
+    before.end(before.send(Load(), 0.0), Outcome(OutcomeKind.SUCCESS), 1.0)
+    written = msgspec.json.encode(learned_of(before))
+    learned = read_learned(written, "a")
+    assert learned is not None
+    pacer = Pacer(Quota(3, advised=True), 0.0)
+    warm(pacer, learned, 0.0)
+    assert pacer.width.cap == 3.0
+    assert pacer.width.advise(1000)
+    other = Pacer(Quota(8), 0.0)
+    warm(other, learned, 0.0)
+    assert other.width.cap == 8.0
+
+
+def test_a_remembered_width_is_not_widened_by_a_batch() -> None:
+    """Four in flight were found, by a refusal or by latency: no batch begins with more."""
+    for known in (True, False):
+        pacer = Pacer(Quota(3, advised=True), 0.0)
+        warm(pacer, Learned(LearnedWidth(4.0, known=known)), 0.0)
+        assert not pacer.width.advise(1000)
+        assert pacer.width.cap <= 4.0
+
+
+def test_a_forecast_reckons_with_the_start_that_its_batch_would_have() -> None:
+    """A lane that only took calls on demand is not said to take 500 calls three at a time."""
+    quota = Quota(3, advised=True)
+    learned = Learned(LearnedWidth(3.0, untried=True), call_s=12.0)
+    assert forecast(500, Load(500), quota, learned).words.endswith(
+        "12 in flight × 12 s, no limit met yet"
+    )

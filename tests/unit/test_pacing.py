@@ -261,3 +261,54 @@ def test_a_quota_that_is_used_up_says_so() -> None:
         pacer.end(pacer.send(ONE, 10.0), SUCCESS, 10.0)
     assert pacer.shut_s(10.0) == pytest.approx(DAY_S)
     assert pacer.why_shut() == "its 2 requests a day are used up"
+
+
+ADVISED = Quota(3, advised=True)
+
+
+def test_the_largest_batch_that_asks_widens_an_untried_start() -> None:
+    """A smaller batch, or a call on demand, never narrows what a larger one was advised."""
+    pacer = Pacer(ADVISED, 0.0)
+    widths = []
+    for items in (1, 12, 100, 1, 1000, 20):
+        pacer.width.advise(items)
+        widths.append(pacer.width.cap)
+    assert widths == [3.0, 3.0, 8.0, 8.0, 12.0, 12.0]
+
+
+def test_a_told_start_is_never_widened_by_a_batch() -> None:
+    """Whoever names a start has it, however large the batch."""
+    for quota in (Quota(4), Quota(4, (Limit(Dimension.CONCURRENCY, 6),)), Quota(4, learns=False)):
+        pacer = Pacer(quota, 0.0)
+        before = pacer.width.cap
+        assert not pacer.width.advise(10_000)
+        assert pacer.width.cap == before
+
+
+@pytest.mark.parametrize("said", [None, Said(bucket=Dimension.CONCURRENCY)])
+def test_after_a_refusal_no_batch_widens_the_start(said: Said | None) -> None:
+    """A lane that refused is one of which something is known: it grows by what it bears."""
+    pacer = Pacer(ADVISED, 0.0)
+    pacer.end(pacer.send(ONE, 0.0), refused(said=said), 0.5)
+    assert not pacer.width.advise(1000)
+
+
+def test_after_a_first_look_at_the_latency_no_batch_widens_the_start() -> None:
+    """Once three in flight were found good and doubled, the lane grows by what it finds."""
+    pacer = Pacer(ADVISED, 0.0)
+    for at_s in (0.0, 1.0):
+        for ticket in [pacer.send(ONE, at_s) for _ in range(3)]:
+            pacer.end(ticket, SUCCESS, at_s + 0.5)
+    assert pacer.width.cap == 6.0
+    assert not pacer.width.advise(1000)
+
+
+def test_a_wider_start_is_judged_by_calls_that_used_it() -> None:
+    """Calls sent three at a time say nothing of twelve: they do not double it."""
+    pacer = Pacer(ADVISED, 0.0)
+    tickets = [pacer.send(ONE, 0.0) for _ in range(3)]
+    assert pacer.width.advise(1000)
+    for number in range(7):
+        pacer.end(tickets.pop(), SUCCESS, 0.5 + number)
+        tickets.append(pacer.send(ONE, 0.5 + number))
+    assert pacer.width.cap == 12.0

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import ConfigError
-from headrace.limits import Dimension, Limit
+from headrace.limits import Dimension, Limit, start_width
 from headrace.providers.remote.quotas import (
     CONCURRENCY_START,
     RATE_START,
@@ -17,9 +17,9 @@ from headrace.providers.remote.quotas import (
 
 
 def test_a_lane_of_which_nothing_is_told_starts_cautiously() -> None:
-    """Eight calls in flight and two a second, both only to begin with."""
+    """Three calls in flight, more by the size of batches, and two a second, only to begin with."""
     quota = read_quota({}, "limits")
-    assert (quota.concurrency, quota.rate_start) == (CONCURRENCY_START, RATE_START)
+    assert (quota.concurrency, quota.advised, quota.rate_start) == (3, True, RATE_START)
     assert (quota.limits, quota.pinned, quota.learns) == ((), False, True)
 
 
@@ -120,3 +120,29 @@ def test_whether_tokens_come_back_is_yes_or_no(value: Any) -> None:
     assert caught.value.place == "[providers.x] tokens_refunded"
     assert repr(value) in caught.value.message
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("table", "concurrency", "preset"),
+    [
+        ({}, 4, None),
+        ({}, None, "paid"),
+        ({"requests_per_minute": 60}, None, None),
+        ({"images_per_day": 9}, None, None),
+    ],
+)
+def test_the_size_of_batches_matters_only_where_nothing_is_told(
+    table: dict[str, float], concurrency: int | None, preset: str | None
+) -> None:
+    """A start, a preset or any limit is somebody's word: no batch widens that start."""
+    quota = read_quota(table, "limits", concurrency, preset)
+    assert not quota.advised
+    assert quota.concurrency == (concurrency or CONCURRENCY_START)
+
+
+def test_the_start_follows_the_advice_by_batch_size() -> None:
+    """10 to 20 items begin with 3 to 5 in flight, up to 100 with 5 to 8, more with 8 to 12."""
+    sizes = (0, 1, 10, 15, 20, 60, 100, 101, 300, 500, 10**12)
+    assert [start_width(items) for items in sizes] == [3, 3, 3, 4, 5, 6, 8, 8, 10, 12, 12]
+    widths = [start_width(items) for items in range(600)]
+    assert widths == sorted(widths)

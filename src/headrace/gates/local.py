@@ -55,7 +55,8 @@ class LocalPermit:
 
     async def ready(self) -> None:
         """Wait for the moment that the permit is for."""
-        await self._gate._ready(self._ticket)
+        if self._lane is not None:
+            await self._gate._ready(self._lane, self._ticket)
 
     def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
         """Give the permit back; a second end raises ``RuntimeError``."""
@@ -87,7 +88,7 @@ class LocalGate:
     async def start(self) -> None:
         """Nothing is to be started; for the sake of gates where something is."""
 
-    async def _ready(self, ticket: Ticket) -> None:
+    async def _ready(self, lane: _Lane, ticket: Ticket) -> None:
         """Wait until a call's own moment; calls come late when writing ahead takes long."""
         early_s = ticket.sent_s - self._clock.monotonic_s()
         if ticket.lead_s > 0:
@@ -95,8 +96,10 @@ class LocalGate:
             self._lead_s += 0.05 * (min(LEAD_S_MAX, 1.5 * took_s) - self._lead_s)
             if took_s > self._lead_s:
                 self._lead_s = min(LEAD_S_MAX, 1.2 * took_s)
-        if early_s > 0:
+        while early_s > TICK_S:  # timers of whole milliseconds wake too early
             await self._clock.sleep(early_s)
+            early_s = ticket.sent_s - self._clock.monotonic_s()
+        lane.pacer.left(ticket, self._clock.monotonic_s())
 
     async def acquire(self, ask: Ask) -> LocalPermit:
         """Wait in line for a permit; at once, without a future, when the lane is free.
@@ -104,6 +107,8 @@ class LocalGate:
         Raises ``LaneShutError`` for a lane that stays shut, ``ValueError`` for no width.
         """
         lane = self._lane(ask)
+        if lane.pacer.width.advise(ask.items) and lane.line:
+            self._admit(lane)
         now_s = self._clock.monotonic_s()
         if not lane.line:
             wait_s = lane.pacer.wait_s(ask.load, now_s)

@@ -149,7 +149,7 @@ class PostgresGate:
         if shut is not None and side.reopened == self._reopened:
             raise shut
         future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
-        if not side.line:
+        if side.asked_by(ask.items) or not side.line:
             side.due(max(now_s, side.rests_until_s))
             self._wake.set()
         waiter = Waiter(ask.load, future, ask.elsewhere)

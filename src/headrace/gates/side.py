@@ -70,7 +70,8 @@ class LaneSide:
 
     ``out`` counts permits, those included whose ends are not reported yet; ``shared`` is
     the lane as it was last seen, at ``seen_s``; ``tight``: somebody waits for a place;
-    ``movable``: somebody in line may be able to go elsewhere.
+    ``movable``: somebody in line may be able to go elsewhere; ``items`` are those of the
+    largest batch that has asked.
     """
 
     name: str
@@ -86,6 +87,7 @@ class LaneSide:
     offset_s: float = 0.0
     tight: bool = False
     movable: bool = False
+    items: int = 1
     reopened: int = 0
     gone: set[int] = field(default_factory=set)
     before: Learned | None = None
@@ -101,6 +103,13 @@ class LaneSide:
     def due(self, at_s: float) -> None:
         """See to it that the lane is stepped at ``at_s`` or before."""
         self.due_s = min(self.due_s, at_s)
+
+    def asked_by(self, items: int) -> bool:
+        """Hear how large a batch asks; tells whether a lane at its start is wider by it."""
+        if items <= self.items:
+            return False
+        self.items = items
+        return self.shared is not None and self.shared.pacer.width.untried
 
     def ended(self, end: End, now_s: float) -> bool:
         """Take note of an end; tells whether the next step has become due earlier."""
@@ -188,6 +197,7 @@ class LaneSide:
             if end.call_s is not None:
                 shared.took(end.call_s)
         shared.missing(self.gone - {member_id}, now_s)
+        shared.pacer.width.advise(self.items)
         given: list[tuple[Waiter, Given]] = []
 
         def ask(load: Load) -> Given | float:

@@ -100,7 +100,9 @@ class LaneModel:
             ticket = pacer.send(self.load, now_s, wait_s)
             left, number, told.sent = left - 1, number + 1, told.sent + 1
             told.in_flight_max = max(told.in_flight_max, pacer.in_flight)
-            arrive_s = now_s + wait_s + 0.0005 + random.uniform(0, self.late_s)
+            leave_s = now_s + wait_s + random.uniform(0, self.late_s)
+            pacer.left(ticket, leave_s)
+            arrive_s = leave_s + 0.0005
             result = self.rules.admit(self.load, max(arrive_s, self._last_s))
             self._last_s = max(arrive_s, self._last_s)
             took_s = self.refusal_s if isinstance(result, Refused) else self.latency(random)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.errors import ConfigError
-from headrace.limits import DAY_S, RATES, Dimension, Limit, Quota
+from headrace.limits import DAY_S, RATES, Dimension, Limit, Quota, start_width
 from headrace.nearest import did_you_mean
 
 CONCURRENCY_START = 8
@@ -44,8 +44,9 @@ def read_quota(
     """Return what ``table`` (the keys of ``KNOWN``) tells of every lane of a provider.
 
     Told limits are pinned: they are never exceeded. ``concurrency`` is where calls in
-    flight start, a told cap by default, else that of the ``preset``. Where no limit within a
-    day is told the lane starts cautiously. ``place`` names the table; raises ``ConfigError``.
+    flight start, a told cap by default, else that of the ``preset``; where nothing at all is
+    told, the size of batches decides. Where no limit within a day is told the lane starts
+    cautiously. ``place`` names the table; raises ``ConfigError``.
     """
     if not isinstance(table, Mapping):
         raise ConfigError(
@@ -58,6 +59,9 @@ def read_quota(
             f"unknown preset {preset!r}", place=place, remedy=did_you_mean(preset, PRESETS)
         )
     width, rate_start = PRESETS[preset or "paid"]
+    advised = concurrency is None and preset is None and not limits
+    if advised:
+        width = start_width(1)
     start = concurrency or (int(caps[0]) if caps and caps[0] else width)
     if caps and caps[0]:
         start = min(start, int(caps[0]))
@@ -68,6 +72,7 @@ def read_quota(
         pinned=bool(limits),
         rate_start=None if told else rate_start,
         tokens_refunded=tokens_refunded,
+        advised=advised,
     )
 
 

@@ -1,0 +1,111 @@
+"""What a lane makes of its first refusals, of late calls, and of limits that are not to be had."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.bucket import Bucket
+from headrace.knee import PROBE_CALLS, Width
+from headrace.learned import learned_of
+from headrace.limits import Dimension, Limit, Load, Quota
+from headrace.outcome import Outcome, OutcomeKind
+from headrace.pacing import Pacer
+from headrace.simulator.limiters import FixedWindow, Gcra, SlidingLog, TokenBucket
+from headrace.simulator.rules import LaneRules, OtherTenant, Rule
+from headrace.testing.lane_model import LaneModel
+from tests.unit.lanes_drawn import REMOTE, exact, latency
+
+SUCCESS = Outcome(OutcomeKind.SUCCESS)
+
+
+@pytest.mark.parametrize("kind", [FixedWindow, SlidingLog])
+def test_a_hidden_limit_of_tokens_knows_what_went_before(kind) -> None:  # type: ignore[no-untyped-def]
+    """The first refusal for tokens counts all that was accepted, not the refused call alone."""
+    rules = LaneRules([Rule(Dimension.TOKENS, kind(300_000, 15.0))])
+    model = LaneModel(
+        rules, REMOTE, latency(0.3), 3000, load=Load(tokens=500), hint=exact, names=True
+    )
+    run = model.run()
+    assert run.done == 3000
+    assert run.rate(60, run.accepts_s[-1]) >= 0.85 * 40
+
+
+def test_what_was_only_counted_is_not_remembered_as_a_limit() -> None:
+    """Calls with tokens that nobody limits leave no rate of tokens behind."""
+    pacer = Pacer(REMOTE, 0.0)
+    pacer.end(pacer.send(Load(tokens=500), 0.0), SUCCESS, 0.5)
+    assert pacer.rates[Dimension.TOKENS].sent == 500
+    assert list(learned_of(pacer).rates) == ["requests"]
+
+
+def test_a_window_that_growth_left_half_empty_is_filled_before_it_is_judged() -> None:
+    """The windows in which a lane grew say nothing of their size; the next one does."""
+    rules = LaneRules([Rule(Dimension.REQUESTS, FixedWindow(800, 4.0))])
+    run = LaneModel(rules, REMOTE, latency(0.3), 9000, hint=exact).run()
+    assert run.rate(30, run.accepts_s[-1]) >= 0.92 * 200
+
+
+def test_a_told_rate_is_kept_though_calls_leave_late() -> None:
+    """Strict pacing is used to 96 % without a refusal by calls that leave up to 10 ms late."""
+    quota = Quota(limits=(Limit(Dimension.REQUESTS, 300, 60.0),), rate_start=2.0)
+    for seed in range(5):
+        rules = LaneRules([Rule(Dimension.REQUESTS, Gcra(5, 1))])
+        model = LaneModel(rules, quota, latency(1.0), 1500, late_s=0.01, seed=seed)
+        run = model.run()
+        assert run.refused_share(30) <= 0.001
+        assert run.rate(30, run.accepts_s[-1]) >= 0.965 * 5
+
+
+def test_after_a_late_call_a_bucket_does_not_hurry() -> None:
+    """What came in while a call was late found a full bucket, and is lost."""
+    bucket = Bucket(5.0, 1.0, 1.0, 0.0)
+    bucket.take(1.0, 0.0)
+    bucket.left(1.0, 0.15)
+    assert bucket.wait_s(1.0, 0.15) == pytest.approx(0.2)
+    roomy = Bucket(5.0, 10.0, 4.0, 0.0)
+    roomy.take(1.0, 0.0)
+    roomy.left(1.0, 0.15)
+    assert roomy.level == pytest.approx(3.75)
+
+
+def test_a_fast_told_rate_is_not_slowed_by_the_end_of_its_rush() -> None:
+    """Fixed windows told as a minute's rate refuse the rush; after it 98 % is used all the same."""
+    quota = Quota(limits=(Limit(Dimension.REQUESTS, 2100, 60.0),), rate_start=2.0)
+    rules = LaneRules([Rule(Dimension.REQUESTS, FixedWindow(105, 3.0))])
+    run = LaneModel(rules, quota, latency(0.5), 3000, hint=exact, late_s=0.004).run()
+    assert run.rate(30, run.accepts_s[-1]) >= 0.98 * 35
+    assert run.refused_share(10) <= 0.002
+
+
+def test_a_told_rate_that_others_use_too_is_given_up() -> None:
+    """Where another takes 40 % of a told limit, refusals do not go on without end."""
+    quota = Quota(limits=(Limit(Dimension.REQUESTS, 600, 60.0),), rate_start=2.0)
+    rules = LaneRules([Rule(Dimension.REQUESTS, SlidingLog(60, 6.0))], other=OtherTenant(4, seed=2))
+    run = LaneModel(rules, quota, latency(0.8), 3000, hint=exact).run()
+    assert run.refused_share(100) <= 0.06
+
+
+def test_a_look_above_a_known_width_is_rarer_after_each_that_failed() -> None:
+    """It is earned by calls at that width; what it costs is bounded."""
+    width = Width(8.0)
+    width.refused(8)
+    waited = []
+    for _ in range(3):
+        calls = 0
+        while not width.may_probe:
+            width.accepted(8)
+            calls += 1
+        waited.append(calls)
+        width.probe()
+        width.refused(8)
+    assert waited == [PROBE_CALLS, 2 * PROBE_CALLS, 4 * PROBE_CALLS]
+
+
+def test_a_bound_of_a_moment_is_looked_above_boldly() -> None:
+    """A limit that was at a third while it was learned is used again soon after."""
+    rules = LaneRules(
+        [Rule(Dimension.REQUESTS, TokenBucket(12, 12))],
+        other=OtherTenant(8, seed=3, until_s=30.0),
+    )
+    run = LaneModel(rules, REMOTE, latency(0.5), 2500, hint=exact).run()
+    assert run.rate(90, run.accepts_s[-1]) >= 0.88 * 12
