@@ -9,7 +9,7 @@ SMOLLM := .venv-smollm
 LLAMA_ARGS ?= -DGGML_NATIVE=OFF \
   $(if $(filter x86_64,$(shell uname -m)),-DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON)
 # How many tests run side by side: a number, `auto`, or 0 for one after another.
-WORKERS ?= 0
+WORKERS ?= auto
 ARGS   ?=
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ $(SMOLLM)/.stamp: requirements/smollm.txt requirements/smollm-model.txt
 	@touch $@
 
 test: $(STAMP) ## every test, with a real PostgreSQL of its own
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## style, format, types, import layers
 	$(BIN)/ruff check .

@@ -273,7 +273,7 @@ async def test_a_batch_keeps_the_files_it_was_submitted_with(desk: Desk) -> None
     assert before.version != after.version
     (desk.folder / "brand").unlink()
     batch = await desk.engine.submit([{"topic": "x"}], before, columns=["topic"], terms=Terms())
-    desk.engine._held.clear()
+    desk.engine._held._held.clear()
     await batch.done()
     assert (await desk.only(batch)).state == "succeeded"
 

@@ -333,13 +333,13 @@ async def test_a_late_worker_changes_nothing(engine: Engine, provider: Scripted)
         items = await shards.load(connection, claim, held)
     assert [item.crashes for item in items] == [1]
     with pytest.raises(FenceLostError):
-        await engine._dispatcher.work(held, [_stale(items[0])])
+        await engine.worker._dispatcher.work(held, [_stale(items[0])])
     gone = Outcome(OutcomeKind.CANCELLED, "a late word")
     late = settlement.ended(_stale(items[0]), gone, ItemState.CANCELLED, EventKind.ITEM_CANCELLED)
     with pytest.raises(FenceLostError):
         await engine.writer.settles.hand_in(late)
     assert (await batch.summary()).cancelled == 0
-    await engine._dispatcher.work(held, items)
+    await engine.worker._dispatcher.work(held, items)
     summary = await batch.done()
     # The blind provider was asked twice: the customer pays once, the operator the other.
     assert (summary.succeeded, summary.spent_microcredits, summary.repeats) == (1, CREDIT, 1)

@@ -71,7 +71,7 @@ async def submit(engine: Engine, tenant: str, count: int, **terms: Any) -> Batch
 
 
 def waiting(*engines: Engine) -> int:
-    return sum(each._dispatcher._executor._around.gate.waiting(LANE) for each in engines)  # type: ignore[attr-defined]
+    return sum(each.gate.waiting(LANE) for each in engines)
 
 
 async def until(true: Any) -> None:

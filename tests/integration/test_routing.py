@@ -445,7 +445,7 @@ async def test_a_crash_resumes_with_the_provider_that_was_called(
         second.gate.set()
         while engine.writer.settles.written < 2:
             await asyncio.sleep(0)
-        await engine._dispatcher.work(held, items)
+        await engine.worker._dispatcher.work(held, items)
         assert (await batch.done()).succeeded == 1
         assert len(first.prompts) == 1
         assert len(set(second.keys)) == 1

@@ -259,7 +259,9 @@ async def test_a_permit_that_is_late_is_counted_when_its_call_leaves() -> None:
     late = await gate.acquire(one)  # goes ahead alone
     late.end(PermitEnd.SUCCESS)
     await clock.advance(5.0)
-    late = await gate.acquire(one)
+    waiting = asyncio.create_task(gate.acquire(one))
+    await clock.advance(0.5)
+    late = waiting.result()
     await clock.advance(0.15)
     await late.ready()
     now_s = clock.monotonic_s()

@@ -32,8 +32,8 @@ class Shape(Protocol):
 
     name: str
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
         ...
 
     async def answer(self, request: Request) -> Answer | None:
@@ -123,7 +123,7 @@ class Simulator:
         """Return the answer to any request; ``None`` for a reset."""
         path = request.path
         for shape in self._shapes:
-            if shape.owns(path):
+            if shape.owns(request):
                 return await shape.answer(request)
         if path.startswith("/_simulator/"):
             return self._control.answer(request)

@@ -35,10 +35,10 @@ class BflShape:
         self._voice = BflErrors(desk)
         self.jobs = Jobs(desk, "bfl")
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
-        is_named = path in (_LOOK, _CREDITS)
-        return is_named or any(one.fullmatch(path) for one in (_SUBMIT, _SAMPLE))
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        is_named = request.path in (_LOOK, _CREDITS)
+        return is_named or any(one.fullmatch(request.path) for one in (_SUBMIT, _SAMPLE))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""

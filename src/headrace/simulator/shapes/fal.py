@@ -35,9 +35,9 @@ class FalShape:
         self._voice = FalErrors(desk)
         self.jobs = Jobs(desk, "f")
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
-        return any(one.fullmatch(path) for one in (_CREATE, _FILE))
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        return any(one.fullmatch(request.path) for one in (_CREATE, _FILE))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""

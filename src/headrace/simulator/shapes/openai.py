@@ -46,9 +46,10 @@ class OpenAIShape:
         self._voice = OpenAIErrors(desk)
         self._batches = OpenAIBatches(desk, self._line)
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
-        if path in _CREATES or self._batches.owns(path):
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        path = request.path
+        if path in _CREATES or self._batches.owns(request):
             return True
         return path.startswith(("/v1/models", "/v1/calls")) and not path.endswith("/predictions")
 
@@ -62,7 +63,7 @@ class OpenAIShape:
             return await self._create(request)
         if request.path.startswith("/v1/models"):
             return self._models(request.path)
-        if self._batches.owns(request.path):
+        if self._batches.owns(request):
             return self._batches.answer(request)
         return self._calls(request)
 

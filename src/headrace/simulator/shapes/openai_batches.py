@@ -50,14 +50,18 @@ class OpenAIBatches:
         self._desk = desk
         self._make = make
         self._settings = desk.settings.batches
+        self._is_shared = "replicate" in desk.settings.shapes
         self._files: dict[str, bytes] = {}
         self._batches: dict[str, _Batch] = {}
         self._creates = 0
         self._number = 0
         self._random = Random(desk.settings.seed)
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of these."""
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of these; Replicate's uploads name no purpose."""
+        path = request.path
+        if path == _FILES and request.method == "POST" and self._is_shared:
+            return b'name="purpose"' in request.body
         return path.startswith((f"{_FILES}/", f"{_BATCHES}/")) or path in (_FILES, _BATCHES)
 
     def answer(self, request: Request) -> Answer | None:

@@ -28,9 +28,9 @@ class QueueShape:
         self._voice = QueueErrors(desk)
         self.jobs = Jobs(desk, "q")
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
-        return path == _JOBS or _ONE.fullmatch(path) is not None
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        return request.path == _JOBS or _ONE.fullmatch(request.path) is not None
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""

@@ -48,10 +48,10 @@ class ReplicateShape:
         polls = self._settings.polls_per_min
         self._polls = None if polls is None else TokenBucket(polls / 60.0, polls)
 
-    def owns(self, path: str) -> bool:
-        """Tell whether a path is one of this API."""
-        is_named = path in (_UPLOAD, _ACCOUNT)
-        return is_named or any(one.fullmatch(path) for one in (_CREATE, _ONE, _FILE))
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        is_named = request.path in (_UPLOAD, _ACCOUNT)
+        return is_named or any(one.fullmatch(request.path) for one in (_CREATE, _ONE, _FILE))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""

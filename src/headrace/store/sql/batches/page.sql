@@ -12,7 +12,7 @@ SELECT batch.id, batch.tenant_id, batch.name, batch.state, batch.class, batch.re
     progress.cost_estimate_microusd
 FROM batch
 JOIN batch_progress AS progress ON progress.batch_id = batch.id
-WHERE batch.tenant_id = $1
+WHERE batch.tenant_id = $1 AND batch.forgotten_at IS NULL
     AND ($2::timestamptz IS NULL OR (batch.created_at, batch.id) < ($2::timestamptz, $3::uuid))
     AND ($4::text[] IS NULL OR batch.state = ANY($4::text[]))
     AND ($5::text IS NULL OR position(lower($5::text) IN lower(batch.name)) > 0)
