@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+CRASHES_S = 900
+"""A sweep over all crash points is one test, minutes long where the machine is slow."""
 SOURCES = Path(__file__).parents[2] / "src"
 OWNER = """
 import asyncio, json, sys
@@ -113,3 +115,11 @@ def owner(scratch: Path) -> Iterator[Callable[..., Owner]]:
         last = Owner(home, scratch / "system", uid=uid or None)
         last.answer()
         last.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests that run whole processes more time than others before they are ended."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(CRASHES_S))

@@ -46,8 +46,8 @@ async def test_a_kill_between_two_models_buys_nothing_twice(
 ) -> None:
     """Killed and resumed, every item is delivered, and no prompt is paid at both models.
 
-    In class C the few whose id was not yet seen at the kill may be bought again; each such
-    purchase is counted, and made at the provider that was asked.
+    In class C the few whose id was not yet seen at the kill may be bought again: first at the
+    provider that was asked, at the other one should that fail now. Each such purchase is counted.
     """
     assert await worked(database_url, tmp_path, crash_class, crash_at) == -signal.SIGKILL
     assert await worked(database_url, tmp_path, crash_class) == 0
@@ -72,5 +72,6 @@ async def test_a_kill_between_two_models_buys_nothing_twice(
     assert {row["state"]: row["items"] for row in states} == {"succeeded": ITEMS}
     assert findings == []
     assert moved > 0
-    assert not paid["first"].keys() & paid["second"].keys()
+    both = paid["first"].keys() & paid["second"].keys()
+    assert len(both) <= (repeats if crash_class == "C" else 0)
     assert twice <= (repeats if crash_class == "C" else 0)

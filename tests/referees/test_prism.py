@@ -77,7 +77,7 @@ async def test_replicates_schema_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
             )
             ends.append(await bought(waiting, desk, request_of("A wait")))
             assert await bought(provider, desk, request_of("refuse")) is OutcomeKind.REFUSED
-            await provider.cancel(desk.accepted[-1][0])
+            await provider.cancel(desk.accepted[-1][0], None)
             probe = await provider.probe()
             await provider.close()
             await waiting.close()
