@@ -11,6 +11,8 @@ from functools import cache, lru_cache
 
 SPELLED_MIN = 3
 """So many letters standing alone, one after another, may be a word that is spelled out."""
+KNOWN_CHARS_MAX = 64
+"""What is found out about longer words is not kept."""
 
 _MARKS = re.compile("[\u0300-\u036f]")
 # Each letter is a word: what is written without spaces cannot be cut without a dictionary.
@@ -21,6 +23,7 @@ _UNSPACED = (
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"
 _ENDS_CLAUSE = re.compile("[.,;:!?()\\[\\]\n|/•–—。、，；：！？「」・]")
 
+_ASCII_WORD = re.compile("[a-z0-9]+")
 _SIGNED = re.compile("[^\\W_]{1,40}(?:[@$][^\\W_]{1,40}){1,8}")
 
 # Letters that look like Latin ones. Ukrainian and Serbian ones stand beside the Russian.
@@ -91,6 +94,27 @@ def words(text: str) -> list[Word]:
     return found
 
 
+def plain_words(text: str) -> list[str] | None:
+    """Return the words of a ``folded`` text by themselves, in a fraction of the time of ``words``.
+
+    ``None`` where some may be spelled out or written with signs: what ``words`` finds as well.
+    """
+    if "@" in text or "$" in text:
+        return None
+    found = (_ASCII_WORD if text.isascii() else _word()).findall(text)
+    run = 0
+    for one in found:
+        run = run + 1 if len(one) == 1 else 0
+        if run >= SPELLED_MIN:
+            return None
+    return found
+
+
+def forms_of(word: str) -> tuple[str, ...]:
+    """Return what a word of ``plain_words`` may stand for, as it is written first."""
+    return _forms(word)
+
+
 def _spelled(run: list[Word]) -> list[Word]:
     """Return the word that single letters spell, if there are enough of them."""
     if len(run) < SPELLED_MIN:
@@ -109,9 +133,13 @@ def _with_signs(text: str, found: list[Word]) -> list[Word]:
     return made
 
 
-@lru_cache(maxsize=1 << 16)
 def _forms(word: str) -> tuple[str, ...]:
     """Return what a word may stand for: with look-alikes of other scripts, digits for letters."""
+    # What is kept is bounded in characters too: a text may be one word.
+    return _known_forms(word) if len(word) <= KNOWN_CHARS_MAX else _made_forms(word)
+
+
+def _made_forms(word: str) -> tuple[str, ...]:
     if word.isascii() and word.isalpha():
         return (word,)
     forms = [word]
@@ -121,6 +149,9 @@ def _forms(word: str) -> tuple[str, ...]:
     if any("a" <= char <= "z" for char in latin):
         forms += [latin.translate(_DIGITS), latin.translate(_DIGITS_L)]
     return tuple(dict.fromkeys(forms))
+
+
+_known_forms = lru_cache(maxsize=1 << 16)(_made_forms)
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from headrace.folding import Word, folded, words
+from headrace.folding import KNOWN_CHARS_MAX, Word, folded, words
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class Phrases:
                     if phrase.fits(text, at):
                         yield Found(phrase.text, at, at + len(phrase.parts) - 1)
 
+    def begins(self, forms: Iterable[str]) -> bool:
+        """Tell whether a word, by what it may stand for, may be the first of a phrase."""
+        return any(self._beginning(form) for form in forms)
+
     def _beginning(self, form: str) -> tuple[_Phrase, ...]:
         """Return the phrases that may begin with a word; what was asked once is known."""
         known = self._starts.get(form)
@@ -66,7 +70,7 @@ class Phrases:
                     break
                 found += self._stems.get(form[:length], ())
             known = tuple(found)
-            if len(self._starts) < _KNOWN_MAX:
+            if len(self._starts) < _KNOWN_MAX and len(form) <= KNOWN_CHARS_MAX:
                 self._starts[form] = known
         return known
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -46,7 +46,7 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        told = asdict(self)
+        told = {name: getattr(self, name) for name in _FIELDS}
         told["edited"] = list(self.edited)
         return {name: value for name, value in told.items() if value not in (None, "", [])}
 
@@ -63,6 +63,8 @@ _TEXTS = (
     "provider", "model", "request_sha256", "made_at", "recipe", "recipe_sha256", "headrace",
     "source_type",
 )  # fmt: skip
+
+_FIELDS = tuple(field.name for field in fields(Origin))
 
 
 def seed_of(params: Mapping[str, Any], facts: Mapping[str, Any]) -> int | str | None:

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from headrace.folding import Word
+from headrace.folding import KNOWN_CHARS_MAX, Word, forms_of, plain_words
 from headrace.phrases import Found, Phrases
 from headrace.policies.rules import told
 from headrace.policy import Finding, Subject, When
@@ -26,6 +26,8 @@ CLOSE_WORDS = 4.0
 NEGATED_WORDS = 5.0
 HITS_MAX = 2_000
 """So many terms of a text are compared with each other; a text with more is cut there."""
+CALM_MAX = 50_000
+"""So many words are known to begin no term."""
 
 _FILE = Path(__file__).with_name("never.toml")
 _AGE = re.compile("[0-9]{1,2}")
@@ -48,9 +50,15 @@ class MinorsRule:
         self._harmless = Phrases(lists["harmless"])
         self._years = Phrases(lists["years"])
         self._aged = Phrases(lists["aged"])
+        # Without one of these nothing is a hit.
+        needed = ("always", "explicit", "suggestive", "abstract")
+        self._alarming = Phrases(term for kind in needed for term in lists[kind])
+        self._calm: set[str] = set()
 
     def find(self, subject: Subject) -> Finding | None:
         """Return what is wrong with a text, in words that do not repeat it."""
+        if self._is_calm(subject.folded):
+            return None
         text = subject.words
         spared = _covered(self._harmless.find(text))
         hit = any(not _touches(one, spared) for one in self._always.find(text))
@@ -62,6 +70,18 @@ class MinorsRule:
             "It cannot be switched off. If this is a mistake, word it so that neither a minor "
             "nor anything sexual is meant.",
         )
+
+    def _is_calm(self, text: str) -> bool:
+        """Tell whether no word of a folded text begins a term without which nothing is a hit."""
+        found = plain_words(text)
+        if found is None:
+            return False
+        met = set(found) - self._calm
+        if any(self._alarming.begins(forms_of(word)) for word in met):
+            return False
+        if len(self._calm) < CALM_MAX:
+            self._calm.update(word for word in met if len(word) <= KNOWN_CHARS_MAX)
+        return True
 
     def _meets(self, text: list[Word], spared: set[int]) -> bool:
         sexual = self._sexual(text, spared)
