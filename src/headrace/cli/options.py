@@ -69,10 +69,12 @@ class _Stderr:
 
 
 def quiet_logs() -> None:
-    """Send the log to standard error: a line for each warning, without the queue's chatter."""
+    """Send the log to standard error: a line for each warning, without the chatter of others."""
     import structlog
 
-    logging.getLogger("pgqueuer").setLevel(logging.CRITICAL)
+    # The queue's, and the pool's pages for each try of a database that is away: our loops say it.
+    for name in ("pgqueuer", "asyncpg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[log_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
@@ -85,7 +87,7 @@ def log_line(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
     told = dict(event)
     words = str(told.pop("event", "")).replace("_", " ")
     error = sys.exc_info()[1] if told.pop("exc_info", None) else None
-    facts = [f"{key}={value}" for key, value in told.items()]
+    facts = [f"{key}={' '.join(str(value).split())}" for key, value in told.items()]
     text = f"{level}: {words}" + (f" ({', '.join(facts)})" if facts else "")
     if error is None:
         return text
