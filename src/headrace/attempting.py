@@ -121,13 +121,14 @@ class Attempts:
         resume = order.again.resume if order.again is not None else None
         if resume is not None:
             job.id, job.url = resume
-        how, outcome = PermitEnd.IGNORED, None
+        how, outcome, call_s = PermitEnd.IGNORED, None, None
         try:
             bought = await self._around.purchaser.buy(_seller_of(order, self._around), call, resume)
             if order.option.batches is None:
                 how, outcome = permit_end(bought.outcome), bought.outcome
+                call_s = bought.latency_s
         finally:
-            permit.end(how, outcome)
+            permit.end(how, outcome, call_s)
         return await self._end(order, bought, attempt, claim, lane_fault=permit.probe)
 
     async def call_off(self, order: Order) -> None:

@@ -59,8 +59,12 @@ class Permit(Protocol):
         """Wait for the moment that the permit is for; call right before the first byte."""
         ...
 
-    def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
+    def end(
+        self, how: PermitEnd, outcome: Outcome | None = None, call_s: float | None = None
+    ) -> None:
         """Give the permit back, with what the call's outcome says about the lane.
+
+        ``call_s`` is how long the provider took, without what we did before and after it.
 
         ``SUCCESS``: the call was served. ``IGNORED``: it says nothing about the lane
         (never sent, cancelled, failed by its own content). ``DROPPED``: refused for rate,

@@ -224,8 +224,14 @@ class Pacer:
 
     # -- hearing ---------------------------------------------------------------------------
 
-    def end(self, ticket: Ticket, outcome: Outcome | None, now_s: float) -> None:
-        """Hear how a call ended; ``None``: it was never sent, or says nothing."""
+    def end(
+        self, ticket: Ticket, outcome: Outcome | None, now_s: float, call_s: float | None = None
+    ) -> None:
+        """Hear how a call ended; ``None``: it was never sent, or says nothing.
+
+        ``call_s`` is how long the provider took, where that is not the time since it was
+        sent: our own database or store that is slow says nothing of a server's queue.
+        """
         self.in_flight -= 1
         if outcome is None or outcome.kind in _OVERLOAD or outcome.kind in _REFUSED:
             self.width.gone(ticket.place)
@@ -246,7 +252,7 @@ class Pacer:
             self.tally.failed += 1
             self.circuit.failed(ticket.probe, now_s, self.in_flight, outcome.wait_s)
         else:
-            self._accepted(ticket, now_s)
+            self._accepted(ticket, now_s, call_s)
 
     def _rate_limited(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
         self.tally.refused += 1
@@ -264,13 +270,13 @@ class Pacer:
         self.shut_until_s = max(self.shut_until_s, until_s)
         self.shut_reason = outcome.reason or outcome.kind.value
 
-    def _accepted(self, ticket: Ticket, now_s: float) -> None:
+    def _accepted(self, ticket: Ticket, now_s: float, call_s: float | None) -> None:
         self.tally.accepted += 1
         told = any(rate.told is not None for rate in self.rates.values())
         self.credit = min(CREDIT_MAX, self.credit + (CREDIT_EACH_TOLD if told else CREDIT_EACH))
         self.circuit.succeeded()
         self.width.accepted(ticket.in_flight)
-        self.width.ended(ticket.place, now_s - ticket.sent_s)
+        self.width.ended(ticket.place, now_s - ticket.sent_s if call_s is None else call_s)
         if self._suspect is not None and ticket.in_flight >= self._suspect:
             # As many in flight as when one was refused, and accepted: it was the rate.
             self._suspect = None

@@ -129,6 +129,7 @@ class Purchaser:
                     reply = await provider.call(call)
                 else:
                     reply = await provider.resume(call, *resume)
+            latency_s = self._clock.monotonic_s() - started_s
             crash_point("after-send")
             artifact = await self._keep(reply)
         except CallFailed as failure:
@@ -142,7 +143,6 @@ class Purchaser:
             return Bought(outcome, self._clock.monotonic_s() - started_s)
         finally:
             call.over()
-        latency_s = self._clock.monotonic_s() - started_s
         outcome = Outcome(
             OutcomeKind.SUCCESS,
             cost_microusd=reply.cost_microusd,

@@ -110,8 +110,9 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 connection = await self._database.session()
-                await connection.execute(statements.load("workers/rejoin.sql"), self.id)
+                # First the lock: others sign out whoever does not hold it.
                 await connection.execute(statements.load("workers/lock.sql"), self.id)
+                await connection.execute(statements.load("workers/rejoin.sql"), self.id)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 log(worker=self.id).warning("rejoin_failed", why=str(error), again_s=wait_s)
                 await self._clock.sleep(wait_s)

@@ -312,3 +312,19 @@ def test_a_wider_start_is_judged_by_calls_that_used_it() -> None:
         pacer.end(tickets.pop(), SUCCESS, 0.5 + number)
         tickets.append(pacer.send(ONE, 0.5 + number))
     assert pacer.width.cap == 12.0
+
+
+def test_what_we_are_slow_at_ourselves_narrows_no_lane() -> None:
+    """A database or store that is away makes calls late and not their server slow."""
+    pacer, now_s = Pacer(Quota(8), 0.0), 0.0
+    found: list[float] = []
+    for late_s in (0.0, 30.0):
+        for _ in range(40):
+            tickets = [pacer.send(ONE, now_s) for _ in range(int(pacer.width.cap))]
+            call_s = 0.4 * max(1.0, len(tickets) / 8)  # a server with eight places
+            now_s += call_s + late_s
+            for ticket in tickets:
+                pacer.end(ticket, SUCCESS, now_s, call_s)
+        found.append(pacer.width.cap)
+    assert found[0] >= 8
+    assert found[1] >= found[0]

@@ -58,7 +58,9 @@ class LocalPermit:
         if self._lane is not None:
             await self._gate._ready(self._lane, self._ticket)
 
-    def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
+    def end(
+        self, how: PermitEnd, outcome: Outcome | None = None, call_s: float | None = None
+    ) -> None:
         """Give the permit back; a second end raises ``RuntimeError``."""
         lane, self._lane = self._lane, None
         if lane is None:
@@ -66,7 +68,7 @@ class LocalPermit:
                 f"this permit was ended twice (now with {how.value!r}): "
                 "end it once, in one finally block"
             )
-        self._gate._ended(lane, self._ticket, how, outcome)
+        self._gate._ended(lane, self._ticket, how, outcome, call_s)
 
 
 class LocalGate:
@@ -184,11 +186,19 @@ class LocalGate:
                 lane.line.remove(place)
             raise
 
-    def _ended(self, lane: _Lane, ticket: Ticket, how: PermitEnd, outcome: Outcome | None) -> None:
+    def _ended(
+        self,
+        lane: _Lane,
+        ticket: Ticket,
+        how: PermitEnd,
+        outcome: Outcome | None,
+        call_s: float | None = None,
+    ) -> None:
         now_s = self._clock.monotonic_s()
-        lane.pacer.end(ticket, None if how is PermitEnd.IGNORED else outcome, now_s)
+        lane.pacer.end(ticket, None if how is PermitEnd.IGNORED else outcome, now_s, call_s)
         if how is PermitEnd.SUCCESS:
-            lane.call_s = mean_call_s(lane.call_s, now_s - ticket.sent_s)
+            took_s = now_s - ticket.sent_s if call_s is None else call_s
+            lane.call_s = mean_call_s(lane.call_s, took_s)
         if lane.line:
             self._admit(lane)
 

@@ -55,7 +55,9 @@ class PostgresPermit:
         """Wait for the moment that the permit is for."""
         await self._gate._ready(self._at_s, self._given_s)
 
-    def end(self, how: PermitEnd, outcome: Outcome | None = None) -> None:
+    def end(
+        self, how: PermitEnd, outcome: Outcome | None = None, call_s: float | None = None
+    ) -> None:
         """Give the permit back; a second end raises ``RuntimeError``."""
         side, self._side = self._side, None
         if side is None:
@@ -63,7 +65,9 @@ class PostgresPermit:
                 f"this permit was ended twice (now with {how.value!r}): "
                 "end it once, in one finally block"
             )
-        self._gate._ended(side, self._ticket, how, outcome, self._given_s)
+        now_s = self._gate._clock.monotonic_s()
+        took_s = now_s - self._given_s if call_s is None else call_s
+        self._gate._ended(side, self._ticket, how, outcome, took_s)
 
 
 class PostgresGate:
@@ -192,12 +196,11 @@ class PostgresGate:
         ticket: Ticket,
         how: PermitEnd,
         outcome: Outcome | None,
-        given_s: float,
+        took_s: float,
     ) -> None:
-        now_s = self._clock.monotonic_s()
-        call_s = now_s - given_s if how is PermitEnd.SUCCESS else None
+        call_s = took_s if how is PermitEnd.SUCCESS else None
         said = None if how is PermitEnd.IGNORED else outcome
-        if side.ended(End(ticket, said, call_s), now_s):
+        if side.ended(End(ticket, said, call_s), self._clock.monotonic_s()):
             self._wake.set()
 
     # -- steps ---------------------------------------------------------------------------------

@@ -81,9 +81,16 @@ class SharedLane:
         member.out, member.gone_s = out, None
         return member
 
-    def end(self, member: Member, ticket: Ticket, outcome: Outcome | None, now_s: float) -> None:
+    def end(
+        self,
+        member: Member,
+        ticket: Ticket,
+        outcome: Outcome | None,
+        now_s: float,
+        call_s: float | None = None,
+    ) -> None:
         """Hear how one of a worker's calls ended; ``None`` when it says nothing."""
-        self.pacer.end(ticket, outcome, now_s)
+        self.pacer.end(ticket, outcome, now_s, call_s)
         member.out -= 1
         if ticket.probe:
             member.probing = False

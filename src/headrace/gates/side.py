@@ -193,7 +193,7 @@ class LaneSide:
         now_s = shared.at_s
         member = shared.present(member_id, self.out)
         for end in ends:
-            shared.end(member, end.ticket, end.outcome, now_s)
+            shared.end(member, end.ticket, end.outcome, now_s, end.call_s)
             if end.call_s is not None:
                 shared.took(end.call_s)
         shared.missing(self.gone - {member_id}, now_s)
