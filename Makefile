@@ -13,7 +13,7 @@ WORKERS ?= auto
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo article-offline test check format bench bench-admission bench-fairness crash referees docs lock clean help
+.PHONY: demo article-offline test check format bench bench-admission bench-fairness crash chaos referees docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
@@ -56,6 +56,9 @@ bench-fairness: $(STAMP) ## what light tenants wait behind a heavy one, beside F
 
 crash: $(STAMP) ## kill the engine at every named crash point and audit what is left
 	$(BIN)/python -m bench.crash $(ARGS)
+
+chaos: $(STAMP) ## ten minutes in which everything fails at once, then the audit
+	$(BIN)/python -m bench.chaos $(ARGS)
 
 referees: ## foreign programs that judge ours; `make test` runs their tests once they are here
 	@command -v npm >/dev/null 2>&1 || { echo "npm was not found: install Node.js 20 or newer." >&2; exit 1; }
