@@ -9,7 +9,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from headrace.errors import StorageError
+from headrace.errors import NotFoundError, StorageError
 
 
 def blob_key(sha256: bytes) -> str:
@@ -38,6 +38,31 @@ async def signed_url(store: Any, sha256: bytes, lasts_s: float) -> str | None:
         return None
     except (BaseError, OSError) as error:
         raise store_error("cannot sign an address", error) from error
+
+
+def read_range(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
+    """Return a blob's bytes from ``begin`` up to ``end``; it waits, so it is for a thread.
+
+    Raises ``NotFoundError`` and ``StorageError``.
+    """
+    try:
+        try:
+            found = obstore.get_range(store, blob_key(sha256), start=begin, end=end)
+        except FileNotFoundError:
+            found = obstore.get_range(store, aside_key(sha256), start=begin, end=end)
+    except FileNotFoundError as error:
+        raise gone_error(sha256) from error
+    except (BaseError, OSError) as error:
+        raise store_error(f"cannot give blob {sha256.hex()}", error) from error
+    return bytes(found)
+
+
+def gone_error(sha256: bytes) -> NotFoundError:
+    """Return what to tell of a blob that the store does not have."""
+    return NotFoundError(
+        f"blob {sha256.hex()} is not in the store",
+        remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
+    )
 
 
 def store_error(what: str, error: Exception) -> StorageError:

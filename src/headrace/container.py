@@ -80,6 +80,30 @@ class Patch:
         """Return the size of the new file in bytes."""
         return sum(len(p) if isinstance(p, bytes) else p.end - p.start for p in self.parts)
 
+    @property
+    def added_bytes(self) -> int:
+        """Return how many bytes of the new file are not the other's."""
+        return sum(len(part) for part in self.parts if isinstance(part, bytes))
+
+    def cut(self, begin: int, end: int) -> Patch:
+        """Return the patch that makes the new file's bytes from ``begin`` up to ``end`` alone.
+
+        Parts that follow each other become one.
+        """
+        kept: list[Span | bytes] = []
+        at = 0
+        for part in self.parts:
+            length = len(part) if isinstance(part, bytes) else part.end - part.start
+            first, last = max(begin - at, 0), min(end - at, length)
+            at += length
+            if first >= last:
+                continue
+            if isinstance(part, bytes):
+                _append(kept, part[first:last])
+            else:
+                _append(kept, Span(part.start + first, part.start + last))
+        return Patch(tuple(kept))
+
     def pieces(self, window: Window) -> Iterator[bytes]:
         """Yield the new file, a MiB at a time at most."""
         for part in self.parts:
@@ -88,6 +112,17 @@ class Patch:
                 continue
             for at in range(part.start, part.end, PIECE_BYTES):
                 yield window.read(at, min(PIECE_BYTES, part.end - at))
+
+
+def _append(parts: list[Span | bytes], part: Span | bytes) -> None:
+    """Append a part of a patch, or make the last one longer by it."""
+    before = parts[-1] if parts else None
+    if isinstance(before, bytes) and isinstance(part, bytes):
+        parts[-1] = before + part
+    elif isinstance(before, Span) and isinstance(part, Span) and before.end == part.start:
+        parts[-1] = Span(before.start, part.end)
+    else:
+        parts.append(part)
 
 
 def exactly(window: Window, at: int, count: int) -> bytes:

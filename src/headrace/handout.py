@@ -17,6 +17,7 @@ from headrace.errors import NotFoundError
 from headrace.files import Files
 from headrace.held import HeldBatch, decode_json, encode_json, read_outputs
 from headrace.identity import show_id
+from headrace.imprinting import imprinted
 from headrace.lifecycle import BatchState, ItemState
 from headrace.openai_answers import (
     CODES,
@@ -183,6 +184,8 @@ class Handout:
                     except NotFoundError as gone:
                         yield False, _line(found, row, None, ("result_gone", gone.message))
                         continue
+                # A picture among the answers tells its origin, as its file would.
+                body = await imprinted(artifact, body)
                 told = _answer(found, row, artifact, body, facts.get(row["idx"], {}))
                 yield True, _line(found, row, (200, told), None)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.artifact import Artifact
-from headrace.container import BytesWindow, FileWindow, LeftError, Marked, Patch
+from headrace.container import BytesWindow, FileWindow, LeftError, Marked, Patch, Window
 from headrace.containers import patch_of
 from headrace.provenance import Origin
 
@@ -29,9 +29,7 @@ class Imprinting:
         Only what a model had a part in is marked, and only headers are read for it.
         """
         origin = artifact.origin
-        if origin is None or not origin.source_type:
-            return None
-        if not artifact.media_type.startswith(_KINDS):
+        if origin is None or not tells_origin(artifact):
             return None
         if source is None:
             self.left["it lies in a store that is not on this machine"] += 1
@@ -49,11 +47,31 @@ class Imprinting:
         return {"marked": self.marked, "left": dict(sorted(self.left.items()))}
 
 
-def planned(source: bytes | Path, origin: Origin) -> Patch:
+def tells_origin(artifact: Artifact) -> bool:
+    """Tell whether an artifact's file has to say where it came from: a model had a part in it."""
+    has_part = artifact.origin is not None and artifact.origin.source_type != ""
+    return has_part and artifact.media_type.startswith(_KINDS)
+
+
+async def imprinted(artifact: Artifact, body: bytes) -> bytes:
+    """Return an artifact's bytes with its origin in them, as a file of it would be."""
+    origin = artifact.origin
+    if origin is None or not tells_origin(artifact):
+        return body
+    try:
+        patch = await asyncio.to_thread(planned, body, origin)
+    except LeftError:
+        return body
+    return b"".join(patch.pieces(BytesWindow(body)))
+
+
+def planned(source: bytes | Path | Window, origin: Origin) -> Patch:
     """Return how a file becomes one with its origin in it; raises ``LeftError``."""
     try:
         if isinstance(source, bytes):
             return patch_of(BytesWindow(source), origin)
+        if not isinstance(source, Path):
+            return patch_of(source, origin)
         with FileWindow(source) as window:
             return patch_of(window, origin)
     except (struct.error, ValueError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
+
+import msgspec
 
 SEED_CHARS_MAX = 100
 
@@ -59,12 +62,43 @@ class Origin:
         return cls(**texts, seed=told.get("seed"), edited=tuple(told.get("edited", ())))
 
 
+def packed(origin: Origin) -> str:
+    """Return an origin as a word for an address: letters, digits, ``-`` and ``_``."""
+    told = {name: value for name, value in origin.to_json().items() if name not in _DIGESTS}
+    digests = [bytes.fromhex(getattr(origin, name)) for name in _DIGESTS]
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode([told, *digests])).decode().rstrip("=")
+
+
+def unpacked(word: str) -> Origin | None:
+    """Return the origin that ``packed`` made a word of; ``None`` for any other word."""
+    try:
+        body = base64.b64decode(word + "=" * (-len(word) % 4), altchars=b"-_", validate=True)
+        told, *digests = msgspec.msgpack.decode(body, type=tuple[dict[str, Any], bytes, bytes])
+        names = zip(_DIGESTS, digests, strict=True)
+        return Origin.from_json({**told, **{name: digest.hex() for name, digest in names}})
+    except (ValueError, TypeError):
+        return None
+
+
+_DIGESTS = ("request_sha256", "recipe_sha256")
 _TEXTS = (
     "provider", "model", "request_sha256", "made_at", "recipe", "recipe_sha256", "headrace",
     "source_type",
 )  # fmt: skip
 
 _FIELDS = tuple(field.name for field in fields(Origin))
+
+
+def origin_line(origin: Origin) -> str:
+    """Return an origin as a line for people."""
+    words = [f"made by {origin.provider}:{origin.model}, {origin.made_at}"]
+    if origin.seed is not None:
+        words.append(f"seed {origin.seed}")
+    if origin.edited:
+        words.append(f"then {', '.join(origin.edited)}")
+    words.append(origin.source_type or "no model had a part in it")
+    words.append(f"request {origin.request_sha256[:12]}")
+    return " · ".join(words)
 
 
 def seed_of(params: Mapping[str, Any], facts: Mapping[str, Any]) -> int | str | None:

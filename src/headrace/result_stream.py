@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Container
 from datetime import datetime
 
 from headrace.artifact import Artifact
-from headrace.blob import Blobs
 from headrace.errors import InputError, NotFoundError
 from headrace.export import Published, columns_of, result_row
 from headrace.lifecycle import ItemState
-from headrace.reading import Reading
+from headrace.outgoing import OutgoingFiles
 from headrace.reports import FileNames, ResultRow, ResultsText, delivery_of
 from headrace.store.batches import Summary
 from headrace.watching import Batch, ItemResult
@@ -62,18 +61,19 @@ async def results(
     yield text.rows(chunk)
 
 
-async def zipped(
-    batch: Batch, summary: Summary, reading: Reading, blobs: Blobs
-) -> AsyncIterator[bytes]:
-    """Yield a ZIP of the files of all rows that succeeded, with ``results.csv`` at its end."""
+async def zipped(batch: Batch, summary: Summary, outgoing: OutgoingFiles) -> AsyncIterator[bytes]:
+    """Yield a ZIP of the files of all rows that succeeded, with ``results.csv`` at its end.
+
+    They tell their origin, as those in an output folder do.
+    """
     stream, gone = ZipStream(summary.created_at), set[int]()
     try:
         async for row_number, artifact, name in _files(batch):
-            pieces = await _pieces(reading, blobs, artifact)
-            if pieces is None:
+            found = await _found(outgoing, artifact)
+            if found is None:
                 gone |= set() if row_number is None else {row_number}
                 continue
-            async for piece in _entry(stream, name, artifact.size_bytes, pieces):
+            async for piece in _entry(stream, name, *found):
                 yield piece
         told = results(batch, summary, "csv", gone)
         async for piece in _entry(stream, "results.csv", None, told):
@@ -107,26 +107,15 @@ async def _entry(
     yield stream.end()
 
 
-async def _pieces(
-    reading: Reading, blobs: Blobs, artifact: Artifact
-) -> AsyncIterator[bytes] | None:
-    """Return an artifact's bytes, ``None`` where they are gone."""
-    small = await reading.small(artifact.sha256)
-    if small is not None:
-        return _one(small)
-    pieces = blobs.pieces(artifact.sha256)
+async def _found(
+    outgoing: OutgoingFiles, artifact: Artifact
+) -> tuple[int, AsyncIterator[bytes]] | None:
+    """Return the size and the bytes of an artifact's file, ``None`` where they are gone."""
     try:
-        first = await anext(pieces, b"")
+        ready = await outgoing.ready(artifact)
+        return ready.size_bytes, await outgoing.begun(ready)
     except NotFoundError:
         return None
-    return _one(first, pieces)
-
-
-async def _one(first: bytes, others: AsyncIterator[bytes] | None = None) -> AsyncIterator[bytes]:
-    yield first
-    if others is not None:
-        async for piece in others:
-            yield piece
 
 
 def export_name(summary: Summary, at: datetime, suffix: str) -> str:

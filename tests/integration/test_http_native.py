@@ -17,9 +17,11 @@ import aiohttp
 import pytest
 
 from headrace.artifact import Artifact
+from headrace.container import Patch
 from headrace.http import artifacts, submitting
 from headrace.lifecycle import ItemState
 from headrace.outcome import OutcomeKind
+from headrace.outgoing import Outgoing
 from tests.integration.scripted import Scripted
 from tests.integration.test_http import Served, ended, served, submitted
 
@@ -372,7 +374,8 @@ def test_what_can_hold_scripts_is_only_saved() -> None:
         ("text/html\r\nX-Odd: 1", "attachment", "application/octet-stream"),
     ):
         artifact = Artifact(b"h" * 32, media_type, 3)
-        headers = artifacts._headers(artifact, 'a"b\r\n/../ä', None)
+        outgoing = Outgoing(artifact, "tag", Patch(()))
+        headers = artifacts._headers(outgoing, 'a"b\r\n/../ä', None)
         assert headers["Content-Disposition"].startswith(f"{shown}; ")
         assert headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
         assert "\n" not in headers["Content-Disposition"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -259,3 +260,17 @@ async def test_the_out_folder_gets_the_marked_file_and_the_blob_stays(
     odd = Artifact(digest, "image/gif", 3, b"GIF", ORIGIN)
     assert await marking.mark(odd, b"GIF") is None
     assert marking.left == {"its format has no place for it": 1}
+
+
+@given(kind=st.sampled_from(sorted(FORMATS)), data=st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_part_of_a_marked_file_is_that_part(kind: str, data: st.DataObject) -> None:
+    """Any range of the marked file, cut out of the patch, is the range of its bytes."""
+    body = FORMATS[kind]
+    patch, whole = planned(body, ORIGIN), marked(body)
+    begin = data.draw(st.integers(0, len(whole)))
+    end = data.draw(st.integers(begin, len(whole)))
+    part = patch.cut(begin, end)
+    assert b"".join(part.pieces(BytesWindow(body))) == whole[begin:end]
+    kinds = [type(one) for one in part.parts]
+    assert (bytes, bytes) not in pairwise(kinds)

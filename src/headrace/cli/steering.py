@@ -124,11 +124,9 @@ def show(
             line(text)
         for item in items:
             tell_failure(item)
-        for attempt in attempts:
-            line(
-                f"  attempt {attempt['number']} {attempt['provider']} {attempt['state']} "
-                f"{attempt['outcome'] or ''} {attempt['latency_ms'] or 0} ms"
-            )
+            for text in _origins(item) if row is not None else ():
+                line(text)
+        _tell_attempts(attempts)
         return 0
 
     def _wanted(item: Any, row: int | None) -> bool:
@@ -148,6 +146,25 @@ def _check_row(row: int | None, summary: Summary) -> None:
         )
 
 
+def _tell_attempts(attempts: list[dict[str, Any]]) -> None:
+    for attempt in attempts:
+        line(
+            f"  attempt {attempt['number']} {attempt['provider']} {attempt['state']} "
+            f"{attempt['outcome'] or ''} {attempt['latency_ms'] or 0} ms"
+        )
+
+
+def _origins(item: Any) -> list[str]:
+    """Return where each of an item's artifacts came from, a line for each."""
+    from headrace.provenance import origin_line
+
+    return [
+        f"  {stage}: {origin_line(artifact.origin)}"
+        for stage, artifact in item.outputs.items()
+        if artifact.origin is not None
+    ]
+
+
 def _row_json(item: Any) -> dict[str, Any]:
     return {
         "row": item.row_number,
@@ -157,6 +174,7 @@ def _row_json(item: Any) -> dict[str, Any]:
         "attempts": item.attempts,
         "made": {stage: made.to_json() for stage, made in item.made.items()},
         "inputs": item.inputs,
+        "outputs": {stage: made.to_json() for stage, made in item.outputs.items()},
         "artifact": item.artifact.to_json() if item.artifact is not None else None,
         "error": item.error,
     }

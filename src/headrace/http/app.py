@@ -36,6 +36,7 @@ from headrace.http.provider_keys import ProviderKeyRoutes
 from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
 from headrace.http.webhooks import WebhookRoutes
+from headrace.outgoing import OutgoingFiles
 from headrace.store import statements
 from headrace.version import VERSION
 
@@ -63,18 +64,19 @@ def build_app(engine: Engine) -> FastAPI:
             return JSONResponse({"status": "not ready", "why": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})
 
+    outgoing = OutgoingFiles(engine.reading, engine.blobs)
     demand, links = Demand(engine), Links(engine.database, engine.clock)
     online = Online(engine, entry, demand, links)
     app.include_router(online.router())
     app.include_router(Edits(engine, entry, online).router())
     app.include_router(Generate(engine, entry, demand, links).router())
-    app.include_router(LinkRoutes(engine, links).router())
+    app.include_router(LinkRoutes(engine, links, outgoing).router())
     app.include_router(FileRoutes(engine, entry).router())
     app.include_router(FileBatchRoutes(engine, entry).router())
     item_links, feeds = ItemLinks(engine.database, engine.clock), Feeds(engine.clock)
     app.include_router(Live(engine, entry, feeds).router())
-    app.include_router(Exports(engine, entry).router())
-    app.include_router(Artifacts(engine, entry, item_links).router())
+    app.include_router(Exports(engine, entry, outgoing).router())
+    app.include_router(Artifacts(engine, entry, item_links, outgoing).router())
     app.include_router(Items(engine, entry, item_links).router())
     app.include_router(Batches(engine, entry).router())
     app.include_router(TenantRoutes(engine, entry).router())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -21,6 +20,7 @@ from headrace.http.items import item_of
 from headrace.http.ownership import owned
 from headrace.http.problems import RangeError
 from headrace.http.shapes import artifact_path
+from headrace.outgoing import Outgoing, OutgoingFiles
 from headrace.watching import Batch
 
 FOREVER_S = 365 * 24 * 3600
@@ -40,10 +40,13 @@ _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?charset=[\w-]{1,32})?"
 class Artifacts:
     """The routes of artifacts."""
 
-    def __init__(self, engine: Engine, entry: Entry, links: ItemLinks) -> None:
+    def __init__(
+        self, engine: Engine, entry: Entry, links: ItemLinks, outgoing: OutgoingFiles
+    ) -> None:
         self._engine = engine
         self._entry = entry
         self._links = links
+        self._outgoing = outgoing
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -60,21 +63,30 @@ class Artifacts:
             router.add_api_route(path, route, methods=["HEAD"], include_in_schema=False)
         return router
 
-    async def last(self, request: Request, batch_id: str, row_number: int) -> Response:
-        """Return the bytes of an item's artifact; `Range` asks for some of them.
+    async def last(
+        self, request: Request, batch_id: str, row_number: int, as_kept: bool = False
+    ) -> Response:
+        """Return an item's artifact as a file; `Range` asks for some of it.
 
-        With `expires` and `signature`, as a signed link has them, it needs no key.
+        What a model made says so in its metadata. With `as_kept` it is the bytes whose
+        SHA-256 the item tells. With `expires` and `signature`, as a signed link has them,
+        it needs no key.
         """
-        return await self._give(request, batch_id, row_number, None)
+        return await self._give(request, batch_id, row_number, None, as_kept)
 
     async def named(
-        self, request: Request, batch_id: str, row_number: int, output: str
+        self,
+        request: Request,
+        batch_id: str,
+        row_number: int,
+        output: str,
+        as_kept: bool = False,
     ) -> Response:
-        """Return the bytes of what one stage of an item made."""
-        return await self._give(request, batch_id, row_number, output)
+        """Return what one stage of an item made, as a file."""
+        return await self._give(request, batch_id, row_number, output, as_kept)
 
     async def _give(
-        self, request: Request, batch_id: str, row_number: int, output: str | None
+        self, request: Request, batch_id: str, row_number: int, output: str | None, as_kept: bool
     ) -> Response:
         lasts_s = None
         if is_signed(request):
@@ -83,11 +95,14 @@ class Artifacts:
         else:
             _, batch, _ = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
         artifact, name = await _artifact(batch, row_number, output)
-        headers = _headers(artifact, name, lasts_s)
+        moved = await self._redirect(artifact, lasts_s)
+        # A redirect is to the bytes as they are kept, so their name is what may be known already.
+        plain = as_kept or moved is not None
+        outgoing = await self._outgoing.ready(artifact, as_kept=plain)
+        headers = _headers(outgoing, name, lasts_s)
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
-        moved = await self._redirect(artifact, lasts_s)
-        return moved or await self._body(request, artifact, headers)
+        return moved or await self._body(request, outgoing, headers)
 
     async def _redirect(self, artifact: Artifact, lasts_s: int | None) -> Response | None:
         """Return the way to the store's own address, where that is wanted and harmless."""
@@ -101,9 +116,9 @@ class Artifacts:
         return Response(status_code=302, headers={"Location": url, "Cache-Control": "no-store"})
 
     async def _body(
-        self, request: Request, artifact: Artifact, headers: dict[str, str]
+        self, request: Request, outgoing: Outgoing, headers: dict[str, str]
     ) -> Response:
-        size = artifact.size_bytes
+        size = outgoing.size_bytes
         wanted = request.headers.get("range")
         if request.headers.get("if-range", headers["ETag"]) != headers["ETag"]:
             wanted = None
@@ -115,26 +130,11 @@ class Artifacts:
         headers["Content-Length"] = str(end - begin)
         if span is not None:
             headers["Content-Range"] = f"bytes {begin}-{end - 1}/{size}"
-        status, media_type = 200 if span is None else 206, _media_type(artifact)
+        status, media_type = 200 if span is None else 206, _media_type(outgoing.artifact)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=media_type)
-        small = await self._engine.reading.small(artifact.sha256)
-        if small is not None:
-            return Response(small[begin:end], status, headers, media_type)
-        pieces = await _begun(self._engine.blobs.pieces(artifact.sha256, span))
+        pieces = await self._outgoing.begun(outgoing, span)
         return StreamingResponse(pieces, status, headers, media_type)
-
-
-async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Read the first piece: bytes that are gone are an error, not a broken body."""
-    first = await anext(pieces, b"")
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield first
-        async for piece in pieces:
-            yield piece
-
-    return whole()
 
 
 async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[Artifact, str]:
@@ -148,11 +148,12 @@ async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[
     return found, stem if output is None else f"{stem} {output}"
 
 
-def _headers(artifact: Artifact, stem: str, lasts_s: int | None) -> dict[str, str]:
+def _headers(outgoing: Outgoing, stem: str, lasts_s: int | None) -> dict[str, str]:
+    artifact = outgoing.artifact
     whose, age_s = ("private", FOREVER_S) if lasts_s is None else ("public", lasts_s)
     shown = "inline" if _bare(artifact) in INLINE else "attachment"
     return {
-        "ETag": f'"{artifact.sha256.hex()}"',
+        "ETag": f'"{outgoing.name}"',
         "Accept-Ranges": "bytes",
         "Cache-Control": f"{whose}, max-age={age_s}, immutable",
         "X-Content-Type-Options": "nosniff",

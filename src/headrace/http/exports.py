@@ -13,6 +13,7 @@ from headrace.http.artifacts import disposition
 from headrace.http.described import described, gives
 from headrace.http.entry import Entry
 from headrace.http.ownership import owned
+from headrace.outgoing import OutgoingFiles
 from headrace.result_stream import export_name, results, zipped
 from headrace.store.batches import Summary
 
@@ -20,8 +21,9 @@ from headrace.store.batches import Summary
 class Exports:
     """The routes of exports."""
 
-    def __init__(self, engine: Engine, entry: Entry) -> None:
+    def __init__(self, engine: Engine, entry: Entry, outgoing: OutgoingFiles) -> None:
         self._engine = engine
+        self._outgoing = outgoing
         self._entry = entry
 
     def router(self) -> APIRouter:
@@ -48,7 +50,7 @@ class Exports:
     async def zip(self, request: Request, batch_id: str) -> StreamingResponse:
         """Return a ZIP with the files of all rows that succeeded, and the results."""
         _, batch, summary = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
-        pieces = zipped(batch, summary, self._engine.reading, self._engine.blobs)
+        pieces = zipped(batch, summary, self._outgoing)
         return self._saved(pieces, summary, ".zip", "application/zip")
 
     def _saved(

@@ -11,7 +11,7 @@ from headrace.access import Scope
 from headrace.cache import CacheMode
 from headrace.engine import Engine
 from headrace.errors import HeadraceError, InputError, RecipeError
-from headrace.generation import Asked
+from headrace.generation import Asked, Generated
 from headrace.held import encode_json
 from headrace.http.answer_keys import PURCHASES_MAX
 from headrace.http.artifact_links import Links
@@ -25,6 +25,7 @@ from headrace.http.streams import (
     image_stream,
     response_stream,
 )
+from headrace.imprinting import imprinted
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
 from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
 
@@ -129,13 +130,13 @@ class Online:
         answered = await self._demand.answer(request, caller, body, ask)
         made = answered.made
         if body.get("stream") is True:
-            images = [(one.body, one.artifact.extension, one.facts) for one in made]
+            images = [(await _file(one), one.artifact.extension, one.facts) for one in made]
             return _streaming(image_stream(_KINDS[endpoint], images, body, answered.at), answered)
         if form == "url":
             base = str(request.base_url).rstrip("/")
             data = [{"url": base + await self._links.signed_path(one.artifact)} for one in made]
         else:
-            data = [image_part(one.body) for one in made]
+            data = [image_part(await _file(one)) for one in made]
         told = image_json(data, made[0].artifact.extension, answered.at)
         usage = image_usage(one.facts for one in made)
         told |= {} if usage is None else {"usage": usage}
@@ -162,6 +163,11 @@ class Online:
             )
         except RecipeError as error:
             raise ModelNotFoundError(error.message, remedy=error.remedy) from error
+
+
+async def _file(made: Generated) -> bytes:
+    """Return a picture as a file of it: programs pass on what they are given."""
+    return await imprinted(made.artifact, made.body)
 
 
 def known_models(engine: Engine) -> list[str]:

@@ -79,13 +79,18 @@ class BatchPage(msgspec.Struct, frozen=True):
 
 
 class ArtifactShape(msgspec.Struct, frozen=True):
-    """An artifact: ``path`` is where its bytes are, ``link`` an address that needs no key."""
+    """An artifact: ``path`` is where its file is, ``link`` an address that needs no key.
+
+    ``sha256`` and ``size_bytes`` are those of what is kept: a file that tells its ``origin``
+    has more bytes.
+    """
 
     sha256: str
     media_type: str
     size_bytes: int
     path: str
     link: str | None = None
+    origin: dict[str, Any] | None = None
 
 
 class ItemShape(msgspec.Struct, frozen=True):
@@ -248,7 +253,12 @@ def artifact_path(batch: Batch, row_number: int, output: str | None = None) -> s
 def artifact_shape(artifact: Artifact, path: str, link: str | None = None) -> ArtifactShape:
     """Return an artifact as the API says it."""
     return ArtifactShape(
-        artifact.sha256.hex(), artifact.media_type, artifact.size_bytes, path, link
+        sha256=artifact.sha256.hex(),
+        media_type=artifact.media_type,
+        size_bytes=artifact.size_bytes,
+        path=path,
+        link=link,
+        origin=None if artifact.origin is None else artifact.origin.to_json(),
     )
 
 

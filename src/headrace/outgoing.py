@@ -1,0 +1,184 @@
+"""Artifacts as they go out: with their origin in them, whole or in part, wherever they rest.
+
+What is kept stays as it is, under its hash. The same item gives the same file each time, so
+that a download may be asked for in parts, and be gone on with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from headrace.artifact import Artifact
+from headrace.blob import Blobs
+from headrace.container import LeftError, Patch, Span, Window
+from headrace.imprinting import planned, tells_origin
+from headrace.provenance import Origin
+from headrace.reading import Reading
+
+PLANS_MAX = 512
+PLAN_BYTES_MAX = 16 * 1024
+"""What a plan that is remembered may add to its file: those of large packets are made anew."""
+
+PAGE_BYTES = 256 * 1024
+PAGES_HELD = 4
+PAGES_READ_MAX = 400
+
+
+class PagedWindow:
+    """A window on a far file, read in pages; raises ``LeftError`` where it takes very many."""
+
+    def __init__(self, size: int, read_range: Callable[[int, int], bytes]) -> None:
+        self.size = size
+        self._read_range = read_range
+        self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._read = 0
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``at``; fewer where the file ends."""
+        end = min(at + count, self.size)
+        found = bytearray()
+        while at < end:
+            number = at // PAGE_BYTES
+            begin = at - number * PAGE_BYTES
+            piece = self._page(number)[begin : begin + end - at]
+            if not piece:
+                raise LeftError("it cannot be read")
+            found += piece
+            at += len(piece)
+        return bytes(found)
+
+    def _page(self, number: int) -> bytes:
+        if number not in self._pages:
+            self._read += 1
+            if self._read > PAGES_READ_MAX:
+                raise LeftError("its parts are too many to be read from afar")
+            begin = number * PAGE_BYTES
+            self._pages[number] = self._read_range(begin, min(begin + PAGE_BYTES, self.size))
+            if len(self._pages) > PAGES_HELD:
+                self._pages.popitem(last=False)
+        return self._pages[number]
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """An artifact as it goes out.
+
+    ``name`` (hex) is another for other bytes: the artifact's SHA-256 where it goes out as it
+    is kept. ``patch`` makes the file of what is kept, ``body`` is that, where it is small.
+    """
+
+    artifact: Artifact
+    name: str
+    patch: Patch
+    body: bytes | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of the file in bytes."""
+        return self.patch.size
+
+
+class OutgoingFiles:
+    """Makes artifacts ready to go out; how is remembered for the latest."""
+
+    def __init__(self, reading: Reading, blobs: Blobs) -> None:
+        self._reading = reading
+        self._blobs = blobs
+        self._plans: OrderedDict[tuple[bytes, Origin], Patch | None] = OrderedDict()
+
+    async def ready(self, artifact: Artifact, *, as_kept: bool = False) -> Outgoing:
+        """Return an artifact as it goes out; ``as_kept`` without its origin.
+
+        What a model had no part in, and what cannot take an origin, goes out as it is kept.
+        Only headers are read. Raises ``StorageError``, and ``NotFoundError`` where the
+        bytes are gone and were looked at.
+        """
+        body = await self._reading.small(artifact.sha256)
+        patch = None
+        if not as_kept and tells_origin(artifact) and artifact.origin is not None:
+            patch = await self._plan(artifact, artifact.origin, body)
+        if patch is None:
+            whole = Patch((Span(0, artifact.size_bytes),))
+            return Outgoing(artifact, artifact.sha256.hex(), whole, body)
+        return Outgoing(artifact, _name(artifact.sha256, patch), patch, body)
+
+    async def begun(
+        self, outgoing: Outgoing, span: tuple[int, int] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Return the file's bytes as ``pieces`` gives them, once the first have come.
+
+        So what is gone is an error before anything was sent: ``NotFoundError``, ``StorageError``.
+        """
+        pieces = self.pieces(outgoing, span)
+        # What is kept is the first piece, or stands behind one that was added.
+        ahead = [await anext(pieces, b"") for _ in range(2)]
+
+        async def whole() -> AsyncIterator[bytes]:
+            for piece in ahead:
+                yield piece
+            async for piece in pieces:
+                yield piece
+
+        return whole()
+
+    async def pieces(
+        self, outgoing: Outgoing, span: tuple[int, int] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Yield the file's bytes, those in ``span`` alone where it is set, in flat memory.
+
+        Raises ``NotFoundError`` and ``StorageError``.
+        """
+        begin, end = span or (0, outgoing.size_bytes)
+        for part in outgoing.patch.cut(begin, end).parts:
+            if isinstance(part, bytes):
+                yield part
+            elif outgoing.body is not None:
+                yield outgoing.body[part.start : part.end]
+            else:
+                wanted = (part.start, part.end)
+                async for piece in self._blobs.pieces(outgoing.artifact.sha256, wanted):
+                    yield piece
+
+    async def _plan(self, artifact: Artifact, origin: Origin, body: bytes | None) -> Patch | None:
+        key = artifact.sha256, origin
+        if key in self._plans:
+            self._plans.move_to_end(key)
+            return self._plans[key]
+        try:
+            patch = await asyncio.to_thread(self._planned, artifact, origin, body)
+        except LeftError:
+            patch = None
+        if patch is None or patch.added_bytes <= PLAN_BYTES_MAX:
+            self._plans[key] = patch
+            if len(self._plans) > PLANS_MAX:
+                self._plans.popitem(last=False)
+        return patch
+
+    def _planned(self, artifact: Artifact, origin: Origin, body: bytes | None) -> Patch:
+        path = None if body is not None else self._blobs.path(artifact.sha256)
+        source = body if body is not None else path
+        if source is None:
+            source = self._far(artifact)
+        # One span for many: a plan is small, whatever it is of.
+        patch = planned(source, origin)
+        return patch.cut(0, patch.size)
+
+    def _far(self, artifact: Artifact) -> Window:
+        def read_range(begin: int, end: int) -> bytes:
+            return self._blobs.read_range(artifact.sha256, begin, end)
+
+        return PagedWindow(artifact.size_bytes, read_range)
+
+
+def _name(sha256: bytes, patch: Patch) -> str:
+    digest = hashlib.sha256(sha256)
+    for part in patch.parts:
+        if isinstance(part, bytes):
+            digest.update(b"bytes %d\n" % len(part) + part)
+        else:
+            digest.update(b"span %d %d\n" % (part.start, part.end))
+    return digest.hexdigest()
