@@ -159,10 +159,13 @@ class Attempts:
             return None
         judging = self._around.judging
         judged = await (judging.after if claim else judging.insisting)(order, bought.artifact)
+        if judged is None or judged.kind is OutcomeKind.TRANSIENT:
+            artifact = await self._around.signing.signed(order, bought, bought.artifact)
+            bought.artifact = artifact
         if judged is not None:
             await self._withhold(order, bought, judged, claim)
             return None
-        return await self._deliver(order, bought, bought.artifact, claim)
+        return await self._deliver(order, bought, artifact, claim)
 
     def _accepted(
         self, item: HeldItem, attempt: OpenAttempt, job: JobUnderWay
@@ -190,7 +193,7 @@ class Attempts:
         """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
         item, now = order.item, self._around.clock.now()
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
-        origin = origin_of(order, bought.facts or {}, now)
+        origin = artifact.origin or origin_of(order, bought.facts or {}, now)
         artifact = replace(artifact, origin=origin)
         facts = marked({**(bought.facts or {}), "origin": origin.to_json()}, item.batch.policy)
         item.open_attempt = None
@@ -216,7 +219,6 @@ class Attempts:
         the item comes again; nothing is bought twice.
         """
         item, around = order.item, self._around
-        origin = origin_of(order, bought.facts or {}, around.clock.now())
         told = {**(bought.facts or {}), "withheld": judged.reason}
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, told)
         item.open_attempt = None
@@ -229,6 +231,8 @@ class Attempts:
             settle = around.fallen(item, judged)
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
         if kept and bought.artifact is not None:
+            origin = bought.artifact.origin
+            origin = origin or origin_of(order, bought.facts or {}, around.clock.now())
             facts = {**(bought.facts or {}), "origin": origin.to_json()}
             self._fill(settle, bought.artifact, of_item(facts, item), claim)
         await around.settle(item, settle)

@@ -14,6 +14,7 @@ import msgspec
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
 from headrace.price import USD_MAX
+from headrace.provenance_settings import ProvenanceSettings
 from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
@@ -98,10 +99,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How artifacts are served.
-
-    With ``redirect`` by the object storage itself, at addresses that it signs.
-    """
+    """With ``redirect`` artifacts are served by the object storage, at addresses that it signs."""
 
     redirect: bool = False
 
@@ -128,6 +126,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
     http: Http = Http()
+    provenance: ProvenanceSettings = ProvenanceSettings()
     policy: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}

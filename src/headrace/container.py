@@ -57,8 +57,28 @@ class FileWindow:
         return self._file.read(count)
 
 
+class StreamWindow:
+    """A window on an open file that can be sought; whoever opened it closes it."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.size = file.seek(0, 2)
+        self._file = file
+
+    def read(self, at: int, count: int) -> bytes:
+        """Return up to ``count`` bytes from ``at``."""
+        self._file.seek(at)
+        return self._file.read(count)
+
+
 class LeftError(Exception):
     """A file is left as it is; the message says why, in a few words."""
+
+
+class SignedError(LeftError):
+    """A file has a manifest (C2PA): changed, it would no longer be what was signed."""
+
+    def __init__(self) -> None:
+        super().__init__("it is signed (C2PA)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,7 @@ from headrace.loops.guard import Guard
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
+from headrace.manifests import manifests_of
 from headrace.marking import Marks
 from headrace.master_key import MasterKeys
 from headrace.named_artifacts import own_only
@@ -61,6 +62,7 @@ from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe
 from headrace.recipe_changes import changes_for
+from headrace.signing import Signing
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
@@ -109,6 +111,7 @@ class Engine:
         self.writer = Writer(database, clock)
         self.batch_desk = BatchDesk(database, clock)
         self.accounts = Accounts()
+        self.signing = Signing(database, blobs, clock, manifests_of(config.provenance))
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
         self.own_keys = OwnKeys(
@@ -169,6 +172,7 @@ class Engine:
             read_text=self.reading.text,
             foreign=self.reading.foreign,
             judging=self.judging,
+            signing=self.signing,
         )
 
     # -- start and stop ------------------------------------------------------------------
@@ -176,6 +180,7 @@ class Engine:
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """Take part in the work while the block runs: worker, sharder, rescuer, watchdog."""
+        await self.signing.open()
         # What an earlier crash left half written; younger files may belong to a neighbour.
         await asyncio.to_thread(self.blobs.sweep, SWEEP_S, self.clock.now().timestamp())
         await self.worker.join()

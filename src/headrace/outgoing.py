@@ -11,6 +11,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from headrace.artifact import Artifact
 from headrace.blob import Blobs
@@ -160,9 +161,8 @@ class OutgoingFiles:
 
     def _planned(self, artifact: Artifact, origin: Origin, body: bytes | None) -> Patch:
         path = None if body is not None else self._blobs.path(artifact.sha256)
-        source = body if body is not None else path
-        if source is None:
-            source = self._far(artifact)
+        source: bytes | Path | Window = self._far(artifact) if path is None else path
+        source = source if body is None else body
         # One span for many: a plan is small, whatever it is of.
         patch = planned(source, origin)
         return patch.cut(0, patch.size)

@@ -33,7 +33,8 @@ class Origin:
     ``request_sha256`` (hex) is the fingerprint of the normalised request, so the prompt's
     without being the prompt; ``made_at`` is RFC 3339, UTC; ``recipe_sha256`` (hex) the
     recipe's version. What stages on this machine did to it afterwards stands in ``edited``,
-    by their names; the rest is then still told of the model.
+    by their names; the rest is then still told of the model. Where files are signed,
+    ``c2pa`` says whether this one is.
     """
 
     provider: str
@@ -46,6 +47,7 @@ class Origin:
     seed: int | str | None = None
     source_type: str = SourceType.NONE.value
     edited: tuple[str, ...] = ()
+    c2pa: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
@@ -83,7 +85,7 @@ def unpacked(word: str) -> Origin | None:
 _DIGESTS = ("request_sha256", "recipe_sha256")
 _TEXTS = (
     "provider", "model", "request_sha256", "made_at", "recipe", "recipe_sha256", "headrace",
-    "source_type",
+    "source_type", "c2pa",
 )  # fmt: skip
 
 _FIELDS = tuple(field.name for field in fields(Origin))
@@ -97,6 +99,8 @@ def origin_line(origin: Origin) -> str:
     if origin.edited:
         words.append(f"then {', '.join(origin.edited)}")
     words.append(origin.source_type or "no model had a part in it")
+    if origin.c2pa:
+        words.append(f"C2PA: {origin.c2pa}")
     words.append(f"request {origin.request_sha256[:12]}")
     return " · ".join(words)
 

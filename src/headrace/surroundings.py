@@ -22,6 +22,7 @@ from headrace.lifecycle import BatchState, ItemState
 from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
+from headrace.signing import Signing
 from headrace.store.writes import Settle
 from headrace.under_way import JobsUnderWay
 from headrace.writer import Writer
@@ -43,6 +44,7 @@ class Surroundings:
     read_text: Callable[[Artifact], Awaitable[str]]
     foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]]
     judging: Judging
+    signing: Signing
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))

@@ -26,7 +26,7 @@ def origin_of(order: Order, facts: Mapping[str, Any], now: datetime) -> Origin:
         if behind is not None:
             mixed = SourceType.COMPOSITE if order.stage.kind in _MIXING else behind.source_type
             edited = (*behind.edited, order.stage.name)
-            return replace(behind, source_type=str(mixed), edited=edited)
+            return replace(behind, source_type=str(mixed), edited=edited, c2pa="")
     is_model = order.stage.kind in GENERATING
     return Origin(
         provider=request.provider,

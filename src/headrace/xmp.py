@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
 from headrace.container import XMP_BYTES_MAX, LeftError
 from headrace.provenance import Origin, SourceType
 
+TEXT_CHARS_MAX = 500
 OURS = "urn:headrace:provenance:1"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _IPTC = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
@@ -48,6 +50,42 @@ def merged(existing: bytes, origin: Origin) -> bytes:
     about = _ABOUT.search(text)
     described = _description(origin, about[1] if about else '""', text)
     return (text[:at] + described + text[at:]).encode()
+
+
+def told(existing: bytes) -> dict[str, str]:
+    """Return what a packet tells of an origin, by our names for it; raises ``LeftError``.
+
+    Packets with a document type are not read, so no entity can be a bomb.
+    """
+    if len(existing) > XMP_BYTES_MAX:
+        raise LeftError("its XMP is too large")
+    try:
+        text = existing.decode("utf-8-sig")
+        if "<!" in text:
+            raise LeftError("its XMP cannot be read")
+        tree = ElementTree.fromstring(text)
+    except (ValueError, ElementTree.ParseError):
+        raise LeftError("its XMP cannot be read") from None
+    found: dict[str, str] = {}
+    for one in tree.iter(f"{{{_RDF}}}Description"):
+        values = {**one.attrib, **{child.tag: (child.text or "").strip() for child in one}}
+        for name, key in _TOLD.items():
+            if values.get(name):
+                found.setdefault(key, values[name][:TEXT_CHARS_MAX])
+    return found
+
+
+_TOLD = {
+    f"{{{_IPTC}}}DigitalSourceType": "source_type",
+    f"{{{_IPTC}}}AISystemUsed": "model",
+    f"{{{_XMP}}}CreatorTool": "tool",
+    f"{{{_XMP}}}CreateDate": "made_at",
+    f"{{{OURS}}}seed": "seed",
+    f"{{{OURS}}}request": "request_sha256",
+    f"{{{OURS}}}recipe": "recipe",
+    f"{{{OURS}}}recipeVersion": "recipe_sha256",
+    f"{{{OURS}}}edited": "edited",
+}
 
 
 def _description(origin: Origin, about: str, there: str) -> str:

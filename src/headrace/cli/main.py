@@ -29,6 +29,7 @@ COMMANDS: Commands = {
     "recipes": ("headrace.cli.steering:recipes", "List the recipes that are at hand."),
     "simulate": ("headrace.cli.simulating:simulate", "A provider on localhost, to rehearse with."),
     "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
+    "provenance": ("headrace.cli.tracing_back:provenance", "Say what a file tells of its origin."),
     "worker": ("headrace.cli.working:worker", "Work on a shared database until told to stop."),
     "serve": ("headrace.cli.serving:serve", "The HTTP API, with a worker in the same process."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),

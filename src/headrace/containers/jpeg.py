@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from headrace.container import LeftError, Patch, Span, Window, exactly
+from headrace.container import LeftError, Patch, SignedError, Span, Window, exactly
 from headrace.provenance import Origin
 from headrace.xmp import merged, packet
 
@@ -23,7 +23,7 @@ def patch_of(window: Window, origin: Origin) -> Patch:
     for kind, span, body in _segments(window):
         at = span.end
         if kind == _APP11 and body.startswith(b"JP"):
-            raise LeftError("it is signed (C2PA)")
+            raise SignedError
         if kind == _APP0 or (kind == _APP1 and body.startswith(b"Exif\x00")):
             behind = span.end
         if kind == _APP1 and body.startswith(_NAME):
@@ -38,6 +38,14 @@ def patch_of(window: Window, origin: Origin) -> Patch:
     place, existing = found[0]
     segment = _segment(merged(existing, origin))
     return Patch((Span(0, place.start), segment, Span(place.end, window.size)))
+
+
+def packet_in(window: Window) -> bytes | None:
+    """Return the XMP packet of a file, ``None`` where it has none; raises ``LeftError``."""
+    for kind, _, body in _segments(window):
+        if kind == _APP1 and body.startswith(_NAME):
+            return body[len(_NAME) :]
+    return None
 
 
 def _segments(window: Window) -> Iterator[tuple[int, Span, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from headrace.container import XMP_BYTES_MAX, LeftError, Patch, Span, Window, exactly
+from headrace.container import XMP_BYTES_MAX, LeftError, Patch, SignedError, Span, Window, exactly
 from headrace.provenance import Origin
 from headrace.xmp import merged, packet
 
@@ -24,7 +24,7 @@ def patch_of(window: Window, origin: Origin) -> Patch:
         raise LeftError("the file is cut off")
     names = [name for _, _, name in boxes]
     if _C2PA in names:
-        raise LeftError("it is signed (C2PA)")
+        raise SignedError
     if names.count(_XMP) > 1:
         raise LeftError("it has two XMP packets")
     there = boxes[names.index(_XMP)][1] if _XMP in names else None
@@ -36,14 +36,27 @@ def patch_of(window: Window, origin: Origin) -> Patch:
     if there is None:
         parts = [Span(0, end)]
     else:
-        head = 16 if exactly(window, there.start, 4) == b"\x00\x00\x00\x01" else 8
-        if there.end - there.start > XMP_BYTES_MAX:
-            raise LeftError("its XMP is too large")
-        body = window.read(there.start + head + 16, there.end - there.start - head - 16)
-        xmp = merged(body.rstrip(b"\x00"), origin)
+        xmp = merged(_read(window, there), origin)
         parts = [Span(0, there.start + 4), b"free", Span(there.start + 8, end)]
     box = struct.pack(">I4s", 24 + len(xmp), b"uuid") + _XMP + xmp
     return Patch((*parts, box, Span(end, window.size)))
+
+
+def packet_in(window: Window) -> bytes | None:
+    """Return the XMP packet of a file, ``None`` where it has none; raises ``LeftError``."""
+    for _, span, name in _boxes(window):
+        if name == _XMP:
+            return _read(window, span)
+    return None
+
+
+def _read(window: Window, box: Span) -> bytes:
+    """Return the packet in a box."""
+    head = 16 if exactly(window, box.start, 4) == b"\x00\x00\x00\x01" else 8
+    if box.end - box.start > XMP_BYTES_MAX:
+        raise LeftError("its XMP is too large")
+    body = window.read(box.start + head + 16, box.end - box.start - head - 16)
+    return body.rstrip(b"\x00")
 
 
 def _boxes(window: Window) -> Iterator[tuple[bytes, Span, bytes]]:

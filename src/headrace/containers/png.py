@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 
-from headrace.container import XMP_BYTES_MAX, LeftError, Patch, Span, Window, exactly
+from headrace.container import XMP_BYTES_MAX, LeftError, Patch, SignedError, Span, Window, exactly
 from headrace.provenance import Origin
 from headrace.xmp import merged, packet
 
@@ -17,29 +18,46 @@ _HEADER_END = 33
 
 def patch_of(window: Window, origin: Origin) -> Patch:
     """Return the patch; raises ``LeftError``."""
-    at, there = len(SIGNATURE), None
-    for number in range(CHUNKS_MAX):
-        head = exactly(window, at, 8)
-        length, kind = struct.unpack(">I4s", head)
-        end = at + 12 + length
-        if end > window.size or (number == 0) != (kind == b"IHDR"):
-            raise LeftError("the file is cut off" if number else "it is no sound PNG")
+    there = None
+    for kind, span in _chunks(window):
         if kind == b"caBX":
-            raise LeftError("it is signed (C2PA)")
-        if kind == b"iTXt" and window.read(at + 8, len(_KEYWORD)) == _KEYWORD:
+            raise SignedError
+        if _is_packet(window, kind, span):
             if there is not None:
                 raise LeftError("it has two XMP packets")
-            there = Span(at, end)
-        at = end
-        if kind == b"IEND":
-            break
-    else:
-        raise LeftError("it has too many chunks")
+            there = span
     if there is None:
         chunk = _chunk(packet(origin))
         return Patch((Span(0, _HEADER_END), chunk, Span(_HEADER_END, window.size)))
     chunk = _chunk(merged(_read(window, there), origin))
     return Patch((Span(0, there.start), chunk, Span(there.end, window.size)))
+
+
+def packet_in(window: Window) -> bytes | None:
+    """Return the XMP packet of a file, ``None`` where it has none; raises ``LeftError``."""
+    for kind, span in _chunks(window):
+        if _is_packet(window, kind, span):
+            return _read(window, span)
+    return None
+
+
+def _chunks(window: Window) -> Iterator[tuple[bytes, Span]]:
+    """Yield the chunks up to the end of the picture: kind and place."""
+    at = len(SIGNATURE)
+    for number in range(CHUNKS_MAX):
+        length, kind = struct.unpack(">I4s", exactly(window, at, 8))
+        span = Span(at, at + 12 + length)
+        if span.end > window.size or (number == 0) != (kind == b"IHDR"):
+            raise LeftError("the file is cut off" if number else "it is no sound PNG")
+        yield kind, span
+        if kind == b"IEND":
+            return
+        at = span.end
+    raise LeftError("it has too many chunks")
+
+
+def _is_packet(window: Window, kind: bytes, span: Span) -> bool:
+    return kind == b"iTXt" and window.read(span.start + 8, len(_KEYWORD)) == _KEYWORD
 
 
 def _chunk(xmp: bytes) -> bytes:

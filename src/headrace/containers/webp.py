@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from headrace.container import XMP_BYTES_MAX, LeftError, Patch, Span, Window, exactly
+from headrace.container import XMP_BYTES_MAX, LeftError, Patch, SignedError, Span, Window, exactly
 from headrace.provenance import Origin
 from headrace.xmp import merged, packet
 
@@ -15,17 +15,14 @@ _SIZE_MAX = 2**32 - 10
 
 def patch_of(window: Window, origin: Origin) -> Patch:
     """Return the patch; raises ``LeftError``."""
-    (size,) = struct.unpack("<I", exactly(window, 4, 4))
-    stop = 8 + size
-    if stop > window.size:
-        raise LeftError("the file is cut off")
+    stop = _end(window)
     chunks = _chunks(window, stop)
+    if b"C2PA" in [kind for kind, _, _ in chunks]:
+        raise SignedError
     xmp = packet(origin)
     for kind, span, length in chunks:
         if kind == b"XMP ":
-            if length > XMP_BYTES_MAX:
-                raise LeftError("its XMP is too large")
-            xmp = merged(window.read(span.start + 8, length), origin)
+            xmp = merged(_read(window, span, length), origin)
     first_kind, first, _ = chunks[0]
     parts: list[Span | bytes] = [_header(window, first_kind, first)]
     kept = chunks[1:] if first_kind == b"VP8X" else chunks
@@ -36,6 +33,29 @@ def patch_of(window: Window, origin: Origin) -> Patch:
         raise LeftError("it is too large")
     head = b"RIFF" + struct.pack("<I", riff) + b"WEBP"
     return Patch((head, *parts, Span(stop, window.size)))
+
+
+def packet_in(window: Window) -> bytes | None:
+    """Return the XMP packet of a file, ``None`` where it has none; raises ``LeftError``."""
+    for kind, span, length in _chunks(window, _end(window)):
+        if kind == b"XMP ":
+            return _read(window, span, length)
+    return None
+
+
+def _read(window: Window, chunk: Span, length: int) -> bytes:
+    if length > XMP_BYTES_MAX:
+        raise LeftError("its XMP is too large")
+    return window.read(chunk.start + 8, length)
+
+
+def _end(window: Window) -> int:
+    """Return where the picture ends, as its first bytes tell."""
+    (size,) = struct.unpack("<I", exactly(window, 4, 4))
+    end: int = 8 + size
+    if end > window.size:
+        raise LeftError("the file is cut off")
+    return end
 
 
 def _chunks(window: Window, stop: int) -> list[tuple[bytes, Span, int]]:
@@ -51,8 +71,6 @@ def _chunks(window: Window, stop: int) -> list[tuple[bytes, Span, int]]:
     kinds = [kind for kind, _, _ in chunks]
     if at < stop or not chunks or kinds.count(b"XMP ") > 1:
         raise LeftError("it is no sound WebP")
-    if b"C2PA" in kinds:
-        raise LeftError("it is signed (C2PA)")
     return chunks
 
 
