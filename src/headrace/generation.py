@@ -234,7 +234,11 @@ class Generator:
             if passes_by(stage, hit.artifact):
                 continue
             given = StageInput({}, {}, {}, hit.artifact, 1, "")
-            hit = await self._look_up(stage.request(given), tenant_id)
+            try:
+                request = stage.request(given)
+            except CallFailed:
+                return None  # its item will say why
+            hit = await self._look_up(request, tenant_id)
         return None if hit is None or first is None else replace(hit, facts=first.facts)
 
     async def _look_up(self, request: Request, tenant_id: str) -> CacheHit | None:

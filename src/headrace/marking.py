@@ -45,7 +45,7 @@ class Marks:
 def marked(recipe: Recipe, text: str | None) -> Recipe:
     """Return the recipe with a stage that writes ``text`` on pictures, before the file is named.
 
-    Texts and films pass it as they are.
+    Texts pass it as they are; films cannot be marked, and are refused.
     """
     if text is None:
         return recipe
@@ -62,6 +62,7 @@ def marked(recipe: Recipe, text: str | None) -> Recipe:
             "opacity": 0.6,
             "size": 0.3,
             "only_images": True,
+            "no_films": True,
         },
     )
     # The name may be the file's: then it is not in the body.

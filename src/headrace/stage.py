@@ -116,8 +116,11 @@ class Stage(Protocol):
 
 def passes_by(stage: Stage, previous: Artifact | None) -> bool:
     """Tell whether a stage leaves what was made as it is: a mark for pictures, and no picture."""
-    prefix = getattr(stage, "only", None)
-    return prefix is not None and (previous is None or not previous.media_type.startswith(prefix))
+    prefix, refused = getattr(stage, "only", None), getattr(stage, "refuses", None)
+    if prefix is None or previous is None:
+        return prefix is not None
+    media_type = previous.media_type
+    return not media_type.startswith(prefix if refused is None else (prefix, refused))
 
 
 def providers_of(stage: Stage) -> tuple[Provider, ...]:

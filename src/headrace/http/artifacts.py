@@ -20,6 +20,7 @@ from headrace.http.items import item_of
 from headrace.http.ownership import owned
 from headrace.http.problems import RangeError
 from headrace.http.shapes import artifact_path
+from headrace.marking import STAGE as PLAN_MARK
 from headrace.outgoing import Outgoing, OutgoingFiles
 from headrace.watching import Batch
 
@@ -34,6 +35,7 @@ INLINE = frozenset(
 )  # fmt: skip
 """What a browser may show as it is. All else is for saving: SVG and HTML can hold scripts."""
 
+_MARKED = ("image/", "video/")
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?charset=[\w-]{1,32})?", re.ASCII)
 
 
@@ -144,8 +146,19 @@ async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[
     if found is None:
         what = "artifact" if output is None else f"output {output[:64]!r}"
         raise NotFoundError(f"row {row_number} has no {what}")
+    if found != item.artifact and found.media_type.startswith(_MARKED):
+        await _check_mark(batch, row_number)
     stem = item.file or f"{row_number:06d}"
     return found, stem if output is None else f"{stem} {output}"
+
+
+async def _check_mark(batch: Batch, row_number: int) -> None:
+    """Raise ``NotFoundError`` where a plan puts its mark on pictures: none goes out without."""
+    if PLAN_MARK in await batch.stage_names():
+        raise NotFoundError(
+            f"row {row_number} hands out no picture without the mark of its tenant's plan",
+            remedy="Ask for its artifact.",
+        )
 
 
 def _headers(outgoing: Outgoing, stem: str, lasts_s: int | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from headrace.errors import RecipeError
 from headrace.nearest import did_you_mean
 from headrace.provider import Provider
 from headrace.recipe import Recipe, StageSpec, Template
-from headrace.stage import Stage
+from headrace.stage import Stage, providers_of
 from headrace.stages.call import build_call
 from headrace.stages.check import build_check
 from headrace.stages.compose import build_compose
@@ -64,7 +64,23 @@ def build_stages(recipe: Recipe, providers: Mapping[str, Provider]) -> list[Stag
                 remedy="Put it after a generate or render stage.",
             )
         built.append(build(spec, providers))
+        _check_films(spec, built)
     return built
+
+
+def _check_films(spec: StageSpec, built: Sequence[Stage]) -> None:
+    """Refuse what is sure to make films before a mark that cannot be put on them."""
+    if getattr(built[-1], "refuses", None) is None:
+        return
+    for stage in built[:-1]:
+        makers = providers_of(stage)
+        all_films = bool(makers) and all(getattr(one, "films_only", False) for one in makers)
+        if stage.kind == "poster" or all_films:
+            raise RecipeError(
+                f"stage {stage.name!r} is about films, on which the plan's watermark cannot be put",
+                place=spec.place,
+                remedy="Films need a plan without a watermark: 'headrace plans set'.",
+            )
 
 
 def stages_read(spec: StageSpec) -> set[str]:

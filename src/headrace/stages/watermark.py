@@ -7,14 +7,18 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from headrace.artifact import Artifact
+from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Provider
 from headrace.recipe import StageSpec, Template
+from headrace.request import Request
 from headrace.stage import StageInput
 from headrace.stages.filling import need_texts, values_of
 from headrace.stages.previous import PROVIDER, PreviousStage
 from headrace.stages.settings import Providers, Settings
 
-KNOWN = ("text", "image", "position", "opacity", "size", "format", "quality", "only_images")
+KNOWN = (
+    "text", "image", "position", "opacity", "size", "format", "quality", "only_images", "no_films",
+)  # fmt: skip
 POSITIONS = (
     "bottom-right",
     "bottom",
@@ -40,7 +44,8 @@ class MarksImages(Provider, Protocol):
 class Watermark(PreviousStage):
     """A text (a template) or an image file; the file's content shapes the fingerprint.
 
-    With ``only`` (the beginning of a media type) it passes anything else on as it is.
+    With ``only`` (the beginning of a media type) it passes anything else on as it is, but for
+    what it ``refuses``: an item that made that fails, for it would go out without its mark.
     """
 
     kind = "watermark"
@@ -53,9 +58,11 @@ class Watermark(PreviousStage):
         look: dict[str, Any],
         mark: tuple[str, Template],
         only: str | None = None,
+        refuses: str | None = None,
     ) -> None:
         super().__init__(name, provider, version)
         self.only = only
+        self.refuses = refuses
         self._marks = provider
         self._look = look
         self._key, self._template = mark
@@ -64,6 +71,16 @@ class Watermark(PreviousStage):
     def columns(self) -> set[str]:
         """Return the columns that the text or the file name reads."""
         return set(self._template.columns)
+
+    def _request(self, given: StageInput) -> Request:
+        made = [*given.outputs.values(), given.previous]
+        if self.refuses and any(one and one.media_type.startswith(self.refuses) for one in made):
+            raise failed(
+                OutcomeKind.INVALID,
+                f"row {given.row_number} made a film, on which the plan's watermark cannot be put",
+                remedy="Films need a plan without a watermark: 'headrace plans set'.",
+            )
+        return super()._request(given)
 
     def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
         """Return the mark and its look."""
@@ -98,4 +115,5 @@ def build_watermark(spec: StageSpec, providers: Providers) -> Watermark:
     version = settings.version(provider, Watermark.kind)
     mark = (keys[0], settings.template(keys[0]))
     only = "image/" if settings.flag("only_images") else None
-    return Watermark(spec.name, cast(MarksImages, provider), version, look, mark, only)
+    refuses = "video/" if settings.flag("no_films") else None
+    return Watermark(spec.name, cast(MarksImages, provider), version, look, mark, only, refuses)

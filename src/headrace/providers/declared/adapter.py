@@ -23,6 +23,7 @@ from headrace.providers.remote.base64_field import Base64Field
 from headrace.providers.remote.following import Follower, JobFailed
 from headrace.providers.remote.http_calls import PIECE_BYTES, read_error, read_object, read_whole
 from headrace.providers.remote.letters import Parcel
+from headrace.providers.remote.media import FILMS
 from headrace.providers.remote.receiving import fetched, receiving, take_body
 from headrace.request import Request
 from headrace.signals import read_announced
@@ -47,6 +48,7 @@ class HttpProvider(RemoteProvider):
             headers[declared.auth] = declared.auth_prefix + declared.remote.api_key
         super().__init__(declared.remote, name=name, clock=clock, headers=headers)
         self._declared = declared
+        self.films_only = declared.taking.wanted == FILMS
         asking = declared.asking
         self._follower = Follower(clock, per_minute=asking.per_minute if asking else 300.0)
         self._sends_key = self.crash_class is CrashClass.KEYED

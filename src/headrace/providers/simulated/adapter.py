@@ -56,6 +56,7 @@ class SimulatedProvider:
         self.settings = settings = settings or SimulatedSettings()
         self.name = name
         self.crash_class = settings.crash_class
+        self.films_only = settings.body == "video"
         width = Limit(Dimension.CONCURRENCY, settings.concurrency)
         self.quota = Quota(settings.concurrency, (width,), pinned=True)
         self.calls_received = self.purchases = 0
