@@ -104,7 +104,7 @@ class Engine:
         self.providers = shelf_of(config, clock, providers)
         self.policies = Policies(config.policy, self.providers, clock)
         self.reading = Reading(database, blobs)
-        self.judging = Judging(clock, self.reading.body)
+        self.judging = Judging(clock, self.reading.kept)
         self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
         self.marks = Marks(database, clock)

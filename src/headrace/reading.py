@@ -48,9 +48,15 @@ class Reading:
 
     async def source(self, sha256_hex: str) -> bytes:
         """Return the bytes that go into a call: an artifact's, or those of a file."""
-        digest = bytes.fromhex(sha256_hex)
-        small = await self.small(digest)
-        return small if small is not None else await self._blobs.read(digest)
+        return await self.kept(bytes.fromhex(sha256_hex))
+
+    async def kept(self, sha256: bytes) -> bytes:
+        """Return bytes that are kept, also such as no row tells of yet.
+
+        Raises ``NotFoundError`` and ``StorageError``.
+        """
+        small = await self.small(sha256)
+        return small if small is not None else await self._blobs.read(sha256)
 
     async def text(self, artifact: Artifact) -> str:
         """Return an artifact's text; bytes that are not UTF-8 are replaced by a mark."""

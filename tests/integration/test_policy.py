@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -232,6 +233,27 @@ async def test_a_hook_that_stays_away_fails_the_item_refunded(
 
 
 # -- hooks -------------------------------------------------------------------------------------
+
+
+async def test_a_hook_hears_the_bytes_of_what_is_too_large_for_the_database(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A picture fresh from its provider rests in the store before any row tells of it."""
+    heard: list[Any] = []
+
+    async def answer(one: Heard, writer: Any) -> None:
+        heard.append(one.json)
+        writer.write(http({"allow": True}))
+
+    answering: Answer = answer
+    provider = Scripted(body_bytes=300_000)
+    async with (
+        speaking(answering) as speaker,
+        engine_with(database_url, tmp_path, provider, hook(speaker.url)) as engine,
+    ):
+        await ended(engine, ["tea"])
+    (after,) = [one for one in heard if one["when"] == "artifact"]
+    assert len(base64.b64decode(after["artifact"]["base64"])) == 300_000
 
 
 async def test_a_hook_hears_the_request_and_then_the_artifact(
