@@ -158,12 +158,15 @@ class Marked:
     """A file as it is to be handed out: the patch, and the bytes or the file that it is of."""
 
     patch: Patch
-    source: bytes | Path
+    source: bytes | Path | Window
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the new file's bytes."""
         if isinstance(self.source, bytes):
             yield from self.patch.pieces(BytesWindow(self.source))
+            return
+        if not isinstance(self.source, Path):
+            yield from self.patch.pieces(self.source)
             return
         with FileWindow(self.source) as window:
             yield from self.patch.pieces(window)

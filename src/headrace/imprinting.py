@@ -23,16 +23,13 @@ class Imprinting:
         self.marked = 0
         self.left: Counter[str] = Counter()
 
-    async def mark(self, artifact: Artifact, source: bytes | Path | None) -> Marked | None:
+    async def mark(self, artifact: Artifact, source: bytes | Path | Window) -> Marked | None:
         """Return an artifact's file with its origin in it; ``None``: it goes out as it is.
 
         Only what a model had a part in is marked, and only headers are read for it.
         """
         origin = artifact.origin
         if origin is None or not tells_origin(artifact):
-            return None
-        if source is None:
-            self.left["it lies in a store that is not on this machine"] += 1
             return None
         try:
             patch = await asyncio.to_thread(planned, source, origin)

@@ -47,8 +47,8 @@ class Manifest:
 class Manifests(Protocol):
     """Signs files with one key."""
 
-    def open(self, now: datetime) -> None:
-        """Load the key and try it; raises ``ConfigError``."""
+    def open(self, now: datetime) -> datetime:
+        """Load the key, try it, and return until when it is good; raises ``ConfigError``."""
         ...
 
     def sign(

@@ -30,7 +30,10 @@ PAGES_READ_MAX = 400
 
 
 class PagedWindow:
-    """A window on a far file, read in pages; raises ``LeftError`` where it takes very many."""
+    """A window on a far file, read in pages; raises ``LeftError`` where it takes very many.
+
+    What is as large as a page is read as it is asked for.
+    """
 
     def __init__(self, size: int, read_range: Callable[[int, int], bytes]) -> None:
         self.size = size
@@ -41,6 +44,8 @@ class PagedWindow:
     def read(self, at: int, count: int) -> bytes:
         """Return up to ``count`` bytes from ``at``; fewer where the file ends."""
         end = min(at + count, self.size)
+        if end - at >= PAGE_BYTES:
+            return self._read_range(at, end)
         found = bytearray()
         while at < end:
             number = at // PAGE_BYTES

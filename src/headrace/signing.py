@@ -56,10 +56,14 @@ class Signing:
         self._manifests = manifests
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    async def open(self) -> None:
-        """Load the key and try it, where there is one; raises ``ConfigError``."""
-        if self._manifests is not None:
-            await asyncio.to_thread(self._manifests.open, self._clock.now())
+    async def open(self) -> datetime | None:
+        """Load the key, where there is one, try it, and return until when it is good.
+
+        Raises ``ConfigError``.
+        """
+        if self._manifests is None:
+            return None
+        return await asyncio.to_thread(self._manifests.open, self._clock.now())
 
     async def signed(self, order: Order, bought: Bought, artifact: Artifact) -> Artifact:
         """Return what was bought as it is to be kept on: signed, or as it came.

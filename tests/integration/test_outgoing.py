@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import struct
 import zipfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from PIL import Image
 from headrace import outgoing as going
 from headrace.artifact import Artifact
 from headrace.blob import Blobs, open_blobs
+from headrace.export import Export
 from headrace.film_body import FILM
 from headrace.outgoing import OutgoingFiles
 from headrace.provenance import Origin, packed, unpacked
@@ -144,6 +146,30 @@ async def test_bytes_that_are_gone_are_an_error_not_a_broken_file(api: Served) -
         assert found.namelist() == ["results.csv"]
 
 
+@pytest.mark.parametrize("is_small", [True, False])
+async def test_the_out_folder_is_filled_from_afar(
+    api: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    """What rests in object storage is marked and written in pieces, as what rests here."""
+    gives(api, FORMATS["jpeg"] if is_small else noise("JPEG"), "image/jpeg")
+    batch = await submitted(api, 1)
+    await ended(api, batch["id"])
+    monkeypatch.setattr(api.engine.blobs, "path", lambda sha256: None)
+    one = api.engine.batch(batch["id"])
+    if not is_small:
+
+        async def body(sha256: bytes) -> bytes:
+            raise AssertionError("it is read whole")
+
+        monkeypatch.setattr(one, "body", body)
+    export = Export(one, tmp_path / "out", api.engine.blobs)
+    export.prepare()
+    report = await export.finish(await one.summary(), sheet=False)
+    assert report["provenance"] == {"marked": 1, "left": {}}
+    _, whole = await raw(api, "GET", f"/api/batches/{batch['id']}/items/1/artifact")
+    assert (tmp_path / "out" / "000001.jpg").read_bytes() == whole
+
+
 # -- without a server ----------------------------------------------------------------------------
 
 
@@ -154,9 +180,11 @@ class Nowhere:
         return None
 
 
-async def far(tmp_path: Path, body: bytes, kind: str) -> tuple[Blobs, OutgoingFiles, Artifact]:
+async def far(
+    tmp_path: Path, body: bytes, kind: str, url: str = "memory://"
+) -> tuple[Blobs, OutgoingFiles, Artifact]:
     """An artifact in a store that is not on this machine."""
-    blobs = await open_blobs("memory://", tmp_path)
+    blobs = await open_blobs(url, tmp_path)
     kept = await blobs.put(body, TYPES[kind])
     reading: Any = Nowhere()
     return blobs, OutgoingFiles(reading, blobs), replace(kept, origin=ORIGIN)
@@ -174,6 +202,38 @@ async def test_what_rests_far_away_is_marked_by_its_headers(tmp_path: Path, kind
     assert (await files.ready(artifact)).patch is ready.patch
     other = replace(artifact, origin=replace(ORIGIN, seed=8))
     assert (await files.ready(other)).name != ready.name
+    await blobs.close()
+
+
+async def test_a_films_mark_takes_a_few_reads_and_flat_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a long film in object storage a few pages are read; it streams in pieces."""
+    film = FILM.read_bytes()
+    at = film.index(b"moov") - 4
+    frames = b"".join(
+        struct.pack(">I4s", 8 << 20, b"mdat") + bytes((8 << 20) - 8) for _ in range(6)
+    )
+    body = film[:at] + frames + film[at:]
+    blobs, files, artifact = await far(tmp_path, body, "mp4", str(tmp_path / "store"))
+    monkeypatch.setattr(blobs, "path", lambda sha256: None)
+    read: list[int] = []
+    inner = blobs.read_range
+
+    def read_range(sha256: bytes, begin: int, end: int) -> bytes:
+        read.append(end - begin)
+        return inner(sha256, begin, end)
+
+    monkeypatch.setattr(blobs, "read_range", read_range)
+    ready = await files.ready(artifact)
+    assert ready.name != artifact.sha256.hex()
+    assert sum(read) < len(body) / 10
+    digest, largest = hashlib.sha256(), 0
+    async for piece in files.pieces(ready):
+        digest.update(piece)
+        largest = max(largest, len(piece))
+    assert digest.digest() == hashlib.sha256(marked(body)).digest()
+    assert largest < 16 << 20
     await blobs.close()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from headrace.cli import doctor
 from headrace.config import Config
 from headrace.engine import Engine, open_engine
 from headrace.errors import ConfigError
@@ -151,6 +152,21 @@ async def test_a_broken_library_loses_nothing(
         assert [item.state for item in items] == [ItemState.SUCCEEDED] * 2
         assert engine.signing.counts == {UNSIGNED: 2}
         assert painter.prompts == ["mill", "wheel"]
+
+
+async def test_the_doctor_says_until_when_files_are_signed(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A certificate that ends soon is a warning, a bad one a failure, none is nothing."""
+    for days, state in ((400, "ok"), (20, "warn"), (0, "fail"), (None, None)):
+        named = {} if days is None else chain(days=days).put(tmp_path)
+        config = Config(
+            home=str(tmp_path), database_url=database_url, provenance=ProvenanceSettings(**named)
+        )
+        async with open_engine(config, work=False) as engine:
+            found = await doctor._signing(engine)
+        assert [one.state for one in found] == ([state] if state else [])
+        assert all(one.remedy for one in found if state != "ok")
 
 
 async def test_a_bad_certificate_stops_the_start(database_url: str, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import shutil
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.engine import Engine
 
 FREE_BYTES_WARN = 2 * 1024**3
+CERTIFICATE_WARN = timedelta(days=30)
 MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 
 
@@ -76,6 +78,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     )
     told.append(_disk(Path(engine.config.home)))
     told.append(await _blobs(engine))
+    told += await _signing(engine)
     told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
     told.append(Finding("providers", "ok", ", ".join(engine.providers)))
     told.append(
@@ -92,6 +95,22 @@ def _disk(home: Path) -> Finding:
     if free < FREE_BYTES_WARN:
         return Finding("disk", "warn", seen, "Free some space, or set home to another disk.")
     return Finding("disk", "ok", seen)
+
+
+async def _signing(engine: Engine) -> list[Finding]:
+    """Return whether files can be signed, and how long; nothing where none are."""
+    from headrace.errors import HeadraceError
+
+    try:
+        until = await engine.signing.open()
+    except HeadraceError as error:
+        return [Finding("C2PA", "fail", error.message, error.remedy)]
+    if until is None:
+        return []
+    seen = f"files are signed until {until:%Y-%m-%d}"
+    if until - engine.clock.now() < CERTIFICATE_WARN:
+        return [Finding("C2PA", "warn", seen, "Get another certificate: then none are signed.")]
+    return [Finding("C2PA", "ok", seen)]
 
 
 async def _blobs(engine: Engine) -> Finding:

@@ -51,14 +51,17 @@ class C2paManifests:
         self._signer: Any = None
         self._context: Any = None
 
-    def open(self, now: datetime) -> None:
-        """Load certificate and key, and sign a picture for trial; raises ``ConfigError``."""
+    def open(self, now: datetime) -> datetime:
+        """Load certificate and key, sign a picture for trial, and return until when they are good.
+
+        Raises ``ConfigError``.
+        """
         c2pa = library()
         chain_pem = _pem(self._certificate, "provenance.c2pa_certificate")
         key_pem = _pem(self._key, "provenance.c2pa_key")
         chain = _chain(chain_pem, now)
         algorithm = _algorithm(chain[0], key_pem)
-        self._ends = min(one.not_valid_after_utc for one in chain)
+        self._ends = ends = min(one.not_valid_after_utc for one in chain)
         try:
             info = c2pa.C2paSignerInfo(algorithm, chain_pem, key_pem, None)
             self._signer = c2pa.Signer.from_info(info)
@@ -71,6 +74,7 @@ class C2paManifests:
                 remedy="It needs the usage digitalSignature, an extended usage that C2PA takes "
                 "(emailProtection, documentSigning), and its issuers behind it in the file.",
             ) from None
+        return ends
 
     def sign(
         self, media_type: str, source: IO[bytes], target: IO[bytes], origin: Origin, now: datetime
