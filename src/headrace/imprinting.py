@@ -11,7 +11,7 @@ from typing import Any
 from headrace.artifact import Artifact
 from headrace.container import BytesWindow, FileWindow, LeftError, Marked, Patch, Window
 from headrace.containers import patch_of
-from headrace.provenance import Origin
+from headrace.provenance import SIGNED, Origin
 
 _KINDS = ("image/", "video/")
 
@@ -20,7 +20,7 @@ class Imprinting:
     """Marks the files of one export, and counts those that it leaves as they are."""
 
     def __init__(self) -> None:
-        self.marked = 0
+        self.marked = self.signed = 0
         self.left: Counter[str] = Counter()
 
     async def mark(self, artifact: Artifact, source: bytes | Path | Window) -> Marked | None:
@@ -29,6 +29,8 @@ class Imprinting:
         Only what a model had a part in is marked, and only headers are read for it.
         """
         origin = artifact.origin
+        if origin is not None and origin.c2pa == SIGNED:
+            self.signed += 1
         if origin is None or not tells_origin(artifact):
             return None
         try:
@@ -41,13 +43,19 @@ class Imprinting:
 
     def to_json(self) -> dict[str, Any]:
         """Return the counts as JSON."""
-        return {"marked": self.marked, "left": dict(sorted(self.left.items()))}
+        told = {"marked": self.marked, "left": dict(sorted(self.left.items()))}
+        return told | ({"signed": self.signed} if self.signed else {})
 
 
 def tells_origin(artifact: Artifact) -> bool:
-    """Tell whether an artifact's file has to say where it came from: a model had a part in it."""
-    has_part = artifact.origin is not None and artifact.origin.source_type != ""
-    return has_part and artifact.media_type.startswith(_KINDS)
+    """Tell whether an artifact's file has to be made to say where it came from.
+
+    A model had a part in it, and it was not signed when it was kept: then it says so already.
+    """
+    origin = artifact.origin
+    if origin is None or not origin.source_type or origin.c2pa == SIGNED:
+        return False
+    return artifact.media_type.startswith(_KINDS)
 
 
 async def imprinted(artifact: Artifact, body: bytes) -> bytes:

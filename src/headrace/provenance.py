@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 
 SEED_CHARS_MAX = 100
+SIGNED, UNSIGNED, FOREIGN = "signed", "not signed", "signed by its maker"
+"""What an origin says of its file's manifest, where files are signed."""
 
 
 class SourceType(StrEnum):

@@ -23,15 +23,12 @@ from headrace.container import LeftError, SignedError, StreamWindow
 from headrace.containers import patch_of
 from headrace.manifest import MEDIA_TYPES, Manifests, UnsignedError
 from headrace.order import Order
-from headrace.provenance import Origin
+from headrace.provenance import FOREIGN, SIGNED, UNSIGNED, Origin
 from headrace.purchase import Bought
 from headrace.store import erasure
 from headrace.store.database import Database
 from headrace.telemetry import log
 from headrace.tracing import origin_of
-
-SIGNED, UNSIGNED, FOREIGN = "signed", "not signed", "signed by its maker"
-"""What an origin says of it."""
 
 AT_ONCE = 2
 """Files that are signed at a time in a process."""

@@ -17,14 +17,15 @@ from headrace.cli import doctor
 from headrace.config import Config
 from headrace.engine import Engine, open_engine
 from headrace.errors import ConfigError
+from headrace.imprinting import Imprinting
 from headrace.lifecycle import ItemState
 from headrace.manifests import c2pa_manifests
 from headrace.manifests.reading import manifest_in
 from headrace.outgoing import OutgoingFiles
+from headrace.provenance import FOREIGN, SIGNED, UNSIGNED
 from headrace.provenance_settings import ProvenanceSettings
 from headrace.provider import Call, Reply
 from headrace.recipe import parse_recipe
-from headrace.signing import FOREIGN, SIGNED, UNSIGNED
 from headrace.watching import ItemResult
 from tests.integration.scripted import Scripted
 from tests.signers import NOW, chain
@@ -96,6 +97,9 @@ async def test_what_is_kept_is_signed_once(database_url: str, tmp_path: Path) ->
             assert found.actions[0]["by"] == "painter:m"
             out = await OutgoingFiles(engine.reading, engine.blobs).ready(artifact)
             assert (out.name, out.size_bytes) == (artifact.sha256.hex(), len(body))
+            marking = Imprinting()
+            assert await marking.mark(artifact, body) is None
+            assert marking.to_json() == {"marked": 0, "left": {}, "signed": 1}
         assert [one["action"] for one in found.actions] == ["c2pa.created", "c2pa.edited"]
         (again,) = await made(engine, "mill", resized=True)
         assert (again.cached, again.outputs) == (True, item.outputs)

@@ -109,7 +109,14 @@ async def _signing(engine: Engine) -> list[Finding]:
         return []
     seen = f"files are signed until {until:%Y-%m-%d}"
     if until - engine.clock.now() < CERTIFICATE_WARN:
-        return [Finding("C2PA", "warn", seen, "Get another certificate: then none are signed.")]
+        return [
+            Finding(
+                "C2PA",
+                "warn",
+                seen,
+                "Get another in time: with none that is good nothing is signed.",
+            )
+        ]
     return [Finding("C2PA", "ok", seen)]
 
 
