@@ -74,7 +74,8 @@ class Width:
     @property
     def may_probe(self) -> bool:
         """Whether so many were accepted at the cap that a look above it is worth a refusal."""
-        return self.borne >= PROBE_CALLS << self.probes
+        open_above = self.known and not self.probing and self.cap < self.top
+        return open_above and self.borne >= PROBE_CALLS << self.probes
 
     def send(self, in_flight: int) -> tuple[int, int]:
         """Count a call that is sent; returns its epoch and its number in it."""

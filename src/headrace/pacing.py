@@ -188,8 +188,9 @@ class Pacer:
         if by is not None:
             self.tally.bound[by] = self.tally.bound.get(by, 0) + 1
         capped = by == Dimension.CONCURRENCY.value
-        if capped and self.width.known and not self.width.probing and self.credit >= 1.0:
-            self._probe_width()
+        if capped and self.credit >= 1.0 and self.width.may_probe:
+            self.credit -= 0.5
+            self.width.probe()
         return Ticket(
             now_s,
             load,
@@ -212,11 +213,6 @@ class Pacer:
                 # A limit that showed that it makes up for nothing.
                 rate.bucket.left(_amount(ticket.load, dimension), now_s)
 
-    def _probe_width(self) -> None:
-        if self.width.cap < self.width.top and self.width.may_probe:
-            self.credit -= 0.5
-            self.width.probe()
-
     def reopen(self) -> None:
         """Forget that the lane is shut: a person has looked at what shut it."""
         self.shut_until_s = self.circuit.open_until_s = -math.inf
@@ -229,8 +225,7 @@ class Pacer:
     ) -> None:
         """Hear how a call ended; ``None``: it was never sent, or says nothing.
 
-        ``call_s`` is how long the provider took, where that is not the time since it was
-        sent: our own database or store that is slow says nothing of a server's queue.
+        ``call_s``: what the provider took, where that is not the time since it was sent.
         """
         self.in_flight -= 1
         if outcome is None or outcome.kind in _OVERLOAD or outcome.kind in _REFUSED:
