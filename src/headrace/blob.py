@@ -24,7 +24,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from headrace.artifact import Artifact
-from headrace.blob_keys import aside_key, blob_key, signed_url, store_error
+from headrace.blob_keys import aside_key, blob_key, missing, signed_url, some, store_error
 from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
 from headrace.errors import ConfigError, NotFoundError, StorageError
 from headrace.telemetry import crash_point
@@ -242,12 +242,13 @@ class Blobs:
             async for piece in found.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
         except FileNotFoundError as error:
-            raise NotFoundError(
-                f"blob {sha256.hex()} is not in the store",
-                remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
-            ) from error
+            raise missing(sha256) from error
         except (BaseError, OSError) as error:
             raise store_error(f"cannot give blob {sha256.hex()}", error) from error
+
+    async def some(self, sha256: bytes, begin: int, end: int) -> bytes:
+        """Return a blob's bytes from ``begin`` until before ``end``, not verified, in one go."""
+        return await some(self._store, sha256, begin, end)
 
     def path(self, sha256: bytes) -> Path | None:
         """Return the blob's file where the store is a local folder and has it."""

@@ -9,7 +9,7 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from headrace.errors import StorageError
+from headrace.errors import NotFoundError, StorageError
 
 
 def blob_key(sha256: bytes) -> str:
@@ -21,6 +21,34 @@ def blob_key(sha256: bytes) -> str:
 def aside_key(sha256: bytes) -> str:
     """Return the key under which a blob waits for its removal."""
     return f"aside/{sha256.hex()}"
+
+
+async def some(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
+    """Return the bytes of a blob from ``begin`` until before ``end``, not verified.
+
+    Raises ``NotFoundError`` and ``StorageError``.
+    """
+    try:
+        try:
+            return bytes(
+                await obstore.get_range_async(store, blob_key(sha256), start=begin, end=end)
+            )
+        except FileNotFoundError:
+            return bytes(
+                await obstore.get_range_async(store, aside_key(sha256), start=begin, end=end)
+            )
+    except FileNotFoundError as error:
+        raise missing(sha256) from error
+    except (BaseError, OSError) as error:
+        raise store_error(f"cannot give blob {sha256.hex()}", error) from error
+
+
+def missing(sha256: bytes) -> NotFoundError:
+    """Return what to tell of a blob that is not in the store."""
+    return NotFoundError(
+        f"blob {sha256.hex()} is not in the store",
+        remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
+    )
 
 
 async def signed_url(store: Any, sha256: bytes, lasts_s: float) -> str | None:

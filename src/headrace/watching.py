@@ -28,6 +28,8 @@ from headrace.store.ledger import Accounts
 from headrace.store.reports import Maker, Wait
 
 PAGE = 500
+ROWS_MAX = 2**31 - 2
+"""The highest row number that the database can count to."""
 _ENDS = frozenset(
     {
         EventKind.ITEM_SUCCEEDED,
@@ -280,6 +282,18 @@ class Batch:
             body = await connection.fetchval(statements.load("batches/recipe.sql"), self.uuid)
         recipe = parse_recipe(decode_json(body), f"recipe of batch {self.id}")
         return [spec.name for spec in recipe.stages]
+
+    async def owned_item(self, row_number: int) -> tuple[str, ItemResult | None]:
+        """Return whose the batch is, and the item of a row where there is one, in one look.
+
+        Raises ``NotFoundError`` for the batch.
+        """
+        idx = row_number - 1 if 1 <= row_number <= ROWS_MAX else -1
+        async with self._database.acquire() as connection:
+            row = await listing.owned_item(connection, self.uuid, idx)
+        if row is None:
+            raise batches.not_there(self.uuid)
+        return row["tenant_id"], None if row["idx"] is None else item_result(row)
 
     async def window(
         self,

@@ -9,22 +9,22 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from headrace.access import Scope
-from headrace.artifact import Artifact
+from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.byte_range import UnsatisfiableError, byte_range
 from headrace.engine import Engine
 from headrace.errors import NotFoundError
 from headrace.http.described import described, empty, gives
 from headrace.http.entry import Entry
 from headrace.http.item_links import ItemLinks, is_signed
-from headrace.http.items import item_of
-from headrace.http.ownership import owned
+from headrace.http.ownership import owned_item, there
 from headrace.http.problems import RangeError
 from headrace.http.shapes import artifact_path
-from headrace.watching import Batch
+from headrace.watching import ItemResult
 
 FOREVER_S = 365 * 24 * 3600
 REDIRECT_S = 3600
+WHOLE_BYTES_MAX = 1 << 20
+"""What is no longer goes out in one piece; the rest is passed on as it is read."""
 INLINE = frozenset(
     {
         "image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "text/plain",
@@ -80,9 +80,10 @@ class Artifacts:
         if is_signed(request):
             batch = self._engine.batch(batch_id)
             lasts_s = await self._links.check(request, artifact_path(batch, row_number, output))
+            item = there((await batch.owned_item(row_number))[1], row_number)
         else:
-            _, batch, _ = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
-        artifact, name = await _artifact(batch, row_number, output)
+            _, item = await owned_item(self._engine, self._entry, request, batch_id, row_number)
+        artifact, name = _artifact(item, output)
         headers = _headers(artifact, name, lasts_s)
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
@@ -93,7 +94,7 @@ class Artifacts:
         """Return the way to the store's own address, where that is wanted and harmless."""
         if not self._engine.config.http.redirect or _bare(artifact) not in INLINE:
             return None
-        if await self._engine.reading.small(artifact.sha256) is not None:
+        if await self._small(artifact) is not None:
             return None
         url = await self._engine.blobs.signed_url(artifact.sha256, lasts_s or REDIRECT_S)
         if url is None:
@@ -118,11 +119,20 @@ class Artifacts:
         status, media_type = 200 if span is None else 206, _media_type(artifact)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=media_type)
-        small = await self._engine.reading.small(artifact.sha256)
+        small = await self._small(artifact)
         if small is not None:
             return Response(small[begin:end], status, headers, media_type)
+        if 0 < end - begin <= WHOLE_BYTES_MAX:
+            body = await self._engine.blobs.some(artifact.sha256, begin, end)
+            return Response(body, status, headers, media_type)
         pieces = await _begun(self._engine.blobs.pieces(artifact.sha256, span))
         return StreamingResponse(pieces, status, headers, media_type)
+
+    async def _small(self, artifact: Artifact) -> bytes | None:
+        """Return the bytes of an artifact that rests in the database, else ``None``."""
+        if artifact.size_bytes > INLINE_BYTES_MAX:
+            return None
+        return await self._engine.reading.small(artifact.sha256)
 
 
 async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -137,9 +147,9 @@ async def _begun(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     return whole()
 
 
-async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[Artifact, str]:
+def _artifact(item: ItemResult, output: str | None) -> tuple[Artifact, str]:
     """Return an artifact and the stem of its name; raises ``NotFoundError``."""
-    item = await item_of(batch, row_number)
+    row_number = item.row_number
     found = item.artifact if output is None else item.outputs.get(output)
     if found is None:
         what = "artifact" if output is None else f"output {output[:64]!r}"
