@@ -47,7 +47,8 @@ class ShortWay(BaseRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; what is raised becomes an answer as everywhere in the app."""
         told = scope["path_params"]
-        answer = await self._give(Request(scope, receive, send), **told)
+        request = Request(scope, receive, send)
+        answer = await self._give(request, told["batch_id"], told["row_number"])
         await answer(scope, receive, send)
 
 
