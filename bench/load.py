@@ -3,6 +3,7 @@
 python -m bench.load                     every part, about two minutes
 python -m bench.load --span 5 --only artifact
 python -m bench.load --flat-out          the batch beside it has a provider without any latency
+python -m bench.load --alone             no batch beside it, and the CPU that a request takes
 
 Client, server, worker and database share this machine. wrk asks as fast as it is answered; the
 client of ``bench.openloop`` asks at half of the target rate, and its requests do not wait for each
@@ -26,6 +27,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from bench.openloop import Paced, paced
 from bench.throughput import loop_run
@@ -93,6 +96,12 @@ class Served:
     url: str
     key: str
     home: Path
+    process: psutil.Process
+
+    def cpu_s(self) -> float:
+        """Return the CPU that server, worker and database have used so far, in seconds."""
+        all_ = [self.process, *self.process.children(recursive=True)]
+        return sum(one.cpu_times().user + one.cpu_times().system for one in all_)
 
     def call(self, path: str, body: bytes | None = None) -> Any:
         """Call the API and return what it answered."""
@@ -122,7 +131,7 @@ def served(home: Path, flat_out: bool) -> Iterator[Served]:
     try:
         assert process.stdout is not None
         up = json.loads(process.stdout.readline())
-        yield Served(up["url"], up["admin_key"], home)
+        yield Served(up["url"], up["admin_key"], home, psutil.Process(process.pid))
     finally:
         process.terminate()
         process.communicate(timeout=60)
@@ -146,10 +155,11 @@ def ended(server: Served, batch: str, within_s: float = 120.0) -> None:
         raise RuntimeError(told["line"])
 
 
-def peak(server: Served, batch: str, kind: Asked, span_s: int) -> tuple[float, int]:
-    """Return how many requests a second wrk got answered, and how many were not as wanted."""
+def peak(server: Served, batch: str, kind: Asked, span_s: int) -> tuple[float, int, float]:
+    """Return requests answered a second, how many not as wanted, and CPU seconds for each."""
     script = server.home / f"{kind.name}.lua"
     script.write_text(SCRIPT.format(rows=ROWS, batch=batch, what=kind.what), encoding="utf-8")
+    before_s = server.cpu_s()
     answer = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{span_s}s", "-s", str(script),
          "-H", f"Authorization: Bearer {server.key}", server.url],
@@ -157,8 +167,11 @@ def peak(server: Served, batch: str, kind: Asked, span_s: int) -> tuple[float, i
     ).stdout  # fmt: skip
     rate = re.search(r"Requests/sec:\s+([\d.]+)", answer)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", answer)
+    count = re.search(r"(\d+) requests in", answer)
     assert rate is not None, answer
-    return float(rate[1]), int(bad[1]) if bad else 0
+    assert count is not None, answer
+    cpu_s = (server.cpu_s() - before_s) / int(count[1])
+    return float(rate[1]), int(bad[1]) if bad else 0, cpu_s
 
 
 def at_half(server: Served, batch: str, kind: Asked, span_s: int) -> Paced:
@@ -175,7 +188,7 @@ def row_of(server: Served, pictures: str, beside: str, kind: Asked, span_s: int)
         return time.perf_counter(), int(server.call(f"/api/batches/{beside}")["done"])
 
     began_s, before = done()
-    rate, bad = peak(server, pictures, kind, span_s)
+    rate, bad, cpu_s = peak(server, pictures, kind, span_s)
     middle_s, between = done()
     seen = at_half(server, pictures, kind, span_s)
     ended_s, after = done()
@@ -185,7 +198,7 @@ def row_of(server: Served, pictures: str, beside: str, kind: Asked, span_s: int)
         f"| {kind.words} | {rate:,.0f}/s | ≥ {kind.target_per_s:,} "
         f"| {seen.quantile_ms(0.5):.1f} / {seen.quantile_ms(0.99):.1f} ms | ≤ {P99_MS_MAX:.0f} "
         f"| {(between - before) / (middle_s - began_s):,.0f}/s, "
-        f"{(after - between) / (ended_s - middle_s):,.0f}/s |"
+        f"{(after - between) / (ended_s - middle_s):,.0f}/s | {cpu_s * 1e6:,.0f} µs |"
     )
 
 
@@ -210,9 +223,10 @@ def main() -> int:
             beside = submitted(server, "beside", 1 if options.alone else BESIDE_ROWS)
             print(
                 "| asked for | peak, 32 connections | target "
-                "| median / p99 at half of the target | target | the batch beside, in each |"
+                "| median / p99 at half of the target | target | the batch beside, in each "
+                "| CPU a request, with the batch |"
             )
-            print("|---|---|---|---|---|---|", flush=True)
+            print("|---|---|---|---|---|---|---|", flush=True)
             for kind in KINDS:
                 if options.only in (None, kind.name):
                     row = row_of(server, pictures, beside, kind, options.span)

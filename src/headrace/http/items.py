@@ -14,7 +14,7 @@ from headrace.held import decode_json, encode_json
 from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.http.item_links import ItemLinks
-from headrace.http.ownership import owned, owned_item, page_size, plain, words_of
+from headrace.http.ownership import owned, page_size, plain, shown_item, words_of
 from headrace.http.shapes import (
     AttemptShape,
     ItemDetail,
@@ -87,14 +87,16 @@ class Items:
         self, request: Request, batch_id: str, row_number: int, links_s: int = LINKS_S_NONE
     ) -> Response:
         """Show an item with its stages and the attempts that were made for it."""
-        batch, item = await owned_item(self._engine, self._entry, request, batch_id, row_number)
+        batch, item, attempts = await shown_item(
+            self._engine, self._entry, request, batch_id, row_number
+        )
         names = await self._stage_names(batch)
         shape = await self._shape(batch, item, links_s)
         told = {name: getattr(shape, name) for name in ItemShape.__struct_fields__}
         detail = ItemDetail(
             **told,
             stages=[_stage(batch, item, name) for name in names],
-            timeline=[_attempt(row, names) for row in await batch.attempts(row_number - 1)],
+            timeline=[_attempt(row, names) for row in attempts],
         )
         return Response(encode_json(detail), media_type="application/json")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import HTTPConnection
 
 from headrace.access import Scope
@@ -40,6 +42,18 @@ async def owned_item(
     if tenant_id != caller.tenant_id:
         raise not_there(batch.uuid)
     return batch, there(item, row_number)
+
+
+async def shown_item(
+    engine: Engine, entry: Entry, request: HTTPConnection, batch_id: str, row_number: int
+) -> tuple[Batch, ItemResult, list[dict[str, Any]]]:
+    """Return what ``owned_item`` does, and the item's attempts in order."""
+    caller = await entry.let_in(request, Scope.READ)
+    batch = engine.batch(batch_id)
+    tenant_id, item, attempts = await batch.shown_item(row_number)
+    if tenant_id != caller.tenant_id:
+        raise not_there(batch.uuid)
+    return batch, there(item, row_number), attempts
 
 
 def there(item: ItemResult | None, row_number: int) -> ItemResult:

@@ -50,6 +50,15 @@ async def owned_item(connection: Any, batch_id: UUID, idx: int) -> Any:
     return await connection.fetchrow(statements.load("items/owned.sql"), batch_id, idx)
 
 
+async def shown_item(connection: Any, batch_id: UUID, idx: int) -> list[Any]:
+    """Return the row of one item as ``owned_item`` does, once for each of its attempts.
+
+    Those have their columns as ``attempt_number`` and so on; none where there is no batch.
+    """
+    rows: list[Any] = await connection.fetch(statements.load("items/shown.sql"), batch_id, idx)
+    return rows
+
+
 async def items(
     connection: Any,
     batch_id: UUID,
