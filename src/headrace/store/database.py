@@ -123,7 +123,6 @@ async def open_database(
         try:
             async with database.acquire() as connection:
                 await migrate(connection)
-                await connection.reset()  # a migration may leave settings behind
             yield database
         finally:
             await database.close()
