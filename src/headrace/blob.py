@@ -24,7 +24,15 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, from_url
 
 from headrace.artifact import Artifact
-from headrace.blob_keys import aside_key, blob_key, gone_error, read_range, signed_url, store_error
+from headrace.blob_keys import (
+    aside_key,
+    blob_key,
+    gone_error,
+    read_range,
+    signed_url,
+    some,
+    store_error,
+)
 from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
 from headrace.errors import ConfigError, NotFoundError, StorageError
 from headrace.telemetry import crash_point
@@ -249,6 +257,10 @@ class Blobs:
     def read_range(self, sha256: bytes, begin: int, end: int) -> bytes:
         """Return some of a blob's bytes, not verified; it waits, so it is for a thread."""
         return read_range(self._store, sha256, begin, end)
+
+    async def some(self, sha256: bytes, begin: int, end: int) -> bytes:
+        """Return a blob's bytes from ``begin`` until before ``end``, not verified, in one go."""
+        return await some(self._store, sha256, begin, end)
 
     def path(self, sha256: bytes) -> Path | None:
         """Return the blob's file where the store is a local folder and has it."""

@@ -23,6 +23,26 @@ def aside_key(sha256: bytes) -> str:
     return f"aside/{sha256.hex()}"
 
 
+async def some(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
+    """Return the bytes of a blob from ``begin`` until before ``end``, not verified.
+
+    Raises ``NotFoundError`` and ``StorageError``.
+    """
+    try:
+        try:
+            return bytes(
+                await obstore.get_range_async(store, blob_key(sha256), start=begin, end=end)
+            )
+        except FileNotFoundError:
+            return bytes(
+                await obstore.get_range_async(store, aside_key(sha256), start=begin, end=end)
+            )
+    except FileNotFoundError as error:
+        raise gone_error(sha256) from error
+    except (BaseError, OSError) as error:
+        raise store_error(f"cannot give blob {sha256.hex()}", error) from error
+
+
 async def signed_url(store: Any, sha256: bytes, lasts_s: float) -> str | None:
     """Return an address at which a store itself gives a blob to anybody for a while.
 

@@ -131,6 +131,22 @@ class OutgoingFiles:
 
         return whole()
 
+    async def part(self, outgoing: Outgoing, begin: int, end: int) -> bytes:
+        """Return the file's bytes from ``begin`` until before ``end``, in one go.
+
+        Raises ``NotFoundError`` and ``StorageError``.
+        """
+        found = []
+        for part in outgoing.patch.cut(begin, end).parts:
+            if isinstance(part, bytes):
+                found.append(part)
+            elif outgoing.body is not None:
+                found.append(outgoing.body[part.start : part.end])
+            else:
+                sha256 = outgoing.artifact.sha256
+                found.append(await self._blobs.some(sha256, part.start, part.end))
+        return found[0] if len(found) == 1 else b"".join(found)
+
     async def pieces(
         self, outgoing: Outgoing, span: tuple[int, int] | None = None
     ) -> AsyncIterator[bytes]:

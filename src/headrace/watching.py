@@ -28,6 +28,8 @@ from headrace.store.ledger import Accounts
 from headrace.store.reports import Maker, Wait
 
 PAGE = 500
+ROWS_MAX = 2**31 - 2
+"""The highest row number that the database can count to."""
 _ENDS = frozenset(
     {
         EventKind.ITEM_SUCCEEDED,
@@ -281,6 +283,35 @@ class Batch:
         recipe = parse_recipe(decode_json(body), f"recipe of batch {self.id}")
         return [spec.name for spec in recipe.stages]
 
+    async def owned_item(self, row_number: int) -> tuple[str, ItemResult | None]:
+        """Return whose the batch is, and the item of a row where there is one, in one look.
+
+        Raises ``NotFoundError`` for the batch.
+        """
+        async with self._database.acquire() as connection:
+            row = await listing.owned_item(connection, self.uuid, _idx_of(row_number))
+        if row is None:
+            raise batches.not_there(self.uuid)
+        return row["tenant_id"], None if row["idx"] is None else item_result(row)
+
+    async def shown_item(
+        self, row_number: int
+    ) -> tuple[str, ItemResult | None, list[dict[str, Any]]]:
+        """Return what ``owned_item`` does, and the item's attempts in order.
+
+        Raises ``NotFoundError`` for the batch.
+        """
+        async with self._database.acquire() as connection:
+            rows = await listing.shown_item(connection, self.uuid, _idx_of(row_number))
+        if not rows:
+            raise batches.not_there(self.uuid)
+        item = None if rows[0]["idx"] is None else item_result(rows[0])
+        return (
+            rows[0]["tenant_id"],
+            item,
+            [_attempt(row) for row in rows if row["attempt_number"] is not None],
+        )
+
     async def window(
         self,
         after_idx: int,
@@ -305,6 +336,20 @@ class Batch:
     def _event(self, row: Any) -> Event:
         data, kind = decode_json(row["data"]), EventKind(row["kind"])
         return Event((row["seq"], 0), self.uuid, kind, row["idx"], data, row["at"])
+
+
+def _idx_of(row_number: int) -> int:
+    """Return the index of a row, one that no row has for a number that is none."""
+    return row_number - 1 if 1 <= row_number <= ROWS_MAX else -1
+
+
+def _attempt(row: Any) -> dict[str, Any]:
+    """Return the columns of an attempt from a row of ``items/shown.sql``."""
+    return {
+        name.removeprefix("attempt_"): value
+        for name, value in row.items()
+        if name.startswith("attempt_")
+    }
 
 
 def item_result(row: Any) -> ItemResult:

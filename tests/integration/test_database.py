@@ -12,6 +12,8 @@ from headrace.errors import ConfigError, DatabaseError
 from headrace.store.database import Database, connect, open_database
 from headrace.store.embedded import EmbeddedServer
 
+LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+
 
 async def test_connections_say_who_they_are(database: Database) -> None:
     """An operator sees headrace's connections by name."""
@@ -92,3 +94,32 @@ async def test_open_without_a_url_brings_a_server(scratch: Path) -> None:
         data = database.server.data
         assert (data / "postmaster.pid").exists()
     assert not (data / "postmaster.pid").exists()
+
+
+async def test_a_session_comes_back_without_what_was_open(database_url: str) -> None:
+    """Whoever leaves in the middle of a transaction leaves none to the next, nor a lock."""
+    database = await connect(database_url, connections_max=1)
+    try:
+        with suppress(RuntimeError):
+            async with database.transaction() as connection:
+                await connection.execute("SELECT pg_advisory_xact_lock(1)")
+                await connection.execute("CREATE TABLE half_made (id integer)")
+                raise RuntimeError
+        async with database.acquire() as connection:
+            assert await connection.fetchval("SELECT to_regclass('half_made')") is None
+            assert await connection.fetchval(LOCKS) == 0
+    finally:
+        await database.close()
+
+
+async def test_a_migration_leaves_no_lock_and_no_setting(empty_url: str, tmp_path: Path) -> None:
+    """The session that brought the database up to date is as good as new."""
+    async with open_database(empty_url, tmp_path, connections_max=1) as database:
+        async with database.acquire() as connection:
+            assert await connection.fetchval(LOCKS) == 0
+            path = await connection.fetchval("SHOW search_path")
+        fresh = await database.session()
+        try:
+            assert path == await fresh.fetchval("SHOW search_path")
+        finally:
+            await fresh.close()

@@ -33,6 +33,7 @@ from headrace.http.price_book import PriceBook
 from headrace.http.privacy import PrivacyRoutes
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
+from headrace.http.short_ways import add_short_ways
 from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
 from headrace.http.webhooks import WebhookRoutes
@@ -76,8 +77,11 @@ def build_app(engine: Engine) -> FastAPI:
     item_links, feeds = ItemLinks(engine.database, engine.clock), Feeds(engine.clock)
     app.include_router(Live(engine, entry, feeds).router())
     app.include_router(Exports(engine, entry, outgoing).router())
-    app.include_router(Artifacts(engine, entry, item_links, outgoing).router())
-    app.include_router(Items(engine, entry, item_links).router())
+    artifacts = Artifacts(engine, entry, item_links, outgoing)
+    items = Items(engine, entry, item_links)
+    app.include_router(artifacts.router())
+    app.include_router(items.router())
+    add_short_ways(app, items.show, artifacts.last)
     app.include_router(Batches(engine, entry).router())
     app.include_router(TenantRoutes(engine, entry).router())
     app.include_router(PlanRoutes(engine, entry).router())

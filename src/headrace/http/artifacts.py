@@ -8,24 +8,24 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from headrace.access import Scope
-from headrace.artifact import Artifact
+from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.byte_range import UnsatisfiableError, byte_range
 from headrace.engine import Engine
 from headrace.errors import NotFoundError
 from headrace.http.described import described, empty, gives
 from headrace.http.entry import Entry
 from headrace.http.item_links import ItemLinks, is_signed
-from headrace.http.items import item_of
-from headrace.http.ownership import owned
+from headrace.http.ownership import owned_item, there
 from headrace.http.problems import RangeError
 from headrace.http.shapes import artifact_path
 from headrace.marking import STAGE as PLAN_MARK
 from headrace.outgoing import Outgoing, OutgoingFiles
-from headrace.watching import Batch
+from headrace.watching import Batch, ItemResult
 
 FOREVER_S = 365 * 24 * 3600
 REDIRECT_S = 3600
+WHOLE_BYTES_MAX = 1 << 20
+"""What is no longer goes out in one piece; the rest is passed on as it is read."""
 INLINE = frozenset(
     {
         "image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "text/plain",
@@ -94,9 +94,10 @@ class Artifacts:
         if is_signed(request):
             batch = self._engine.batch(batch_id)
             lasts_s = await self._links.check(request, artifact_path(batch, row_number, output))
+            item = there((await batch.owned_item(row_number))[1], row_number)
         else:
-            _, batch, _ = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
-        artifact, name = await _artifact(batch, row_number, output)
+            batch, item = await owned_item(self._engine, self._entry, request, batch_id, row_number)
+        artifact, name = await _artifact(batch, item, output)
         moved = await self._redirect(artifact, lasts_s)
         # A redirect is to the bytes as they are kept, so their name is what may be known already.
         plain = as_kept or moved is not None
@@ -110,7 +111,7 @@ class Artifacts:
         """Return the way to the store's own address, where that is wanted and harmless."""
         if not self._engine.config.http.redirect or _bare(artifact) not in INLINE:
             return None
-        if await self._engine.reading.small(artifact.sha256) is not None:
+        if await self._small(artifact) is not None:
             return None
         url = await self._engine.blobs.signed_url(artifact.sha256, lasts_s or REDIRECT_S)
         if url is None:
@@ -135,13 +136,22 @@ class Artifacts:
         status, media_type = 200 if span is None else 206, _media_type(outgoing.artifact)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers, media_type=media_type)
+        if 0 < end - begin <= WHOLE_BYTES_MAX:
+            body = await self._outgoing.part(outgoing, begin, end)
+            return Response(body, status, headers, media_type)
         pieces = await self._outgoing.begun(outgoing, span)
         return StreamingResponse(pieces, status, headers, media_type)
 
+    async def _small(self, artifact: Artifact) -> bytes | None:
+        """Return the bytes of an artifact that rests in the database, else ``None``."""
+        if artifact.size_bytes > INLINE_BYTES_MAX:
+            return None
+        return await self._engine.reading.small(artifact.sha256)
 
-async def _artifact(batch: Batch, row_number: int, output: str | None) -> tuple[Artifact, str]:
+
+async def _artifact(batch: Batch, item: ItemResult, output: str | None) -> tuple[Artifact, str]:
     """Return an artifact and the stem of its name; raises ``NotFoundError``."""
-    item = await item_of(batch, row_number)
+    row_number = item.row_number
     found = item.artifact if output is None else item.outputs.get(output)
     if found is None:
         what = "artifact" if output is None else f"output {output[:64]!r}"

@@ -16,7 +16,7 @@ from headrace.estimate import estimate_rows
 from headrace.http.bodies import only, read_json
 from headrace.http.described import described, empty, says
 from headrace.http.entry import Entry
-from headrace.http.ownership import ROWS_MAX, owned, page_size, plain, words_of
+from headrace.http.ownership import owned, page_size, plain, words_of
 from headrace.http.page_cursor import read_cursor, show_cursor
 from headrace.http.request_shapes import RETRY_BODY, SUBMIT_BODY, UPLOAD_QUERY
 from headrace.http.shapes import BatchPage, BatchShape, QuoteShape, batch_json, batch_shape
@@ -26,7 +26,7 @@ from headrace.outcome import OutcomeKind
 from headrace.price import usd_exact
 from headrace.store import listing
 from headrace.store.listing import Wanted
-from headrace.watching import Batch
+from headrace.watching import ROWS_MAX, Batch
 
 RETRY_BYTES_MAX = 1024 * 1024
 RETRY_ROWS_MAX = 10_000

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
+from uuid import UUID
 
-import msgspec
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 
 from headrace.access import Scope
 from headrace.engine import Engine
-from headrace.errors import NotFoundError
-from headrace.held import decode_json
+from headrace.held import decode_json, encode_json
 from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.http.item_links import ItemLinks
-from headrace.http.ownership import ROWS_MAX, owned, page_size, plain, words_of
+from headrace.http.ownership import owned, page_size, plain, shown_item, words_of
 from headrace.http.shapes import (
     AttemptShape,
     ItemDetail,
@@ -28,9 +27,11 @@ from headrace.http.shapes import (
 )
 from headrace.lifecycle import ItemState
 from headrace.price import usd_exact
-from headrace.watching import Batch, ItemResult
+from headrace.watching import ROWS_MAX, Batch, ItemResult
 
 LINKS_S_NONE = 0
+NAMES_MAX = 1000
+"""Of how many batches the names of their stages are remembered."""
 
 
 class Items:
@@ -40,6 +41,7 @@ class Items:
         self._engine = engine
         self._entry = entry
         self._links = links
+        self._names: dict[UUID, list[str]] = {}
 
     def router(self) -> APIRouter:
         """Return the routes."""
@@ -60,7 +62,7 @@ class Items:
         state: str | None = None,
         outcome: str | None = None,
         links_s: int = LINKS_S_NONE,
-    ) -> JSONResponse:
+    ) -> Response:
         """List items behind row `after` (or from row `from` on) in row order.
 
         `state` and `outcome` take words with commas between them; `outcome` is the code of an
@@ -79,39 +81,39 @@ class Items:
         )
         shown = [await self._shape(batch, item, links_s) for item in found]
         next_ = found[-1].row_number if len(found) == count else None
-        return JSONResponse(msgspec.to_builtins(ItemPage(shown, next_)))
+        return Response(encode_json(ItemPage(shown, next_)), media_type="application/json")
 
     async def show(
         self, request: Request, batch_id: str, row_number: int, links_s: int = LINKS_S_NONE
-    ) -> JSONResponse:
+    ) -> Response:
         """Show an item with its stages and the attempts that were made for it."""
-        _, batch, _ = await owned(self._engine, self._entry, request, batch_id, Scope.READ)
-        item = await item_of(batch, row_number)
-        names = await batch.stage_names()
+        batch, item, attempts = await shown_item(
+            self._engine, self._entry, request, batch_id, row_number
+        )
+        names = await self._stage_names(batch)
         shape = await self._shape(batch, item, links_s)
         told = {name: getattr(shape, name) for name in ItemShape.__struct_fields__}
         detail = ItemDetail(
             **told,
             stages=[_stage(batch, item, name) for name in names],
-            timeline=[_attempt(row, names) for row in await batch.attempts(row_number - 1)],
+            timeline=[_attempt(row, names) for row in attempts],
         )
-        return JSONResponse(msgspec.to_builtins(detail))
+        return Response(encode_json(detail), media_type="application/json")
+
+    async def _stage_names(self, batch: Batch) -> list[str]:
+        """Return the names of a batch's stages, which never change."""
+        names = self._names.get(batch.uuid)
+        if names is None:
+            names = self._names[batch.uuid] = await batch.stage_names()
+            if len(self._names) > NAMES_MAX:
+                self._names.pop(next(iter(self._names)))
+        return names
 
     async def _shape(self, batch: Batch, item: ItemResult, links_s: int) -> ItemShape:
         link = None
         if links_s > 0 and item.artifact is not None:
             link = await self._links.sign(artifact_path(batch, item.row_number), links_s)
         return item_shape(batch, item, link)
-
-
-async def item_of(batch: Batch, row_number: int) -> ItemResult:
-    """Return the item of a row; raises ``NotFoundError``."""
-    found = []
-    if 1 <= row_number <= ROWS_MAX:
-        found = await batch.window(row_number - 2, 1)
-    if not found or found[0].row_number != row_number:
-        raise NotFoundError(f"there is no row {row_number}", remedy="They count from 1.")
-    return found[0]
 
 
 def _stage(batch: Batch, item: ItemResult, name: str) -> StageShape:

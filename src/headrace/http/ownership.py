@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.requests import HTTPConnection
 
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import NotFoundError, UsageError
 from headrace.http.entry import Caller, Entry
-from headrace.store.batches import Summary
-from headrace.watching import Batch
+from headrace.store.batches import Summary, not_there
+from headrace.watching import Batch, ItemResult
 
-ROWS_MAX = 2**31 - 2
 PAGE_MAX = 500
 
 
@@ -24,15 +25,42 @@ async def owned(
     summary = await batch.summary()
     if summary.tenant_id != caller.tenant_id:
         # As for a batch that there is not, so that nobody learns of it.
-        raise not_there(batch)
+        raise not_there(batch.uuid)
     return caller, batch, summary
 
 
-def not_there(batch: Batch) -> NotFoundError:
-    """Return the error for a batch that there is not, or that is somebody else's."""
-    return NotFoundError(
-        f"there is no batch {batch.id}", remedy="'headrace batches' lists those that are there."
-    )
+async def owned_item(
+    engine: Engine, entry: Entry, request: HTTPConnection, batch_id: str, row_number: int
+) -> tuple[Batch, ItemResult]:
+    """Return a batch and one of its items, to look at, if they are the caller's.
+
+    One look at the database, for pages ask for many items. Raises ``NotFoundError``.
+    """
+    caller = await entry.let_in(request, Scope.READ)
+    batch = engine.batch(batch_id)
+    tenant_id, item = await batch.owned_item(row_number)
+    if tenant_id != caller.tenant_id:
+        raise not_there(batch.uuid)
+    return batch, there(item, row_number)
+
+
+async def shown_item(
+    engine: Engine, entry: Entry, request: HTTPConnection, batch_id: str, row_number: int
+) -> tuple[Batch, ItemResult, list[dict[str, Any]]]:
+    """Return what ``owned_item`` does, and the item's attempts in order."""
+    caller = await entry.let_in(request, Scope.READ)
+    batch = engine.batch(batch_id)
+    tenant_id, item, attempts = await batch.shown_item(row_number)
+    if tenant_id != caller.tenant_id:
+        raise not_there(batch.uuid)
+    return batch, there(item, row_number), attempts
+
+
+def there(item: ItemResult | None, row_number: int) -> ItemResult:
+    """Return the item of a row; raises ``NotFoundError`` where there is none."""
+    if item is None:
+        raise NotFoundError(f"there is no row {row_number}", remedy="They count from 1.")
+    return item
 
 
 def page_size(limit: int) -> int:

@@ -205,11 +205,16 @@ async def summary(connection: Any, batch_id: UUID) -> Summary:
     """Return a batch with its counts; raises ``NotFoundError``."""
     row = await connection.fetchrow(statements.load("batches/summary.sql"), batch_id)
     if row is None:
-        raise NotFoundError(
-            f"there is no batch {show_batch_id(batch_id)}",
-            remedy="'headrace batches' lists those that are there.",
-        )
+        raise not_there(batch_id)
     return Summary(*row.values())
+
+
+def not_there(batch_id: UUID) -> NotFoundError:
+    """Return the error for a batch that there is not, or that is somebody else's."""
+    return NotFoundError(
+        f"there is no batch {show_batch_id(batch_id)}",
+        remedy="'headrace batches' lists those that are there.",
+    )
 
 
 async def recent(connection: Any, tenant_id: str, limit: int) -> list[Summary]:

@@ -140,6 +140,7 @@ async def _pool(url: str, connections_max: int, clock: Clock) -> asyncpg.Pool:
                 min_size=1,
                 max_size=connections_max,
                 timeout=CONNECT_TIMEOUT_S,
+                reset=_as_it_is,
                 server_settings={"application_name": APPLICATION},
             )
         except asyncpg.CannotConnectNowError as error:
@@ -155,6 +156,15 @@ async def _pool(url: str, connections_max: int, clock: Clock) -> asyncpg.Pool:
             ) from error
         except (OSError, asyncpg.PostgresError) as error:
             raise _unreachable(error) from error
+
+
+async def _as_it_is(connection: Connection) -> None:
+    """Leave a session that comes back to the pool as it is.
+
+    The driver would ask the server to forget settings, locks, cursors and listeners of the
+    session, one more round trip for each thing that is asked. Nobody leaves any: they belong
+    to ``session``. Transactions are ended before this is called.
+    """
 
 
 def _unreachable(error: Exception) -> DatabaseError:

@@ -42,6 +42,23 @@ async def batches(connection: Any, wanted: Wanted, limit: int) -> list[Summary]:
     return [Summary(*row.values()) for row in rows]
 
 
+async def owned_item(connection: Any, batch_id: UUID, idx: int) -> Any:
+    """Return the row of one item with its batch's ``tenant_id``; ``None`` without a batch.
+
+    Its ``idx`` is ``None`` where the batch has no such item.
+    """
+    return await connection.fetchrow(statements.load("items/owned.sql"), batch_id, idx)
+
+
+async def shown_item(connection: Any, batch_id: UUID, idx: int) -> list[Any]:
+    """Return the row of one item as ``owned_item`` does, once for each of its attempts.
+
+    Those have their columns as ``attempt_number`` and so on; none where there is no batch.
+    """
+    rows: list[Any] = await connection.fetch(statements.load("items/shown.sql"), batch_id, idx)
+    return rows
+
+
 async def items(
     connection: Any,
     batch_id: UUID,

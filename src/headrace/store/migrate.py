@@ -112,6 +112,8 @@ async def _alone(connection: Connection) -> AsyncIterator[None]:
     finally:
         if not connection.is_closed():  # a closed session has lost its locks
             await connection.execute(statements.load("schema/unlock.sql"), LOCK_KEY)
+            # What a file has set is not for whoever has this session next.
+            await connection.reset()
 
 
 async def _apply(connection: Connection, migration: Migration, script: str) -> None:

@@ -1,0 +1,15 @@
+-- An item of a batch with whose the batch is, and a row for each of its attempts in order.
+SELECT batch.tenant_id, item.idx, item.state, item.stage, item.round, item.attempts, item.crashes,
+    item.cached, item.cost_microusd, item.spent_microcredits, item.cost_estimate_microusd,
+    item.cost_unknown, item.file, item.inputs, item.outputs, item.made, item.error,
+    attempt.number AS attempt_number, attempt.stage AS attempt_stage, attempt.round AS attempt_round,
+    attempt.state AS attempt_state, attempt.outcome AS attempt_outcome,
+    attempt.provider AS attempt_provider, attempt.lane AS attempt_lane,
+    attempt.cost_microusd AS attempt_cost_microusd, attempt.latency_ms AS attempt_latency_ms,
+    attempt.error AS attempt_error, attempt.started_at AS attempt_started_at,
+    attempt.ended_at AS attempt_ended_at
+FROM batch
+LEFT JOIN item ON item.batch_id = batch.id AND item.idx = $2
+LEFT JOIN attempt ON attempt.batch_id = item.batch_id AND attempt.idx = item.idx
+WHERE batch.id = $1 AND batch.forgotten_at IS NULL
+ORDER BY attempt.number
