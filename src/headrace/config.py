@@ -20,6 +20,7 @@ FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
 FREE_TABLES = ("providers", "recipes", "policy")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
+GATES = ("auto", "local", "postgres")
 
 # Kubernetes sets these in every container beside a service that is named headrace.
 _SERVICE_VARIABLE = re.compile(r"HEADRACE_(SERVICE_(HOST|PORT)|PORT)(_.*)?")
@@ -110,7 +111,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
     ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
-    ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
+    ``s3://``, ``gs://`` or ``az://``; ``cache_url`` at a Redis or Valkey that holds copies of
+    cached results; ``prices`` names a file of list prices that count
     before our own; ``policy`` says what may not be generated (``headrace.policy_table``
     reads it); ``providers`` has a table for each provider, ``recipes`` one for each
     recipe whose settings are other than its file says.
@@ -119,6 +121,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     home: str = ".headrace"
     database_url: str | None = None
     blob_url: str | None = None
+    cache_url: str | None = None
     prices: str | None = None
     worker: Worker = Worker()
     retry: Retry = Retry()
@@ -323,37 +326,14 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
 
 
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
+    worker = config.worker
+    items, timeout_s = worker.shard_items_max, worker.call_timeout_s
     return (
-        (
-            config.worker.shards_held >= 2,
-            "worker.shards_held",
-            config.worker.shards_held,
-            "2 or more",
-        ),
-        (
-            1 <= config.worker.shard_items_max <= 5000,
-            "worker.shard_items_max",
-            config.worker.shard_items_max,
-            "1 to 5000",
-        ),
-        (
-            config.worker.heartbeat_s >= 10,
-            "worker.heartbeat_s",
-            config.worker.heartbeat_s,
-            "10 or more",
-        ),
-        (
-            config.worker.call_timeout_s > 0,
-            "worker.call_timeout_s",
-            config.worker.call_timeout_s,
-            "above 0",
-        ),
-        (
-            config.worker.gate in ("auto", "local", "postgres"),
-            "worker.gate",
-            config.worker.gate,
-            "auto, local or postgres",
-        ),
+        (worker.shards_held >= 2, "worker.shards_held", worker.shards_held, "2 or more"),
+        (1 <= items <= 5000, "worker.shard_items_max", items, "1 to 5000"),
+        (worker.heartbeat_s >= 10, "worker.heartbeat_s", worker.heartbeat_s, "10 or more"),
+        (timeout_s > 0, "worker.call_timeout_s", timeout_s, "above 0"),
+        (worker.gate in GATES, "worker.gate", worker.gate, "auto, local or postgres"),
         (1 <= config.retry.attempts <= 100, "retry.attempts", config.retry.attempts, "1 to 100"),
         (config.retry.base_s >= 0, "retry.base_s", config.retry.base_s, "0 or more"),
         (config.retry.cap_s >= 0, "retry.cap_s", config.retry.cap_s, "0 or more"),

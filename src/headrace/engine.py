@@ -27,7 +27,7 @@ from headrace.backoff import RetryPolicy
 from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, open_blobs
 from headrace.cache import CacheMode
-from headrace.caches.postgres import PostgresCache
+from headrace.caches.tiered import TieredCache
 from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
@@ -104,7 +104,7 @@ class Engine:
         self.reading = Reading(database, blobs)
         self.judging = Judging(clock, self.reading.body)
         self.files = Files(database, blobs, clock)
-        self.cache = PostgresCache(database, clock)
+        self.cache = TieredCache(database, clock, config.cache_url)
         self.marks = Marks(database, clock)
         self.writer = Writer(database, clock)
         self.batch_desk = BatchDesk(database, clock)
@@ -386,6 +386,7 @@ async def open_engine(
         blobs = await open_blobs(config.blob_url or str(home / "blobs"))
         stack.push_async_callback(blobs.close)
         engine = Engine(config, database, blobs, clock, providers)
+        stack.push_async_callback(engine.cache.close)
         stack.push_async_callback(engine.providers.close)
         stack.push_async_callback(engine.own_keys.close)
         stack.push_async_callback(engine.policies.close)

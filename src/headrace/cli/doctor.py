@@ -76,6 +76,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     )
     told.append(_disk(Path(engine.config.home)))
     told.append(await _blobs(engine))
+    told += await _shared_cache(engine)
     told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
     told.append(Finding("providers", "ok", ", ".join(engine.providers)))
     told.append(
@@ -92,6 +93,16 @@ def _disk(home: Path) -> Finding:
     if free < FREE_BYTES_WARN:
         return Finding("disk", "warn", seen, "Free some space, or set home to another disk.")
     return Finding("disk", "ok", seen)
+
+
+async def _shared_cache(engine: Engine) -> list[Finding]:
+    front = engine.cache.front
+    if front is None:
+        return []
+    if await front.is_there():
+        return [Finding("shared cache", "ok", f"{front.place} answers")]
+    remedy = "Work goes on without it; see that it runs and that HEADRACE_CACHE_URL is right."
+    return [Finding("shared cache", "warn", f"{front.place} does not answer", remedy)]
 
 
 async def _blobs(engine: Engine) -> Finding:
