@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.plan import CLASSES
 from headrace.price import USD_MAX
 from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
@@ -48,7 +49,8 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat is missing for ``heartbeat_s`` seconds (10 or more) loses its shards;
     ``call_timeout_s`` bounds one call to a provider; ``gate`` says who shares the quota:
     ``local`` (this process), ``postgres`` (all on the same database), or ``auto``:
-    ``postgres`` where ``database_url`` is set.
+    ``postgres`` where ``database_url`` is set. ``classes`` are those of the batches that it
+    works on, between commas; all without any.
     """
 
     shards_held: int = 4
@@ -56,6 +58,12 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_s: float = 10.0
     call_timeout_s: float = 600.0
     gate: str = "auto"
+    classes: str = ""
+
+    @property
+    def taken(self) -> list[str]:
+        """The classes by themselves, none where it takes all."""
+        return [name.strip() for name in self.classes.split(",") if name.strip()]
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -334,6 +342,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
         (worker.heartbeat_s >= 10, "worker.heartbeat_s", worker.heartbeat_s, "10 or more"),
         (timeout_s > 0, "worker.call_timeout_s", timeout_s, "above 0"),
         (worker.gate in GATES, "worker.gate", worker.gate, "auto, local or postgres"),
+        (set(worker.taken) <= set(CLASSES), "worker.classes", worker.classes, ",".join(CLASSES)),
         (1 <= config.retry.attempts <= 100, "retry.attempts", config.retry.attempts, "1 to 100"),
         (config.retry.base_s >= 0, "retry.base_s", config.retry.base_s, "0 or more"),
         (config.retry.cap_s >= 0, "retry.cap_s", config.retry.cap_s, "0 or more"),

@@ -46,6 +46,7 @@ from headrace.lifecycle import BatchState
 from headrace.loops.canceller import Canceller
 from headrace.loops.consigner import Consigner
 from headrace.loops.guard import Guard
+from headrace.loops.heart import Heart
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
@@ -127,7 +128,7 @@ class Engine:
             shards_held=config.worker.shards_held,
             heartbeat_s=config.worker.heartbeat_s,
             version=VERSION,
-            shard_done=self._shard_done,
+            shard_done=self._shard_done, classes=config.worker.taken,
         )  # fmt: skip
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
@@ -144,6 +145,7 @@ class Engine:
             self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
             KnownPrices(database, clock).hits_are_free, self.judging, self.policies.of,
         )  # fmt: skip
+        self._heart = Heart(database, clock, self.worker, self._stopping, config.worker.heartbeat_s)
         self._upkeep = upkeep_of(config, database, blobs, clock)
 
     def _build_gate(self) -> LocalGate | PostgresGate:
@@ -186,8 +188,8 @@ class Engine:
         self.batch_desk.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
         loops = (
-            self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner,
-            *self._upkeep, self._canceller,
+            self._heart, self.sharder, rescuer, self._guard, self._keeper, self._clerk,
+            self._consigner, *self._upkeep, self._canceller,
         )  # fmt: skip
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
@@ -204,6 +206,7 @@ class Engine:
             # Who stands in line at a slow or shut lane must not hold up the end.
             self._stopping.set()
             self.gate.dismiss()
+            self._heart.wake()
             await self.worker.stop()
             for loop in loops:
                 await loop.stop()

@@ -74,6 +74,7 @@ async def _examine(engine: Engine) -> list[Finding]:
             "workers", "warn", f"{len(gone)} died", "headrace resume takes over their work"
         )
     )
+    told += await _classes(engine)
     told.append(_disk(Path(engine.config.home)))
     told.append(await _blobs(engine))
     told += await _shared_cache(engine)
@@ -85,6 +86,21 @@ async def _examine(engine: Engine) -> list[Finding]:
         else Finding("ledger", "fail", findings[0], "headrace ledger verify shows all")
     )
     return told
+
+
+async def _classes(engine: Engine) -> list[Finding]:
+    from headrace.plan import CLASSES
+    from headrace.store import workers
+
+    now, heartbeat_s = engine.clock.now(), engine.config.worker.heartbeat_s
+    async with engine.database.acquire() as connection:
+        seen = await workers.seen(connection, now, heartbeat_s, now)
+    taken = {name for one in seen for name in one.classes or CLASSES}
+    left = [name for name in CLASSES if name not in taken]
+    if not seen or not left:
+        return []
+    remedy = "Start a worker without --classes, or with these."
+    return [Finding("classes", "warn", f"no worker takes {', '.join(left)}", remedy)]
 
 
 def _disk(home: Path) -> Finding:

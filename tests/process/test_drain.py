@@ -1,0 +1,102 @@
+"""G14: told to stop under load, a worker claims nothing more, and nothing of its work is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import database_url, scratch, server, template
+from tests.process.fleet import Fleet
+
+__all__ = ["database_url", "scratch", "server", "template"]
+pytestmark = pytest.mark.process
+ROWS = 32
+CLAIM_S_MAX = 1.0
+IN_FLIGHT = """
+    SELECT 1 FROM shard
+    JOIN attempt ON attempt.shard_id = shard.id AND attempt.fence = shard.fence
+    JOIN worker ON worker.id = shard.worker_id AND worker.ended_at IS NULL
+    WHERE attempt.state = 'started'
+"""
+
+
+@pytest.fixture
+def fleet(scratch: Path, database_url: str) -> Iterator[Callable[[float], Fleet]]:
+    made: list[Fleet] = []
+
+    def make(latency_s: float) -> Fleet:
+        folder = scratch / f"fleet-{time.monotonic_ns()}"
+        folder.mkdir(mode=0o755)
+        made.append(Fleet(folder, database_url, latency_s))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_sigterm_under_load_ends_what_is_in_flight_and_no_more(
+    fleet: Callable[[float], Fleet],
+) -> None:
+    """No call is begun a second after SIGTERM; those in flight are delivered; exit 0."""
+    works = fleet(2.0)
+    works.submit(ROWS)
+    worker = works.worker()
+    works.until(lambda: works.ask(IN_FLIGHT), "calls")
+    told = works.ask("SELECT clock_timestamp() AS now")[0]["now"]
+    worker.terminate()
+    assert worker.wait(timeout=30) == 0
+    begun = works.ask("SELECT started_at, state FROM attempt")
+    assert max((one["started_at"] - told).total_seconds() for one in begun) < CLAIM_S_MAX
+    assert {one["state"] for one in begun} == {"succeeded"}
+    assert len(begun) < ROWS
+    works.worker()
+    works.until_done(ROWS)
+    works.all_is_well(ROWS)
+
+
+def test_at_the_limit_others_go_on_with_calls_in_flight(fleet: Callable[[float], Fleet]) -> None:
+    """Deploys that end calls in flight again and again make no item a poison item."""
+    works = fleet(3.0)
+    works.submit(ROWS)
+    for _ in range(4):
+        worker = works.worker("--drain-timeout", "0.2")
+        works.until(lambda: works.ask(IN_FLIGHT), "calls")
+        worker.terminate()
+        began_s = time.monotonic()
+        assert worker.wait(timeout=30) == 0
+        assert time.monotonic() - began_s < 2.5
+        assert "others go on" in worker.stderr.read()
+        works.until(lambda: not works.ask("SELECT 1 FROM worker WHERE ended_at IS NULL"), "ended")
+    assert works.ask("SELECT sum(crashes)::int AS count FROM item")[0]["count"] == 0
+    for _ in range(2):
+        works.worker("--concurrency", "2")
+    works.until_done(ROWS)
+    works.all_is_well(ROWS)
+
+
+def test_killed_while_it_drains_loses_nothing(fleet: Callable[[float], Fleet]) -> None:
+    """A supervisor that loses patience kills what drains: another worker goes on with it."""
+    works = fleet(4.0)
+    works.submit(ROWS)
+    worker, other = works.worker(), works.worker()
+    works.until(lambda: len(works.ask(IN_FLIGHT)) >= 10, "load")
+    worker.terminate()
+    draining = f"SELECT 1 FROM worker WHERE draining_at IS NOT NULL AND pid = {worker.pid}"
+    works.until(lambda: works.ask(draining), "draining")
+    assert worker.poll() is None
+    worker.kill()
+    worker.wait(timeout=30)
+    works.until_done(ROWS)
+    works.all_is_well(ROWS)
+    listed = json.loads(works.command("workers", "--json").stdout)
+    assert {one["pid"]: one["state"] for one in listed} == {
+        worker.pid: "ended",
+        other.pid: "working",
+    }
+    other.terminate()
+    assert other.wait(timeout=30) == 0
