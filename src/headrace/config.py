@@ -118,7 +118,8 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
-    ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
+    ``database_url`` points at a PostgreSQL of your own, and where that goes through a pooler
+    ``database_direct_url`` at the server behind it; ``blob_url`` at a folder,
     ``s3://``, ``gs://`` or ``az://``; ``cache_url`` at a Redis or Valkey that holds copies of
     cached results; ``prices`` names a file of list prices that count
     before our own; ``policy`` says what may not be generated (``headrace.policy_table``
@@ -128,6 +129,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     home: str = ".headrace"
     database_url: str | None = None
+    database_direct_url: str | None = None
     blob_url: str | None = None
     cache_url: str | None = None
     prices: str | None = None

@@ -382,9 +382,9 @@ async def open_engine(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        home = Path(config.home)
+        home, direct_url = Path(config.home), config.database_direct_url
         database = await stack.enter_async_context(
-            open_database(config.database_url, home, clock=clock)
+            open_database(config.database_url, home, clock=clock, direct_url=direct_url)
         )
         blobs = await open_blobs(config.blob_url or str(home / "blobs"))
         stack.push_async_callback(blobs.close)

@@ -150,6 +150,11 @@ async def test_work_that_nobody_takes_holds_up_no_other(
         batch = await submit(engine, 80, "batch", "row")
         assert (await batch.done()).succeeded == 80
         assert len(provider.prompts) == 80
+        async with database.acquire() as connection:
+            sql = (
+                "SELECT count(*) FROM shard JOIN batch ON batch.id = batch_id WHERE class = 'bulk'"
+            )
+            assert await connection.fetchval(sql) == 0
         async with engine_on(database_url, tmp_path, provider) as whole:
             for each in waiting:
                 await engine.batch(each.id).cancel()

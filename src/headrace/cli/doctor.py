@@ -57,7 +57,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     from headrace.store import statements
     from headrace.store.audit import verify
 
-    async with engine.database.acquire() as connection:
+    async with engine.database.acquire("repeatable_read") as connection:
         version = await connection.fetchval("SHOW server_version")
         gone = await connection.fetch(statements.load("workers/gone.sql"), 0)
         live = await connection.fetchval(statements.load("workers/live.sql"))
