@@ -51,7 +51,8 @@ class Database:
         """Lend a connection; it belongs to one task until the block ends.
 
         Behind a pooler the block is one transaction, of ``isolation``: between transactions
-        each message may reach another server session, and a statement takes several.
+        each message may reach another server session, and a statement takes several. A block
+        that wants a snapshot (``transaction(isolation=...)``) names the same one here.
         Raises OSError or asyncpg's errors when the server cannot be reached.
         """
         try:
