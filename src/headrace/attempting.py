@@ -12,7 +12,7 @@ from typing import Any
 from headrace import routing, settlement
 from headrace.artifact import Artifact
 from headrace.batch_desk import Counter, Place
-from headrace.cache import CacheHit
+from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_bought
 from headrace.course import Passed
 from headrace.event import EventKind
@@ -208,7 +208,7 @@ class Attempts:
             settle = self._around.fallen(item, failure.outcome)
             settle.outputs, settle.made = item.outputs_json(), item.made_json()
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
-        self._fill(settle, artifact, facts, claim)
+        self._fill(settle, item, artifact, facts, claim)
         await self._around.settle(item, settle)
         return CacheHit(artifact, facts, now, order.request.fingerprint)
 
@@ -234,13 +234,21 @@ class Attempts:
             origin = bought.artifact.origin
             origin = origin or origin_of(order, bought.facts or {}, around.clock.now())
             facts = {**(bought.facts or {}), "origin": origin.to_json()}
-            self._fill(settle, bought.artifact, of_item(facts, item), claim)
+            self._fill(settle, item, bought.artifact, of_item(facts, item), claim)
         await around.settle(item, settle)
 
-    def _fill(self, settle: Settle, artifact: Artifact, facts: dict[str, Any], claim: bool) -> None:
+    def _fill(
+        self,
+        settle: Settle,
+        item: HeldItem,
+        artifact: Artifact,
+        facts: dict[str, Any],
+        claim: bool,
+    ) -> None:
         """Let a settle record an artifact and, under the claim of its order, fill the cache."""
         settle.artifact = artifact
         settle.fill = claim
+        settle.renews = claim and item.batch.cache_mode is CacheMode.REFRESH
         settle.facts = encode_json(facts).decode()
         settle.expires_at = self._around.clock.now() + timedelta(seconds=self._around.cache_ttl_s)
 

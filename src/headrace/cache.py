@@ -20,12 +20,16 @@ class CacheMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CacheHit:
-    """A finished result: its artifact, the facts kept with it, when it was made, for what."""
+    """A finished result: its artifact, the facts kept with it, when it was made, for what.
+
+    ``expires_at``: from when on it is not seen any more, where that is known.
+    """
 
     artifact: Artifact
     facts: dict[str, Any]
     created_at: datetime
     fingerprint: bytes = b""
+    expires_at: datetime | None = None
 
 
 class Cache(Protocol):

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.plan import CLASSES
 from headrace.price import USD_MAX
 from headrace.provenance_settings import ProvenanceSettings
 from headrace.upkeep_settings import Retention, Webhooks, retention_rules
@@ -21,6 +22,7 @@ FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
 FREE_TABLES = ("providers", "recipes", "policy")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
+GATES = ("auto", "local", "postgres")
 
 # Kubernetes sets these in every container beside a service that is named headrace.
 _SERVICE_VARIABLE = re.compile(r"HEADRACE_(SERVICE_(HOST|PORT)|PORT)(_.*)?")
@@ -48,7 +50,8 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat is missing for ``heartbeat_s`` seconds (10 or more) loses its shards;
     ``call_timeout_s`` bounds one call to a provider; ``gate`` says who shares the quota:
     ``local`` (this process), ``postgres`` (all on the same database), or ``auto``:
-    ``postgres`` where ``database_url`` is set.
+    ``postgres`` where ``database_url`` is set. ``classes`` are those of the batches that it
+    works on, between commas; all without any.
     """
 
     shards_held: int = 4
@@ -56,6 +59,12 @@ class Worker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     heartbeat_s: float = 10.0
     call_timeout_s: float = 600.0
     gate: str = "auto"
+    classes: str = ""
+
+    @property
+    def taken(self) -> list[str]:
+        """The classes by themselves, none where it takes all."""
+        return [name.strip() for name in self.classes.split(",") if name.strip()]
 
 
 class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,8 +116,10 @@ class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
-    ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
-    ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
+    ``database_url`` points at a PostgreSQL of your own, and where that goes through a pooler
+    ``database_direct_url`` at the server behind it; ``blob_url`` at a folder,
+    ``s3://``, ``gs://`` or ``az://``; ``cache_url`` at a Redis or Valkey that holds copies of
+    cached results; ``prices`` names a file of list prices that count
     before our own; ``policy`` says what may not be generated (``headrace.policy_table``
     reads it); ``providers`` has a table for each provider, ``recipes`` one for each
     recipe whose settings are other than its file says.
@@ -116,7 +127,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     home: str = ".headrace"
     database_url: str | None = None
+    database_direct_url: str | None = None
     blob_url: str | None = None
+    cache_url: str | None = None
     prices: str | None = None
     worker: Worker = Worker()
     retry: Retry = Retry()
@@ -322,37 +335,15 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
 
 
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
+    worker = config.worker
+    items, timeout_s = worker.shard_items_max, worker.call_timeout_s
     return (
-        (
-            config.worker.shards_held >= 2,
-            "worker.shards_held",
-            config.worker.shards_held,
-            "2 or more",
-        ),
-        (
-            1 <= config.worker.shard_items_max <= 5000,
-            "worker.shard_items_max",
-            config.worker.shard_items_max,
-            "1 to 5000",
-        ),
-        (
-            config.worker.heartbeat_s >= 10,
-            "worker.heartbeat_s",
-            config.worker.heartbeat_s,
-            "10 or more",
-        ),
-        (
-            config.worker.call_timeout_s > 0,
-            "worker.call_timeout_s",
-            config.worker.call_timeout_s,
-            "above 0",
-        ),
-        (
-            config.worker.gate in ("auto", "local", "postgres"),
-            "worker.gate",
-            config.worker.gate,
-            "auto, local or postgres",
-        ),
+        (worker.shards_held >= 2, "worker.shards_held", worker.shards_held, "2 or more"),
+        (1 <= items <= 5000, "worker.shard_items_max", items, "1 to 5000"),
+        (worker.heartbeat_s >= 10, "worker.heartbeat_s", worker.heartbeat_s, "10 or more"),
+        (timeout_s > 0, "worker.call_timeout_s", timeout_s, "above 0"),
+        (worker.gate in GATES, "worker.gate", worker.gate, "auto, local or postgres"),
+        (set(worker.taken) <= set(CLASSES), "worker.classes", worker.classes, ",".join(CLASSES)),
         (1 <= config.retry.attempts <= 100, "retry.attempts", config.retry.attempts, "1 to 100"),
         (config.retry.base_s >= 0, "retry.base_s", config.retry.base_s, "0 or more"),
         (config.retry.cap_s >= 0, "retry.cap_s", config.retry.cap_s, "0 or more"),

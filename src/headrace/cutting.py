@@ -58,11 +58,15 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """How many shards the workers hold (``appetite``), may be cut, and express ones."""
+    """How many shards the workers hold (``appetite``), may be cut, and express ones.
+
+    ``all_shards`` may be cut of this class and the others that have a room of their own.
+    """
 
     appetite: int
     shards: int
     express: int
+    all_shards: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from headrace.backoff import RetryPolicy
 from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, open_blobs
 from headrace.cache import CacheMode
-from headrace.caches.postgres import PostgresCache
+from headrace.caches.tiered import TieredCache
 from headrace.clock import Clock, SystemClock
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
@@ -46,6 +46,7 @@ from headrace.lifecycle import BatchState
 from headrace.loops.canceller import Canceller
 from headrace.loops.consigner import Consigner
 from headrace.loops.guard import Guard
+from headrace.loops.heart import Heart
 from headrace.loops.keeper import Keeper
 from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
@@ -106,7 +107,7 @@ class Engine:
         self.reading = Reading(database, blobs)
         self.judging = Judging(clock, self.reading.kept)
         self.files = Files(database, blobs, clock)
-        self.cache = PostgresCache(database, clock)
+        self.cache = TieredCache(database, clock, config.cache_url)
         self.marks = Marks(database, clock)
         self.writer = Writer(database, clock)
         self.batch_desk = BatchDesk(database, clock)
@@ -130,7 +131,7 @@ class Engine:
             shards_held=config.worker.shards_held,
             heartbeat_s=config.worker.heartbeat_s,
             version=VERSION,
-            shard_done=self._shard_done,
+            shard_done=self._shard_done, classes=config.worker.taken,
         )  # fmt: skip
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
         self._guard = Guard(database, clock, self._batch_moved)
@@ -147,6 +148,7 @@ class Engine:
             self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
             KnownPrices(database, clock).hits_are_free, self.judging, self.policies.of,
         )  # fmt: skip
+        self._heart = Heart(database, clock, self.worker, self._stopping, config.worker.heartbeat_s)
         self._upkeep = upkeep_of(config, database, blobs, clock)
 
     def _build_gate(self) -> LocalGate | PostgresGate:
@@ -191,8 +193,8 @@ class Engine:
         self.batch_desk.start()
         rescuer = Rescuer(self.database, self.clock, self.worker.id)
         loops = (
-            self.sharder, rescuer, self._guard, self._keeper, self._clerk, self._consigner,
-            *self._upkeep, self._canceller,
+            self._heart, self.sharder, rescuer, self._guard, self._keeper, self._clerk,
+            self._consigner, *self._upkeep, self._canceller,
         )  # fmt: skip
         watch = (
             asyncio.create_task(self.database.server.watch(), name="watchdog")
@@ -209,6 +211,7 @@ class Engine:
             # Who stands in line at a slow or shut lane must not hold up the end.
             self._stopping.set()
             self.gate.dismiss()
+            self._heart.wake()
             await self.worker.stop()
             for loop in loops:
                 await loop.stop()
@@ -384,13 +387,14 @@ async def open_engine(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        home = Path(config.home)
+        home, direct_url = Path(config.home), config.database_direct_url
         database = await stack.enter_async_context(
-            open_database(config.database_url, home, clock=clock)
+            open_database(config.database_url, home, clock=clock, direct_url=direct_url)
         )
         blobs = await open_blobs(config.blob_url or str(home / "blobs"))
         stack.push_async_callback(blobs.close)
         engine = Engine(config, database, blobs, clock, providers)
+        stack.push_async_callback(engine.cache.close)
         stack.push_async_callback(engine.providers.close)
         stack.push_async_callback(engine.own_keys.close)
         stack.push_async_callback(engine.policies.close)

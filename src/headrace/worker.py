@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +17,8 @@ from headrace.dispatcher import Dispatcher
 from headrace.errors import FenceLostError
 from headrace.held import HeldBatch
 from headrace.lifecycle import BatchState
-from headrace.store import shards, statements
+from headrace.plan import CLASSES
+from headrace.store import shards, statements, workers
 from headrace.store.database import Database
 from headrace.store.queue import QueueWorker
 from headrace.telemetry import crash_point, log
@@ -49,6 +50,7 @@ class Worker:
         heartbeat_s: float,
         version: str,
         shard_done: Callable[[], None],
+        classes: Sequence[str] = (),
     ) -> None:
         self._database = database
         self._clock = clock
@@ -59,6 +61,7 @@ class Worker:
         self._heartbeat_s = heartbeat_s
         self._version = version
         self._shard_done = shard_done
+        self._classes = list(classes) or None
         self._connection: asyncpg.Connection[Any] | None = None
         self._queue: QueueWorker | None = None
         self._working: dict[int, asyncio.Task[float | None]] = {}
@@ -75,6 +78,7 @@ class Worker:
             self._version,
             self._shards_held,
             self._clock.now(),
+            self._classes,
         )
         await self._connection.execute(statements.load("workers/lock.sql"), self.id)
 
@@ -87,8 +91,9 @@ class Worker:
 
     def _listen(self, connection: asyncpg.Connection[Any]) -> None:
         self._queue = QueueWorker(
-            connection, self.handle, self._shards_held, EXPRESS_PER_WORKER, self._heartbeat_s
-        )
+            connection, self.handle, self._shards_held, EXPRESS_PER_WORKER, self._heartbeat_s,
+            self._classes or CLASSES,
+        )  # fmt: skip
         self._queue.start()
 
     async def _supervise(self) -> None:
@@ -141,6 +146,15 @@ class Worker:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log().warning("worker_sign_out_failed", why=str(error))
 
+    async def hand_over(self) -> int:
+        """Give the shards in hand to others, who are not to take their items for poison.
+
+        For a process that is about to end with calls in flight. Returns how many shards.
+        """
+        self._stopping.set()
+        async with self._database.transaction() as connection:
+            return await workers.hand_over(connection, self.id, self._clock.now())
+
     async def handle(self, shard_id: int) -> float | None:
         """Work on one shard; see ``queue.Handler`` for what is returned.
 
@@ -158,6 +172,8 @@ class Worker:
             return 0.0
         try:
             async with self._database.transaction() as connection:
+                if await shards.handed_on(connection, shard_id, self._classes):
+                    return None
                 claim = await shards.claim(connection, shard_id, self.id, self._clock.now())
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log(shard=shard_id).warning("claim_failed", why=str(error))

@@ -123,3 +123,29 @@ async def test_a_migration_leaves_no_lock_and_no_setting(empty_url: str, tmp_pat
             assert path == await fresh.fetchval("SHOW search_path")
         finally:
             await fresh.close()
+
+
+async def test_behind_a_pooler_a_block_is_one_transaction(database_url: str) -> None:
+    """With a direct URL nothing of a session is relied on: a block keeps to one transaction."""
+    plain, behind = (
+        await connect(database_url),
+        await connect(database_url, direct_url=database_url),
+    )
+    sql = "SELECT pg_current_xact_id()::text"
+    for database, same in ((plain, False), (behind, True)):
+        async with database.acquire() as connection:
+            assert (await connection.fetchval(sql) == await connection.fetchval(sql)) is same
+        async with database.acquire("repeatable_read") as connection:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                level = await connection.fetchval("SHOW transaction_isolation")
+            assert level == "repeatable read"
+        await database.close()
+
+
+async def test_two_urls_of_different_databases_are_refused(
+    empty_url: str, database_url: str, tmp_path: Path
+) -> None:
+    """A pooler that leads elsewhere is noticed before anything is written."""
+    with pytest.raises(DatabaseError, match="different databases"):
+        async with open_database(empty_url, tmp_path, direct_url=database_url):
+            pass

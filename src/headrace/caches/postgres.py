@@ -51,4 +51,4 @@ def _hit(row: Any) -> CacheHit:
     facts = decode_json(row["facts"]) if row["facts"] else {}
     origin = Origin.from_json(facts.get("origin"))
     artifact = Artifact(row["sha256"], row["media_type"], row["size_bytes"], row["body"], origin)
-    return CacheHit(artifact, facts, row["created_at"], row["fingerprint"])
+    return CacheHit(artifact, facts, row["created_at"], row["fingerprint"], row["expires_at"])

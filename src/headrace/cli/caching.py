@@ -41,12 +41,17 @@ def prune(
     """Forget results past their time; delivered items keep their files."""
 
     async def work() -> int:
-        from headrace.store import statements
+        from headrace.store import cache_secrets, statements
 
-        async with engine_of(common, work=False) as engine, engine.database.acquire() as connection:
+        async with (
+            engine_of(common, work=False) as engine,
+            engine.database.transaction() as connection,
+        ):
             rows = await connection.fetch(
                 statements.load("cache/prune.sql"), engine.clock.now(), everything
             )
+            if everything:
+                await cache_secrets.renew(connection, (row["tenant_id"] for row in rows))
         if common is not None and common.json:
             data({"removed": len(rows)})
         else:

@@ -59,7 +59,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     from headrace.store import statements
     from headrace.store.audit import verify
 
-    async with engine.database.acquire() as connection:
+    async with engine.database.acquire("repeatable_read") as connection:
         version = await connection.fetchval("SHOW server_version")
         gone = await connection.fetch(statements.load("workers/gone.sql"), 0)
         live = await connection.fetchval(statements.load("workers/live.sql"))
@@ -76,9 +76,11 @@ async def _examine(engine: Engine) -> list[Finding]:
             "workers", "warn", f"{len(gone)} died", "headrace resume takes over their work"
         )
     )
+    told += await _classes(engine)
     told.append(_disk(Path(engine.config.home)))
     told.append(await _blobs(engine))
     told += await _signing(engine)
+    told += await _shared_cache(engine)
     told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
     told.append(Finding("providers", "ok", ", ".join(engine.providers)))
     told.append(
@@ -87,6 +89,21 @@ async def _examine(engine: Engine) -> list[Finding]:
         else Finding("ledger", "fail", findings[0], "headrace ledger verify shows all")
     )
     return told
+
+
+async def _classes(engine: Engine) -> list[Finding]:
+    from headrace.plan import CLASSES
+    from headrace.store import workers
+
+    now, heartbeat_s = engine.clock.now(), engine.config.worker.heartbeat_s
+    async with engine.database.acquire() as connection:
+        seen = await workers.seen(connection, now, heartbeat_s, now)
+    taken = {name for one in seen for name in one.classes or CLASSES}
+    left = [name for name in CLASSES if name not in taken]
+    if not seen or not left:
+        return []
+    remedy = "Start a worker without --classes, or with these."
+    return [Finding("classes", "warn", f"no worker takes {', '.join(left)}", remedy)]
 
 
 def _disk(home: Path) -> Finding:
@@ -118,6 +135,16 @@ async def _signing(engine: Engine) -> list[Finding]:
             )
         ]
     return [Finding("C2PA", "ok", seen)]
+
+
+async def _shared_cache(engine: Engine) -> list[Finding]:
+    front = engine.cache.front
+    if front is None:
+        return []
+    if await front.is_there():
+        return [Finding("shared cache", "ok", f"{front.place} answers")]
+    remedy = "Work goes on without it; see that it runs and that HEADRACE_CACHE_URL is right."
+    return [Finding("shared cache", "warn", f"{front.place} does not answer", remedy)]
 
 
 async def _blobs(engine: Engine) -> Finding:

@@ -68,7 +68,10 @@ def verify(*, common: Common | None = None) -> int:
         from headrace.store.audit import CHECKS
         from headrace.store.audit import verify as audit
 
-        async with engine_of(common, work=False) as engine, engine.database.acquire() as connection:
+        async with (
+            engine_of(common, work=False) as engine,
+            engine.database.acquire("repeatable_read") as connection,
+        ):
             findings = await audit(connection)
         if common is not None and common.json:
             data({"checks": [name for name, _ in CHECKS], "findings": findings})

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from headrace.cli.draining import begin_drain, checked_limit
 from headrace.cli.following import stop_signals
 from headrace.cli.main import on_loop
 from headrace.cli.options import Common, data, engine_of, line
+
+if TYPE_CHECKING:
+    from headrace.engine import Engine
 
 
 def serve(
@@ -18,10 +22,18 @@ def serve(
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 8400,
     worker: Annotated[bool, Parameter(help="Work here too; --no-worker only serves.")] = True,
+    drain_timeout: Annotated[
+        float | None,
+        Parameter(help="Seconds after SIGTERM until others go on with what is in flight."),
+    ] = None,
     common: Common | None = None,
 ) -> int:
     """Serve the HTTP API until Ctrl-C or SIGTERM. The first start makes an admin key, once."""
-    common = common or Common()
+    common, limit_s = common or Common(), checked_limit(drain_timeout)
+
+    async def drain_at(engine: Engine, stop: asyncio.Event) -> None:
+        await stop.wait()
+        begin_drain(engine, limit_s if worker else None)
 
     async def work() -> int:
         from headrace.http.app import build_app
@@ -47,7 +59,9 @@ def serve(
                 sys.stdout.flush()  # whoever started it through a pipe waits for that line
 
             with stop_signals(stop):
+                draining = asyncio.create_task(drain_at(engine, stop))
                 await serve_app(build_app(engine), listening, stop, ready)
+                draining.cancel()
         return 0
 
     return int(on_loop(work()))

@@ -123,7 +123,7 @@ class Credits:
         """Audit ledger, items and counts of all tenants, as ``headrace ledger verify`` does."""
         await self._door.let_in(request, Scope.ADMIN)
         # One at a time: it reads everything.
-        async with self._auditing, self._engine.database.acquire() as connection:
+        async with self._auditing, self._engine.database.acquire("repeatable_read") as connection:
             findings = await audit.verify(connection)
         checks = [name for name, _ in audit.CHECKS]
         told = {"clean": not findings, "checks": checks, "findings": findings}

@@ -62,7 +62,7 @@ class Statements:
             raise UsageError(f"{form[:40]!r} is not a format", remedy=did_you_mean(form, FORMATS))
         period = read_period(query.get("from"), query.get("to"), self._engine.clock.now())
         lend, accounts = self._engine.database.acquire, self._engine.accounts
-        async with lend() as connection:
+        async with lend("repeatable_read") as connection:
             opening = await store.opening(connection, accounts, tenant_id, period.begins_at)
         if form == "focus":
             pages = store.charges(lend, tenant_id, period.begins_at, period.ends_at)

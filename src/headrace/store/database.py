@@ -6,19 +6,20 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import asyncpg
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import ConfigError, DatabaseError
 from headrace.store import statements
-from headrace.store.migrate import migrate
+from headrace.store.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from headrace.store.embedded import EmbeddedServer
     from headrace.store.migrate import Connection
 
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 APPLICATION = "headrace"
 VERSION_NUM_MIN = 150_000
 STARTING_S_MAX = 60.0
@@ -32,22 +33,35 @@ class Database:
     """A pool of connections; ``connect`` makes it."""
 
     def __init__(
-        self, pool: asyncpg.Pool, server: EmbeddedServer | None = None, url: str = ""
+        self,
+        pool: asyncpg.Pool,
+        server: EmbeddedServer | None = None,
+        url: str = "",
+        pooled: bool = False,
     ) -> None:
+        """``url`` leads to the server itself; ``pooled``: the pool's goes through a pooler."""
         self.pool = pool
         self._url = url
+        self._pooled = pooled
         #: The embedded server where it is ours: run its ``watch`` beside the engine.
         self.server = server
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, isolation: Isolation | None = None) -> AsyncIterator[Connection]:
         """Lend a connection; it belongs to one task until the block ends.
 
+        Behind a pooler the block is one transaction, of ``isolation``: between transactions
+        each message may reach another server session, and a statement takes several. A block
+        that wants a snapshot (``transaction(isolation=...)``) names the same one here.
         Raises OSError or asyncpg's errors when the server cannot be reached.
         """
         try:
             async with self.pool.acquire() as connection:
-                yield connection
+                if not self._pooled:
+                    yield connection
+                    return
+                async with connection.transaction(isolation=isolation):
+                    yield connection
         except asyncpg.InternalClientError as error:
             # How the driver says that a session was ended in the middle of an answer.
             raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
@@ -69,6 +83,26 @@ class Database:
             server_settings={"application_name": APPLICATION},
         )
 
+    async def migrate(self) -> None:
+        """Bring the database up to date; raises what ``migrate`` raises."""
+        if not self._pooled:
+            async with self.acquire() as connection:
+                await migrate(connection)
+            return
+        # Who migrates holds a lock of its session meanwhile.
+        session = await self.session()
+        try:
+            await migrate(session)
+        finally:
+            await session.close()
+        async with self.acquire() as connection:
+            if not await is_current(connection):
+                raise DatabaseError(
+                    "HEADRACE_DATABASE_URL and HEADRACE_DATABASE_DIRECT_URL lead to "
+                    "different databases",
+                    remedy="let the second name the server and database behind the pooler",
+                )
+
     async def close(self) -> None:
         """Wait until all connections are returned, and close them."""
         await self.pool.close()
@@ -80,27 +114,36 @@ async def connect(
     connections_max: int = 10,
     server: EmbeddedServer | None = None,
     clock: Clock | None = None,
+    direct_url: str | None = None,
 ) -> Database:
     """Return a pool of 1 to ``connections_max`` connections to a server that is safe to use.
 
-    JSON columns stay text: callers encode and decode them.
+    JSON columns stay text: callers encode and decode them. With ``direct_url``, which leads to
+    the server itself, ``url`` may go through a pooler that pools transactions.
 
     Raises ConfigError when the URL is not one; DatabaseError when the server cannot be
     reached, is older than PostgreSQL 15, or may lose acknowledged commits.
     """
-    pool = await _pool(url, connections_max, clock or SystemClock())
+    pooled = direct_url is not None
+    pool = await _pool(url, connections_max, clock or SystemClock(), pooled)
+    database = Database(pool, server, direct_url or url, pooled)
     try:
-        async with pool.acquire() as connection:
+        async with database.acquire() as connection:
             await _check_safety(connection)
     except BaseException:  # broad: a pool must not outlive a refused server
         pool.terminate()
         raise
-    return Database(pool, server, url)
+    return database
 
 
 @asynccontextmanager
 async def open_database(
-    url: str | None, home: Path, *, connections_max: int = 10, clock: Clock | None = None
+    url: str | None,
+    home: Path,
+    *,
+    connections_max: int = 10,
+    clock: Clock | None = None,
+    direct_url: str | None = None,
 ) -> AsyncIterator[Database]:
     """Open the database at ``url``, or the embedded one of ``home``, brought up to date.
 
@@ -119,10 +162,15 @@ async def open_database(
         server = await open_embedded(home, clock=clock)
         url = server.url
     try:
-        database = await connect(url, connections_max=connections_max, server=server, clock=clock)
+        database = await connect(
+            url,
+            connections_max=connections_max,
+            server=server,
+            clock=clock,
+            direct_url=direct_url if server is None else None,
+        )
         try:
-            async with database.acquire() as connection:
-                await migrate(connection)
+            await database.migrate()
             yield database
         finally:
             await database.close()
@@ -131,7 +179,11 @@ async def open_database(
             await server.close()
 
 
-async def _pool(url: str, connections_max: int, clock: Clock) -> asyncpg.Pool:
+async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> asyncpg.Pool:
+    # A statement prepared on one server session is not known on the next.
+    more: dict[str, Any] = {}
+    if pooled:
+        more = {"statement_cache_size": 0}
     deadline_s = clock.monotonic_s() + STARTING_S_MAX
     while True:
         try:
@@ -142,6 +194,7 @@ async def _pool(url: str, connections_max: int, clock: Clock) -> asyncpg.Pool:
                 timeout=CONNECT_TIMEOUT_S,
                 reset=_as_it_is,
                 server_settings={"application_name": APPLICATION},
+                **more,
             )
         except asyncpg.CannotConnectNowError as error:
             # It starts or replays its log: it will be there in a moment.

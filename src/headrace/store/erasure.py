@@ -13,7 +13,7 @@ from uuid import UUID
 
 from headrace.errors import ConflictError, NotFoundError
 from headrace.identity import show_batch_id
-from headrace.store import statements
+from headrace.store import cache_secrets, statements
 
 KINDS = ("inputs", "artifacts", "events")
 
@@ -26,7 +26,10 @@ async def erase(connection: Any, batch_id: UUID, kinds: Iterable[str], now: date
         cached = await connection.fetch(statements.load("erasure/uncache.sql"), batch_id)
         await connection.execute(statements.load("erasure/attempts.sql"), batch_id)
         made = await connection.fetch(statements.load("erasure/outputs.sql"), batch_id)
-        await doom(connection, {row[0] for row in (*cached, *made) if row[0]}, now)
+        sha256s = {row["sha256"] for row in (*cached, *made) if row["sha256"]}
+        await doom(connection, sha256s, now)
+        # Copies in a shared cache cannot be opened from the commit on.
+        await cache_secrets.renew(connection, (row["tenant_id"] for row in cached))
     if "inputs" in told:
         await connection.execute(statements.load("erasure/inputs.sql"), batch_id)
     if "events" in told:
@@ -84,6 +87,7 @@ async def forget_rest(connection: Any, tenant_id: str, now: datetime) -> None:
     await doom(connection, {row["sha256"] for row in cached if row["sha256"]}, now)
     for name in ("drop_answers", "drop_webhooks"):
         await connection.execute(statements.load(f"erasure/{name}.sql"), tenant_id)
+    await cache_secrets.renew(connection, [tenant_id])
 
 
 async def doom(connection: Any, sha256s: Iterable[bytes], now: datetime) -> None:

@@ -65,6 +65,11 @@ async def migrate(connection: Connection, folder: Path = MIGRATIONS) -> list[str
     return applied
 
 
+async def is_current(connection: Connection) -> bool:
+    """Tell whether a database is as far as this release; raises ``DatabaseError``."""
+    return await _is_current(connection, _read(MIGRATIONS))
+
+
 def _read(folder: Path) -> list[Migration]:
     paths = sorted(folder.glob("*.sql"))
     migrations = [

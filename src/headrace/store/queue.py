@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,14 +13,17 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.models import Job
-from pgqueuer.domain.types import QueueEntrypoint
 from pgqueuer.errors import RetryRequested
 
+from headrace.plan import CLASSES
 from headrace.store import statements
 from headrace.telemetry import log
 
 SHARD, EXPRESS = "shard", "express"
-"""The queue's entrypoints: each kind of shard has places of its own with every worker."""
+"""The queue's entrypoints: each kind of shard has places of its own with every worker.
+
+While some worker takes only some classes, a shard stands under its kind and class.
+"""
 ABANDON_S_MAX = 5.0
 
 Handler = Callable[[int], Awaitable[float | None]]
@@ -32,17 +35,31 @@ async def enqueue(connection: Any, shard_ids: list[int]) -> None:
     """Put shards in the queue, in the caller's own transaction, and note their job ids."""
     if not shard_ids:
         return
-    rows = await connection.fetch(statements.load("shards/express.sql"), shard_ids)
-    express = {row["id"] for row in rows}
+    rows = await connection.fetch(statements.load("shards/places.sql"), shard_ids)
+    places = {
+        row["id"]: place(row["express"], row["class_name"] if row["is_apart"] else None)
+        for row in rows
+    }
     queries = Queries(AsyncpgDriver(connection))
     job_ids = await queries.enqueue(
-        [EXPRESS if shard_id in express else SHARD for shard_id in shard_ids],
+        [places[shard_id] for shard_id in shard_ids],
         [str(shard_id).encode() for shard_id in shard_ids],
         [0] * len(shard_ids),
     )
     await connection.execute(
         statements.load("shards/queued.sql"), shard_ids, [int(job_id) for job_id in job_ids]
     )
+
+
+def place(express: bool, class_name: str | None) -> str:
+    """Return the entrypoint of a shard; without a class, that of all workers."""
+    kind = EXPRESS if express else SHARD
+    return kind if class_name is None else f"{kind}:{class_name}"
+
+
+def kind_of(entrypoint: str) -> str:
+    """Return ``SHARD`` or ``EXPRESS``."""
+    return entrypoint.partition(":")[0]
 
 
 async def forget(connection: Any, job_ids: list[int]) -> None:
@@ -66,13 +83,13 @@ class _Manager(QueueManager):
         """Return the entrypoints of which the next job may be; asked before each one."""
         names = super().entrypoints_below_capacity_limits()
         if len(self._held) >= self.shards_held:
-            names.discard(QueueEntrypoint(SHARD))
+            names = {name for name in names if kind_of(name) != SHARD}
         return names
 
     async def fetch_jobs(self, *args: Any, **kwargs: Any) -> AsyncGenerator[Job, None]:
         """Yield jobs as they come, and count the shards among them."""
         async for job in super().fetch_jobs(*args, **kwargs):
-            if job.entrypoint == SHARD:
+            if kind_of(job.entrypoint) == SHARD:
                 self._held.add(job.id)
             yield job
 
@@ -97,6 +114,7 @@ class QueueWorker:
         shards_held: int,
         express_held: int,
         heartbeat_s: float,
+        classes: Sequence[str] = CLASSES,
     ) -> None:
         self._manager = _Manager(Queries(AsyncpgDriver(connection)), shards_held=shards_held)
         self._handler = handler
@@ -105,8 +123,11 @@ class QueueWorker:
         self._task: asyncio.Task[None] | None = None
         self._lost = asyncio.Event()
         connection.add_termination_listener(lambda _: self._lost.set())
-        for name in (SHARD, EXPRESS):
-            self._manager.entrypoint(name, accepts_context=False)(self._work)
+        for express in (False, True):
+            # Those without a class are everybody's: whoever may not work on one hands it on.
+            for class_name in (None, *classes):
+                name = place(express, class_name)
+                self._manager.entrypoint(name, accepts_context=False)(self._work)
 
     async def _work(self, job: Job) -> None:
         again_s = await self._handler(int((job.payload or b"0").decode()))

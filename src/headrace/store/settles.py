@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.errors import FenceLostError
 from headrace.lifecycle import check_item_move
-from headrace.store import allowances, budgets, ledger, owners, statements
+from headrace.store import allowances, budgets, cache_secrets, ledger, owners, statements
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas
 from headrace.store.starts import release
@@ -45,6 +45,8 @@ async def write(
     )
     _count(done, deltas)
     await deltas.write(connection, now)
+    # The last lock that is taken: nobody who holds it waits for another.
+    await cache_secrets.renew(connection, (s.tenant_id for s in done if s.renews and s.fill))
     crash_point("settle-before-commit")
     return [_answer(settle, live, moved) for settle in settles]
 

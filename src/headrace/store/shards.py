@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ from headrace.cutting import Line, Pace, Piece, Plan, Room
 from headrace.held import HeldBatch, HeldItem, OpenAttempt, decode_json, read_made, read_outputs
 from headrace.lifecycle import ItemState
 from headrace.outcome import OutcomeKind
+from headrace.plan import CLASSES
 from headrace.store import queue, statements
 from headrace.store.progress import Deltas
 
@@ -56,6 +57,17 @@ async def claim(
             statements.load("shards/suspect.sql"), *span(found), found.fence - 1
         )
     return found
+
+
+async def handed_on(connection: Any, shard_id: int, classes: Sequence[str] | None) -> bool:
+    """Put a shard back in the queue, under its class, where that is none of ``classes``."""
+    if classes is None:
+        return False
+    found = await connection.fetchval(statements.load("shards/class.sql"), shard_id)
+    if found is None or found in classes:
+        return False
+    await queue.enqueue(connection, [shard_id])
+    return True
 
 
 def span(found: Claim) -> tuple[UUID, int, int, int, bool]:
@@ -139,21 +151,49 @@ async def cut(connection: Any, items_max: int, now: datetime) -> int:
     if not await connection.fetchval(statements.load("shards/try_lock.sql")):
         return 0
     row = await connection.fetchrow(statements.load("shards/room.sql"))
-    appetite = max(1, row["appetite"])
-    room = Room(
-        appetite,
-        max(0, appetite * cutting.SHARDS_AHEAD - row["open"]),
-        max(0, max(1, row["workers"]) * cutting.EXPRESS_PER_WORKER - row["express"]),
-    )
-    if room.shards == 0 and room.express == 0:
+    rooms = await _rooms_apart(connection) if row["is_apart"] else [(CLASSES, _room(row))]
+    if not any(room.shards or room.express for _, room in rooms):
         return 0
     lines, counters = await _lines(connection, items_max, now)
     if not lines:
         return 0
     paces = await _paces(connection, lines)
-    plan = Plan(lines, counters, row["level"], room, items_max, paces)
-    await _write(connection, plan, counters, now)
-    return len(plan.pieces)
+    pieces, served, levels = list[Piece](), counters, list[int]()
+    for classes, room in rooms:
+        own = [line for line in lines if line.class_name in classes]
+        if not own:
+            continue
+        whole = sum(not piece.express for piece in pieces)
+        left = replace(room, shards=min(room.shards, max(0, room.all_shards - whole)))
+        plan = Plan(own, served, row["level"], left, items_max, paces)
+        pieces, served, levels = pieces + plan.pieces, plan.counters, [*levels, plan.level]
+    await _write(connection, pieces, served, min(levels), counters, now)
+    return len(pieces)
+
+
+def _room(row: Any) -> Room:
+    appetite = max(1, row["appetite"])
+    shards = max(0, appetite * cutting.SHARDS_AHEAD - row["open"])
+    express = max(1, row["workers"]) * cutting.EXPRESS_PER_WORKER - row["express"]
+    return Room(appetite, shards, max(0, express), shards)
+
+
+async def _rooms_apart(connection: Any) -> list[tuple[tuple[str, ...], Room]]:
+    """Return the room of each class by itself, where not all workers take all classes.
+
+    A class fills no more than those can hold that take it, and all together no more than
+    all can hold: so what one class leaves is enough for the workers of another.
+    """
+    rows = await connection.fetch(statements.load("shards/rooms.sql"), list(CLASSES))
+    total = sum(row["open"] for row in rows)
+    rooms: list[tuple[tuple[str, ...], Room]] = []
+    for row in rows:
+        ahead = row["appetite"] * cutting.SHARDS_AHEAD - row["open"]
+        express = row["workers"] * cutting.EXPRESS_PER_WORKER - row["express"]
+        left = max(0, row["whole"] * cutting.SHARDS_AHEAD - total)
+        room = Room(max(1, row["appetite"]), min(left, max(0, ahead)), max(0, express), left)
+        rooms.append(((row["class_name"],), room))
+    return rooms
 
 
 async def _lines(
@@ -188,20 +228,27 @@ async def _paces(connection: Any, lines: list[Line]) -> dict[UUID, Pace]:
     return {row["id"]: Pace(row["items"], row["items_max"], row["seconds"]) for row in rows}
 
 
-async def _write(connection: Any, plan: Plan, before: dict[str, int], now: datetime) -> None:
-    fresh = await _write_fresh(connection, plan.pieces, now)
+async def _write(
+    connection: Any,
+    pieces: list[Piece],
+    counters: dict[str, int],
+    level: int,
+    before: dict[str, int],
+    now: datetime,
+) -> None:
+    fresh = await _write_fresh(connection, pieces, now)
     made = [
         await _recut(connection, piece, piece.idxs, now) if piece.idxs is not None else next(fresh)
-        for piece in plan.pieces
+        for piece in pieces
     ]
     await queue.enqueue(connection, made)
     changed = {
-        tenant_id: count for tenant_id, count in plan.counters.items() if count != before[tenant_id]
+        tenant_id: count for tenant_id, count in counters.items() if count != before[tenant_id]
     }
     await connection.execute(
         statements.load("shards/served.sql"), list(changed), list(changed.values())
     )
-    await connection.execute(statements.load("shards/level.sql"), plan.level)
+    await connection.execute(statements.load("shards/level.sql"), level)
 
 
 async def _write_fresh(connection: Any, pieces: list[Piece], now: datetime) -> Iterator[int]:

@@ -98,6 +98,7 @@ class Settle:
     JSON fields are text already. Amounts are deltas, but for ``priced_microcredits``;
     ``post_microcredits`` and ``void_microcredits`` split the item's reserve when it ends;
     ``overrun_microcredits`` is what the item cost beyond it, booked to the operator.
+    ``renews``: what it fills the cache with may take a live result's place.
     """
 
     batch_id: UUID
@@ -116,6 +117,7 @@ class Settle:
     artifact: Artifact | None = None
     fingerprint: bytes | None = None
     fill: bool = False
+    renews: bool = False
     facts: str | None = None
     expires_at: datetime | None = None
     outputs: str | None = None

@@ -3,9 +3,9 @@
 WITH gone AS (
     DELETE FROM cache_entry
     WHERE sha256 IS NOT NULL AND claim_shard_id IS NULL AND (expires_at <= $1 OR $2)
-    RETURNING fingerprint, sha256
+    RETURNING tenant_id, sha256
 ), doomed AS (
     UPDATE artifact SET doomed_at = $1
     WHERE sha256 IN (SELECT sha256 FROM gone ORDER BY sha256)
 )
-SELECT fingerprint FROM gone
+SELECT tenant_id FROM gone

@@ -11,4 +11,4 @@ WHERE entry.tenant_id = (SELECT tenant_id FROM batch WHERE id = $1)
             WHERE item.batch_id = $1 AND item.outputs IS NOT NULL
         )
     )
-RETURNING entry.sha256
+RETURNING entry.sha256, entry.tenant_id

@@ -1,0 +1,1 @@
+SELECT secret FROM cache_secret WHERE tenant_id = $1

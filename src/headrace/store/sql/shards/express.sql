@@ -1,1 +1,0 @@
-SELECT id FROM shard WHERE id = ANY($1::bigint[]) AND express
