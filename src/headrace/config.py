@@ -15,6 +15,7 @@ from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
 from headrace.price import USD_MAX
 from headrace.provenance_settings import ProvenanceSettings
+from headrace.storage_settings import Http, Storage, storage_rules
 from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
@@ -98,12 +99,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting_max: int = 1000
 
 
-class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """With ``redirect`` artifacts are served by the object storage, at addresses that it signs."""
-
-    redirect: bool = False
-
-
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
@@ -127,6 +122,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     http: Http = Http()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    storage: Storage = Storage()
     policy: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
@@ -384,7 +380,8 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
 
 
 def _check(config: Config, tree: _Tree) -> None:
-    for holds, name, value, wanted in _rules(config):
+    rules = (*_rules(config), *storage_rules(config.storage, config.http))
+    for holds, name, value, wanted in rules:
         if not holds:
             raise ConfigError(
                 f"{name} = {value!r} is out of range",

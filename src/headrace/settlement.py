@@ -28,6 +28,9 @@ PARK_S = 3600.0
 IN_HAND_S = 60.0
 """An item whose lane is shut for longer leaves this worker's hands until then."""
 
+ELSEWHERE_S = 30.0
+"""How often an item looks whether its result has left another machine."""
+
 REFUSALS_MAX = 100
 """A call that is refused for its rate costs no attempt, but not for ever."""
 
@@ -235,6 +238,22 @@ def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
     settle.event = EventKind.ITEM_WAITING
     data = {"code": outcome.kind.value, "reason": outcome.reason, "due_at": due_at.isoformat()}
     settle.event_data = encode_json(data).decode()
+    return settle
+
+
+def elsewhere(item: HeldItem, number: int, place: str, now: datetime) -> Settle:
+    """Return the settle of an item whose result lies on another machine's disk: it waits for it.
+
+    Its attempt ``number`` stays unseen.
+    """
+    outcome = Outcome(
+        OutcomeKind.UNKNOWN,
+        f"its result is bought and waits in the spool of {place} for the object store",
+        remedy="Start a worker there with the same home; see docs/storage.md if it is gone.",
+    )
+    settle = waiting(item, outcome, now + timedelta(seconds=ELSEWHERE_S))
+    settle.attempt = attempt_end(number, outcome, 0.0)
+    keep_open(settle.attempt)
     return settle
 
 

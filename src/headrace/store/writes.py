@@ -98,6 +98,7 @@ class Settle:
     JSON fields are text already. Amounts are deltas, but for ``priced_microcredits``;
     ``post_microcredits`` and ``void_microcredits`` split the item's reserve when it ends;
     ``overrun_microcredits`` is what the item cost beyond it, booked to the operator.
+    ``was_spooled``: the attempt's result waited for the object store, and is there now.
     """
 
     batch_id: UUID
@@ -133,5 +134,6 @@ class Settle:
     void_microcredits: int = 0
     overrun_microcredits: int = 0
     reason: str = ""
+    was_spooled: bool = False
     event: EventKind | None = None
     event_data: str = "{}"
