@@ -23,7 +23,8 @@ KEYS = {
     "AWS_REGION": "us-east-1",
     "AWS_ALLOW_HTTP": "true",
 }
-_BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_HEAD = b"HTTP/1.1 %s\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+_SAYS = {"503": b"503 Slow Down", "403": b"403 Forbidden"}
 
 
 def moto_server() -> str:
@@ -64,7 +65,7 @@ async def running_moto() -> AsyncIterator[str]:
 
 
 class Proxy:
-    """Passes connections on to a port; in other modes it refuses, stalls or answers 503."""
+    """Passes connections on to a port; in other modes it refuses, stalls, or answers 503 or 403."""
 
     def __init__(self, target: str) -> None:
         self._target = int(target.rsplit(":", 1)[1])
@@ -98,9 +99,9 @@ class Proxy:
                 writer.transport.abort()
             elif self.mode == "stall":
                 await reader.read()
-            elif self.mode == "503":
+            elif self.mode in _SAYS:
                 await reader.readuntil(b"\r\n\r\n")
-                writer.write(_BUSY)
+                writer.write(_HEAD % _SAYS[self.mode])
                 await writer.drain()
             else:
                 await self._pass(reader, writer)
