@@ -292,7 +292,7 @@ class Attempts:
         if way is not None:
             settle = settlement.asked(item, outcome, way, self._fallen_of(order))
         elif settlement.goes_on(item, outcome):
-            settle = settlement.in_line(item)
+            settle = settlement.in_line(item, outcome, self._around.clock.now())
         elif (order.may_turn or order.option.batches is not None) and not is_open:
             settle = self._moved(order, outcome, probe=lane_fault)
         else:

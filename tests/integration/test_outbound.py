@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from obstore.store import MemoryStore
@@ -18,7 +20,7 @@ from headrace.engine import Engine, open_engine
 from headrace.errors import StorageError
 from headrace.loops.uploader import NOBODYS_S, Uploader
 from headrace.outbox import Outbox
-from headrace.provider import CrashClass
+from headrace.provider import Call, CrashClass, Reply
 from headrace.recipe import parse_recipe
 from headrace.store import spooled
 from headrace.store.audit import verify
@@ -29,15 +31,10 @@ from tests.integration.far_jobs import _run_on, moving
 from tests.integration.scripted import Scripted
 
 ROWS = 3
-RECIPE = parse_recipe(
-    {
-        "name": "pictures",
-        "stages": [
-            {"name": "make", "kind": "generate", "model": "scripted:m", "prompt": "{{ t }}"}
-        ],
-    },
-    "test",
-)
+RECIPE_STAGES: list[dict[str, Any]] = [
+    {"name": "make", "kind": "generate", "model": "scripted:m", "prompt": "{{ t }}"}
+]
+RECIPE = parse_recipe({"name": "pictures", "stages": RECIPE_STAGES}, "test")
 
 
 class FarStore:
@@ -56,6 +53,11 @@ class FarStore:
                 if far.is_away:
                     raise StorageError("the store is away")
                 await super().forward(artifact)
+
+            async def read(self, sha256: bytes) -> bytes:
+                if far.is_away:
+                    raise StorageError("the store is away")
+                return await super().read(sha256)
 
         spool = home / "spool"
         return Seen(self.store, None, spool, Outbox(spool / "waiting", bytes_max))
@@ -90,6 +92,19 @@ async def machine(
         finally:
             ending = asyncio.create_task(_run_on(clock))
     ending.cancel()
+
+
+class Painter(Scripted):
+    """A provider that reads the pictures that go in; ``before_reading`` a test may act."""
+
+    before_reading: Callable[[], None] = staticmethod(lambda: None)
+
+    async def call(self, call: Call) -> Reply:
+        """Read, then answer with a picture."""
+        for sha256_hex in call.request.sources:
+            self.before_reading()
+            await call.source(sha256_hex)
+        return replace(await super().call(call), media_type="image/png")
 
 
 async def submitted(engine: Engine, policy: str = "retry") -> Batch:
@@ -292,3 +307,30 @@ async def test_what_nobody_waits_for_leaves_the_spool(
         assert not await engine.blobs.exists(stray.sha256)
         async with engine.database.acquire() as connection:
             assert await spooled.waiting(connection) == []
+
+
+async def test_pictures_that_cannot_be_read_cost_no_try(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the store is away, a stage with pictures waits however long; its lane stays open."""
+    far, clock = FarStore(), ManualClock()
+    provider, tries = Painter(body_bytes=20_000), 0
+
+    def go_away() -> None:
+        nonlocal tries
+        tries += 1
+        far.is_away = tries <= 24
+
+    provider.before_reading = go_away
+    async with machine(far, provider, database_url, tmp_path, monkeypatch, clock) as engine:
+        again = {"name": "retouch", "prompt": "again {{ t }}", "sources": {"image": "previous"}}
+        stages = [*RECIPE_STAGES, RECIPE_STAGES[0] | again]
+        recipe = parse_recipe({"name": "two", "stages": stages}, "test")
+        rows = [{"t": f"row {number}"} for number in range(ROWS)]
+        batch = await engine.submit(rows, recipe, columns=["t"], terms=Terms(canary=0))
+        summary = await moving(clock, batch.done())
+        assert [item.error async for item in batch.items()] == [None] * ROWS
+        assert summary.succeeded == ROWS
+        assert tries == 24 + ROWS
+        assert len(provider.prompts) == 2 * ROWS
+        assert await audit(engine) == []
