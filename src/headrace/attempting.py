@@ -51,12 +51,11 @@ class Attempts:
         try:
             if order.again is not None and order.again.bought is not None:
                 return await self._make_of(order, order.again.bought, claim)
-            room = await self._around.outbound.room()
-            try:
-                return await self._make(order, claim, room)
-            finally:
-                if room is not None:
-                    room.release()
+            made = None
+            while made is None:
+                await self._around.outbound.until_room()
+                made = await self._make(order, claim)
+            return made
         except StoppedError:
             raise Released from None
 
@@ -72,21 +71,18 @@ class Attempts:
         bought = await self._around.outbound.resend(bought)
         return end, await self.end(order, bought, attempt, claim, lane_fault=False)
 
-    async def _make(
-        self, order: Order, claim: bool, room: Room | None
-    ) -> tuple[StartEnd, CacheHit | None]:
-        around, alone = self._around, is_suspect(order.item)
-        try:
-            permit = await self._permit(order, alone)
-        except asyncio.CancelledError:
-            if not self._stopping.is_set():
-                raise
-            # Sent away from the line because this process stops.
-            raise Released from None
+    async def _make(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None] | None:
+        """Make an attempt once there is a permit; ``None`` where the spool is full by then."""
+        around, alone, room = self._around, is_suspect(order.item), None
+        permit = await self._in_line(order, alone)
         try:
             try:
                 if self._stopping.is_set():
                     raise Released
+                if around.outbound.is_full:
+                    permit.end(PermitEnd.IGNORED)
+                    return None
+                room = around.outbound.take()
                 start = start_of(order, claim=claim)
                 end = await around.writer.starts.hand_in(start)
             except BaseException:  # broad: a permit is ended exactly once, whatever happens
@@ -101,7 +97,18 @@ class Attempts:
             await permit.ready()
             return end, await self._call(order, permit, claim, room)
         finally:
+            if room is not None:
+                room.release()
             around.quiet.leave(alone)
+
+    async def _in_line(self, order: Order, alone: bool) -> Permit:
+        try:
+            return await self._permit(order, alone)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            # Sent away from the line because this process stops.
+            raise Released from None
 
     async def _permit(self, order: Order, alone: bool) -> Permit:
         """Stand in line for a permit, for as long as the order has patience."""

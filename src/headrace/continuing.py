@@ -53,7 +53,7 @@ class Continuing:
         around, item, key = self._around, order.item, call_key(order.item, attempt)
         assert again.resume is not None
         await ask_to_stop(order.provider, *again.resume)
-        room = await around.outbound.room()
+        room = await around.outbound.enter()
         try:
             call = around.purchaser.call(
                 order.request, key, item.batch.folders, _not_accepted, room

@@ -70,15 +70,29 @@ class Outbound:
         self._turns = asyncio.Semaphore(SENT_AT_ONCE)
         self._well = asyncio.Event()
 
-    async def room(self) -> Room | None:
+    async def until_room(self) -> None:
+        """Wait until a call may be made; raises ``StoppedError`` when the process stops before."""
+        if self._blobs.outbox is not None and self.is_full:
+            await self._unless_stopped(self._blobs.outbox.until_room(), 0.0)
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether no call may be made, since there is no room for what it would give."""
+        return self._blobs.outbox is not None and self._blobs.outbox.is_full
+
+    def take(self) -> Room | None:
+        """Return room for what a call will give, which there is; ``None``: none is needed."""
+        return None if self._blobs.outbox is None else self._blobs.outbox.take()
+
+    async def enter(self) -> Room | None:
         """Return room for what a call will give, once there is some; ``None``: none is needed.
 
-        Raises ``StoppedError`` when the process stops meanwhile.
+        Raises ``StoppedError`` when the process stops before.
         """
-        if self._blobs.outbox is None:
-            return None
-        room: Room = await self._unless_stopped(self._blobs.outbox.enter(), 0.0)
-        return room
+        while True:
+            await self.until_room()
+            if not self.is_full:
+                return self.take()
 
     async def send(
         self, item: HeldItem, attempt: OpenAttempt, bought: Bought, room: Room | None

