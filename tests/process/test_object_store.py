@@ -71,7 +71,7 @@ class Stage:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Watch the spool until something holds, or the child has ended."""
         assert self._child is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while self._child.returncode is None and not holds():
                 self.spool.look()
                 await asyncio.sleep(0.02)
