@@ -349,7 +349,11 @@ async def blobs_of(config: Config) -> Blobs:
     """Open the store of the settings; raises as ``open_blobs``."""
     home, storage = Path(config.home), config.storage
     folder = Path(storage.spool_folder) if storage.spool_folder else home / "spool"
-    return await open_blobs(config.blob_url or str(home / "blobs"), folder, storage.spool_bytes_max)
+    url = config.blob_url or str(home / "blobs")
+    blobs = await open_blobs(url, folder, storage.spool_bytes_max)
+    if blobs.outbox is not None:
+        blobs.outbox.lost_after_s = storage.lost_after_s
+    return blobs
 
 
 def _make_root(name: str) -> Path:

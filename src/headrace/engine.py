@@ -157,10 +157,7 @@ class Engine:
         return LocalGate(self.clock)
 
     def _surroundings(self) -> Surroundings:
-        retry, lost_after_s = self.config.retry, self.config.storage.lost_after_s
-        outbound = Outbound(
-            self.database, self.writer, self.blobs, self.clock, self._stopping, lost_after_s
-        )
+        retry = self.config.retry
         return Surroundings(
             writer=self.writer,
             cache=self.cache,
@@ -168,7 +165,7 @@ class Engine:
             purchaser=Purchaser(
                 self.blobs, self.clock, self.reading.source, self.config.worker.call_timeout_s
             ),
-            outbound=outbound,
+            outbound=Outbound(self.database, self.writer, self.blobs, self.clock, self._stopping),
             batch_desk=self.batch_desk,
             clock=self.clock,
             retry=RetryPolicy(retry.attempts, retry.base_s, retry.cap_s),
@@ -389,9 +386,8 @@ async def open_engine(
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
-        home = Path(config.home)
         database = await stack.enter_async_context(
-            open_database(config.database_url, home, clock=clock)
+            open_database(config.database_url, Path(config.home), clock=clock)
         )
         blobs = await blobs_of(config)
         stack.push_async_callback(blobs.close)

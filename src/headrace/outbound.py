@@ -59,14 +59,12 @@ class Outbound:
         blobs: Blobs,
         clock: Clock,
         stopping: asyncio.Event,
-        lost_after_s: float,
     ) -> None:
         self._database = database
         self._writer = writer
         self._blobs = blobs
         self._clock = clock
         self._stopping = stopping
-        self._lost_after = timedelta(seconds=lost_after_s)
         self._turns = asyncio.Semaphore(SENT_AT_ONCE)
         self._well = asyncio.Event()
 
@@ -128,7 +126,7 @@ class Outbound:
         if told is None:
             return None
         found, since = told
-        is_lost = since + self._lost_after < self._clock.now()
+        is_lost = since + timedelta(seconds=outbox.lost_after_s) < self._clock.now()
         here = await asyncio.to_thread(outbox.path(found.artifact.sha256).is_file)
         if not here:
             try:

@@ -23,11 +23,15 @@ GROW_S = 60.0
 
 
 class Outbox:
-    """Bodies by their hash in one folder; ``bytes_max`` together, arriving ones included."""
+    """Bodies by their hash in one folder; ``bytes_max`` together, arriving ones included.
 
-    def __init__(self, folder: Path, bytes_max: int) -> None:
+    One that waits elsewhere is given up after ``lost_after_s``.
+    """
+
+    def __init__(self, folder: Path, bytes_max: int, lost_after_s: float = 86_400.0) -> None:
         self.folder = folder
         self.bytes_max = bytes_max
+        self.lost_after_s = lost_after_s
         self._tree: DurableTree | None = None
         self._rooms: set[Room] = set()
         self._own: Counter[bytes] = Counter()

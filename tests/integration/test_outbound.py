@@ -60,7 +60,7 @@ class FarStore:
                 return await super().read(sha256)
 
         spool = home / "spool"
-        return Seen(self.store, None, spool, Outbox(spool / "waiting", bytes_max))
+        return Seen(self.store, None, spool, Outbox(spool / "waiting", bytes_max, 3600.0))
 
 
 @asynccontextmanager
