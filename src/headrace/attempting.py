@@ -20,16 +20,18 @@ from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt, encode_json
 from headrace.judging import marked, of_item
 from headrace.lifecycle import ItemState
-from headrace.order import BATCH_LANE, Order, ask, call_key, start_of
+from headrace.order import Order, ask, call_key, start_of
+from headrace.outbound import StoppedError
+from headrace.outbox import Room
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
 from headrace.provider import CrashClass
 from headrace.purchase import Bought, Seller
 from headrace.quiet import is_suspect
-from headrace.recovery import Again, Way, again, leaves_open, way_on
+from headrace.recovery import Way, leaves_open, way_on
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
 from headrace.tracing import origin_of
-from headrace.under_way import JobUnderWay, ask_to_stop
+from headrace.under_way import JobUnderWay
 
 
 class Attempts:
@@ -44,20 +46,43 @@ class Attempts:
 
         Raises ``LaneShutError``.
         """
-        around, alone = self._around, is_suspect(order.item)
         if self._stopping.is_set():
             raise Released
         try:
-            permit = await self._permit(order, alone)
-        except asyncio.CancelledError:
-            if not self._stopping.is_set():
-                raise
-            # Sent away from the line because this process stops.
+            if order.again is not None and order.again.bought is not None:
+                return await self._make_of(order, order.again.bought, claim)
+            made = None
+            while made is None:
+                await self._around.outbound.until_room()
+                made = await self._make(order, claim)
+            return made
+        except StoppedError:
             raise Released from None
+
+    async def _make_of(
+        self, order: Order, bought: Bought, claim: bool
+    ) -> tuple[StartEnd, CacheHit | None]:
+        """Make an attempt of what was bought before: nobody is called, so there is no permit."""
+        start = start_of(order, claim=claim)
+        end = await self._around.writer.starts.hand_in(start)
+        if end is not StartEnd.GRANTED:
+            return end, None
+        attempt = _started(order.item, start)
+        bought = await self._around.outbound.resend(bought)
+        return end, await self.end(order, bought, attempt, claim, lane_fault=False)
+
+    async def _make(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None] | None:
+        """Make an attempt once there is a permit; ``None`` where the spool is full by then."""
+        around, alone, room = self._around, is_suspect(order.item), None
+        permit = await self._in_line(order, alone)
         try:
             try:
                 if self._stopping.is_set():
                     raise Released
+                if around.outbound.is_full:
+                    permit.end(PermitEnd.IGNORED)
+                    return None
+                room = around.outbound.take()
                 start = start_of(order, claim=claim)
                 end = await around.writer.starts.hand_in(start)
             except BaseException:  # broad: a permit is ended exactly once, whatever happens
@@ -70,9 +95,20 @@ class Attempts:
                 around.budgets[order.provider.name].first_try()
             _started(order.item, start)
             await permit.ready()
-            return end, await self._call(order, permit, claim)
+            return end, await self._call(order, permit, claim, room)
         finally:
+            if room is not None:
+                room.release()
             around.quiet.leave(alone)
+
+    async def _in_line(self, order: Order, alone: bool) -> Permit:
+        try:
+            return await self._permit(order, alone)
+        except asyncio.CancelledError:
+            if not self._stopping.is_set():
+                raise
+            # Sent away from the line because this process stops.
+            raise Released from None
 
     async def _permit(self, order: Order, alone: bool) -> Permit:
         """Stand in line for a permit, for as long as the order has patience."""
@@ -102,55 +138,48 @@ class Attempts:
 
     # -- the call --------------------------------------------------------------------------
 
-    async def _call(self, order: Order, permit: Permit, claim: bool) -> CacheHit | None:
+    async def _call(
+        self, order: Order, permit: Permit, claim: bool, room: Room | None
+    ) -> CacheHit | None:
+        attempt = order.item.open_attempt
+        assert attempt is not None
         with self._around.jobs.call(order.item.batch.id, order.provider) as job:
-            return await self._followed(order, permit, claim, job)
+            bought = await self._followed(order, permit, attempt, room, job)
+        # Without the permit: a store that is away holds up no lane.
+        bought = await self._around.outbound.send(order.item, attempt, bought, room)
+        return await self.end(order, bought, attempt, claim, lane_fault=permit.probe)
 
     async def _followed(
-        self, order: Order, permit: Permit, claim: bool, job: JobUnderWay
-    ) -> CacheHit | None:
+        self,
+        order: Order,
+        permit: Permit,
+        attempt: OpenAttempt,
+        room: Room | None,
+        job: JobUnderWay,
+    ) -> Bought:
         item = order.item
-        attempt = item.open_attempt
-        assert attempt is not None
         call = self._around.purchaser.call(
             order.request,
             call_key(item, attempt),
             item.batch.folders,
             self._accepted(item, attempt, job),
+            room,
         )
         resume = order.again.resume if order.again is not None else None
         if resume is not None:
             job.id, job.url = resume
         how, outcome, call_s = PermitEnd.IGNORED, None, None
         try:
-            bought = await self._around.purchaser.buy(_seller_of(order, self._around), call, resume)
+            seller = _seller_of(order, self._around)
+            bought = await self._around.purchaser.buy(seller, call, resume, room)
             if order.option.batches is None:
                 how, outcome = permit_end(bought.outcome), bought.outcome
                 call_s = bought.latency_s
         finally:
             permit.end(how, outcome, call_s)
-        return await self._end(order, bought, attempt, claim, lane_fault=permit.probe)
+        return bought
 
-    async def call_off(self, order: Order) -> None:
-        """Stop the job of an item whose batch was cancelled, and settle at how it ended.
-
-        Nothing is begun for that: no permit, no other attempt. Where its provider cannot stop
-        it, or it has ended by then, it is delivered and billed.
-        """
-        around, item, attempt = self._around, order.item, order.item.open_attempt
-        assert attempt is not None
-        assert order.again is not None
-        assert order.again.resume is not None
-        if item.state is not ItemState.RUNNING:
-            await around.settle(item, settlement.turned(item))
-        await ask_to_stop(order.provider, *order.again.resume)
-        folders = item.batch.folders
-        key = call_key(item, attempt)
-        call = around.purchaser.call(order.request, key, folders, _not_accepted)
-        bought = await around.purchaser.buy(order.provider, call, order.again.resume)
-        await self._end(order, bought, attempt, False, lane_fault=False)
-
-    async def _end(
+    async def end(
         self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
     ) -> CacheHit | None:
         """Settle how a call ended."""
@@ -208,6 +237,7 @@ class Attempts:
             settle = self._around.fallen(item, failure.outcome)
             settle.outputs, settle.made = item.outputs_json(), item.made_json()
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
+        settle.was_spooled = bought.was_spooled
         self._fill(settle, item, artifact, facts, claim)
         await self._around.settle(item, settle)
         return CacheHit(artifact, facts, now, order.request.fingerprint)
@@ -230,6 +260,7 @@ class Attempts:
         else:
             settle = around.fallen(item, judged)
         settlement.attach(settle, end, order.request.fingerprint if claim else None)
+        settle.was_spooled = bought.was_spooled
         if kept and bought.artifact is not None:
             origin = bought.artifact.origin
             origin = origin or origin_of(order, bought.facts or {}, around.clock.now())
@@ -276,7 +307,7 @@ class Attempts:
         if way is not None:
             settle = settlement.asked(item, outcome, way, self._fallen_of(order))
         elif settlement.goes_on(item, outcome):
-            settle = settlement.in_line(item)
+            settle = settlement.in_line(item, outcome, self._around.clock.now())
         elif (order.may_turn or order.option.batches is not None) and not is_open:
             settle = self._moved(order, outcome, probe=lane_fault)
         else:
@@ -288,6 +319,7 @@ class Attempts:
             item.open_attempt = None
         # Not the order's: it may have turned to another model by now.
         settlement.attach(settle, end, attempt.fingerprint if claim else None)
+        settle.was_spooled = bought.was_spooled
         await self._around.settle(item, settle)
 
     def _moved(self, order: Order, outcome: Outcome, *, probe: bool) -> Settle:
@@ -306,37 +338,8 @@ class Attempts:
     def _fallen_of(self, order: Order) -> Callable[[HeldItem, Outcome], Settle]:
         return partial(self._around.fallen, provider=order.provider.name)
 
-    async def recover(self, order: Order, attempt: OpenAttempt) -> Again:
-        """Decide how an attempt of a dead worker, or one never answered, is continued."""
-        item, provider = order.item, order.provider
-        crash_class = order.option.crash_class
-        if attempt.lane.endswith(BATCH_LANE) and order.option.batches is None:
-            # Its line is lost, and a call of its own would be a second purchase.
-            crash_class = CrashClass.BLIND
-        way = way_on(crash_class, attempt, item.batch.unknown_policy)
-        if way is Way.HOLD and item.state is ItemState.PENDING:
-            # It was held, and a person has said that it is to be bought again.
-            way = Way.REPEAT
-        if way is Way.FIND:
-            call = self._around.purchaser.call(
-                order.request, call_key(item, attempt), item.batch.folders, _not_accepted
-            )
-            attempt.provider_request_id = await provider.find(call)
-            way = Way.RESUME if attempt.provider_request_id is not None else Way.RESEND
-        if way in (Way.HOLD, Way.REFUND):
-            outcome = Outcome(
-                OutcomeKind.UNKNOWN,
-                "the call was sent and its answer never seen",
-                remedy="'headrace retry' buys it again; it may then be paid twice.",
-            )
-            settle = settlement.asked(item, outcome, way, self._fallen_of(order))
-            settle.attempt = settlement.attempt_end(attempt.number, outcome, 0.0)
-            await self._around.settle(item, settle)
-            raise Released
-        return again(way, attempt, item.attempts + 1)
 
-
-def _started(item: HeldItem, start: Start) -> None:
+def _started(item: HeldItem, start: Start) -> OpenAttempt:
     item.version += 1
     item.state = ItemState.RUNNING
     item.attempts = start.number
@@ -351,10 +354,7 @@ def _started(item: HeldItem, start: Start) -> None:
         lane=start.lane,
         fingerprint=start.fingerprint,
     )
-
-
-async def _not_accepted(provider_request_id: str, url: str | None) -> None:
-    """Ignore what is known: it is written already, or by the attempt that adopts it."""
+    return item.open_attempt
 
 
 def _seller_of(order: Order, around: Surroundings) -> Seller:

@@ -17,11 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, MemoryStore, from_url
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, MemoryStore
 
 from headrace.artifact import Artifact
 from headrace.blob_keys import (
@@ -33,15 +33,18 @@ from headrace.blob_keys import (
     some,
     store_error,
 )
-from headrace.durable import DurableTree, disk_error, make_folder, sync_file, sync_folder
-from headrace.errors import ConfigError, NotFoundError, StorageError
+from headrace.config import Config
+from headrace.durable import DurableTree, disk_error, make_folder, sync_folder
+from headrace.errors import NotFoundError, StorageError
+from headrace.object_store import open_store, probe, upload
+from headrace.outbox import Outbox, Room
+from headrace.spool import Spool, finish
+from headrace.storage_settings import SPOOL_BYTES_MAX
 from headrace.telemetry import crash_point
 
 if TYPE_CHECKING:
     from obstore import GetOptions
 
-CACHE_CONTROL = "public, max-age=31536000, immutable"
-SPOOL_BYTES_MAX = 10 * 1024**3
 READ_BYTES = 1 << 20
 _THREADS = 8
 # Larger bodies are hashed off the event loop.
@@ -49,65 +52,21 @@ _HASH_INLINE_BYTES = 64 * 1024
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-class Spool:
-    """A temporary file that receives a body in pieces; nothing is visible before ``commit``."""
-
-    def __init__(self, blobs: Blobs, media_type: str, bytes_max: int) -> None:
-        self._blobs = blobs
-        self._media_type = media_type
-        self._bytes_max = bytes_max
-        self._path = blobs.spool_folder / secrets.token_hex(12)
-        self._file: IO[bytes] | None = None
-        self._hash = hashlib.sha256()
-        self._size_bytes = 0
-
-    async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``; raises ``StorageError`` past the cap or when the disk is full."""
-        self._size_bytes += len(chunk)
-        if self._size_bytes > self._bytes_max:
-            raise StorageError(
-                f"a body is larger than {self._bytes_max} bytes",
-                retryable=False,
-                remedy="Raise the cap if such a body is really wanted.",
-            )
-        await self._blobs.in_thread(self._append, chunk)
-
-    def _append(self, chunk: bytes) -> None:
-        if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("xb")
-        self._hash.update(chunk)
-        self._file.write(chunk)
-
-    async def commit(self) -> Artifact:
-        """Make the bytes durable under their hash and return the artifact."""
-        if self._file is None:
-            await self._blobs.in_thread(self._append, b"")
-        assert self._file is not None
-        await self._blobs.in_thread(_finish, self._file)
-        artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
-        await self._blobs.adopt(self._path, artifact)
-        return artifact
-
-    async def discard(self) -> None:
-        """Close and remove the temporary file if it is still there."""
-        await self._blobs.in_thread(self._remove)
-
-    def _remove(self) -> None:
-        if self._file is not None:
-            with suppress(OSError):  # a full disk fails again on close; the file goes anyway
-                self._file.close()
-        self._path.unlink(missing_ok=True)
-
-
 class Blobs:
-    """The blob store of a process; ``open_blobs`` makes it."""
+    """The blob store of a process; ``open_blobs`` makes it.
 
-    def __init__(self, store: Any, root: Path | None, spool_folder: Path) -> None:
+    An object store has an ``outbox``: what is put with a ``room`` in it is durable on this
+    machine when the put returns, and readable by others once it was sent by ``forward``.
+    """
+
+    def __init__(
+        self, store: Any, root: Path | None, spool_folder: Path, outbox: Outbox | None = None
+    ) -> None:
         self._store = store
         self._root = root
         self._tree = DurableTree(root) if root is not None else None
         self.spool_folder = spool_folder
+        self.outbox = outbox
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="blob")
 
     async def close(self) -> None:
@@ -131,8 +90,12 @@ class Blobs:
         except OSError as error:
             raise disk_error(error) from error
 
-    async def put(self, body: bytes | Path, media_type: str) -> Artifact:
+    async def put(self, body: bytes | Path, media_type: str, room: Room | None = None) -> Artifact:
         """Keep a body (bytes, or a file that is copied) and return its artifact; repeatable."""
+        if room is not None and isinstance(body, bytes):
+            async with self.spool(media_type, room=room) as spool:
+                await spool.write(body)
+                return await spool.commit()
         if isinstance(body, Path):
             async with self.spool(media_type) as spool:
                 with await self.in_thread(body.open, "rb") as file:
@@ -145,26 +108,51 @@ class Blobs:
         if self._tree is not None:
             await self.in_thread(self._write_durably, artifact, body)
         else:
-            await self._upload(artifact, body)
+            await upload(self._store, artifact, body)
         return artifact
 
     @asynccontextmanager
     async def spool(
-        self, media_type: str, bytes_max: int = SPOOL_BYTES_MAX
+        self, media_type: str, bytes_max: int = SPOOL_BYTES_MAX, room: Room | None = None
     ) -> AsyncIterator[Spool]:
-        """Open a place for a body that arrives in pieces; not committed, it is discarded."""
-        spool = Spool(self, media_type, bytes_max)
+        """Open a file for a body that arrives in pieces; not committed, it is discarded."""
+        adopt = self._adopt if room is None else self._adopt_in_outbox
+        folder = self.spool_folder
+        spool = Spool(folder, media_type, bytes_max, self.in_thread, adopt, room)
         try:
             yield spool
         finally:
             await spool.discard()
 
-    async def adopt(self, path: Path, artifact: Artifact) -> None:
+    async def _adopt(self, path: Path, artifact: Artifact) -> None:
         """Take over a finished, fsynced temporary file under the artifact's name."""
         if self._tree is not None:
             await self.in_thread(self._place, path, artifact)
         else:
-            await self._upload(artifact, path)
+            await upload(self._store, artifact, path)
+
+    async def _adopt_in_outbox(self, path: Path, artifact: Artifact) -> None:
+        assert self.outbox is not None
+        await self.in_thread(self.outbox.place_file, path, artifact.sha256)
+
+    async def forward(self, artifact: Artifact) -> None:
+        """Send a body of the outbox to the store and remove it here; repeatable.
+
+        Raises ``StorageError``; ``NotFoundError`` where its bytes are nowhere, or damaged.
+        """
+        if self.outbox is None:
+            return
+        path = self.outbox.path(artifact.sha256)
+        if await self.in_thread(path.is_file):
+            await upload(self._store, artifact, path)
+            crash_point("blob-after-upload")
+            await self.in_thread(lambda: path.unlink(missing_ok=True))
+        elif not await self.exists(artifact.sha256):
+            raise NotFoundError(
+                f"blob {artifact.sha256.hex()} is neither in the spool nor in the store",
+                remedy="Was the spool's folder emptied? It has to outlive a restart.",
+            )
+        self.outbox.gone(artifact.sha256)
 
     def _write_durably(self, artifact: Artifact, body: bytes) -> None:
         if self._is_there(artifact):
@@ -174,7 +162,7 @@ class Blobs:
         try:
             with path.open("xb") as file:
                 file.write(body)
-                _finish(file)
+                finish(file)
             self._place(path, artifact)
         finally:
             path.unlink(missing_ok=True)
@@ -204,23 +192,6 @@ class Blobs:
             return False
         self._tree.confirm(target)
         return True
-
-    async def _upload(self, artifact: Artifact, body: bytes | Path) -> None:
-        attributes = {"Content-Type": artifact.media_type, "Cache-Control": CACHE_CONTROL}
-        if isinstance(self._store, MemoryStore):
-            attributes = {}
-        try:
-            await obstore.put_async(
-                self._store,
-                blob_key(artifact.sha256),
-                body,
-                attributes=attributes or None,
-                mode="create" if isinstance(body, bytes) else None,
-            )
-        except AlreadyExistsError:
-            return  # the same bytes by their name
-        except (BaseError, OSError) as error:
-            raise store_error("cannot keep a blob", error) from error
 
     async def read(self, sha256: bytes) -> bytes:
         """Return a blob's bytes, verified; raises ``NotFoundError`` and ``StorageError``."""
@@ -276,6 +247,18 @@ class Blobs:
         raises ``StorageError``.
         """
         return await signed_url(self._store, sha256, lasts_s)
+
+    async def probe(self) -> None:
+        """Write, read, list and remove something: all that the work needs of the store.
+
+        Raises ``StorageError``, whose place is the right that is missing.
+        """
+        body, token = b"headrace doctor", secrets.token_hex(8)
+        if self._root is not None:
+            artifact = await self.put(body, "text/plain")
+            await self.read(artifact.sha256)
+            return
+        await probe(self._store, f"doctor/{token}", body)
 
     async def exists(self, sha256: bytes) -> bool:
         """Tell whether the blob is in the store."""
@@ -350,32 +333,39 @@ class Blobs:
         if self.spool_folder.is_dir():
             for path in self.spool_folder.iterdir():
                 with suppress(FileNotFoundError):  # its owner was quicker
-                    if now_s - path.stat().st_mtime > older_than_s:
+                    if path.is_file() and now_s - path.stat().st_mtime > older_than_s:
                         path.unlink()
                         removed += 1
         return removed
 
 
-async def open_blobs(url: str, spool_folder: Path | None = None) -> Blobs:
+async def open_blobs(
+    url: str, spool_folder: Path | None = None, spool_bytes_max: int = SPOOL_BYTES_MAX
+) -> Blobs:
     """Open the store at ``url``: a folder, ``file://``, ``s3://``, ``gs://``, ``az://``, ``memory://``.
 
+    ``spool_folder`` is where bodies wait for an object store, ``spool_bytes_max`` together.
     Raises ``ConfigError`` for an address that is none, ``StorageError`` for a folder
     that cannot be written.
     """
-    if url.startswith("memory://"):
-        return Blobs(MemoryStore(), None, spool_folder or Path(".headrace") / "spool")
     if "://" not in url or url.startswith("file://"):
         root = await asyncio.to_thread(_make_root, url.removeprefix("file://"))
         return Blobs(LocalStore(root), root, root / "tmp")
-    try:
-        store = from_url(url)
-    except (BaseError, ValueError) as error:
-        raise ConfigError(
-            f"{url!r} is not the address of a blob store: {error}",
-            place="blob_url",
-            remedy="Use a folder, or s3://bucket/prefix, gs://bucket/prefix, az://container/prefix.",
-        ) from error
-    return Blobs(store, None, spool_folder or Path(".headrace") / "spool")
+    folder = spool_folder or Path(".headrace") / "spool"
+    outbox = Outbox(folder / "waiting", spool_bytes_max)
+    store = MemoryStore() if url.startswith("memory://") else open_store(url)
+    return Blobs(store, None, folder, outbox)
+
+
+async def blobs_of(config: Config) -> Blobs:
+    """Open the store of the settings; raises as ``open_blobs``."""
+    home, storage = Path(config.home), config.storage
+    folder = Path(storage.spool_folder) if storage.spool_folder else home / "spool"
+    url = config.blob_url or str(home / "blobs")
+    blobs = await open_blobs(url, folder, storage.spool_bytes_max)
+    if blobs.outbox is not None:
+        blobs.outbox.lost_after_s = storage.lost_after_s
+    return blobs
 
 
 def _make_root(name: str) -> Path:
@@ -390,11 +380,6 @@ def _make_root(name: str) -> Path:
     except OSError as error:
         raise disk_error(error) from error
     return root
-
-
-def _finish(file: IO[bytes]) -> None:
-    sync_file(file)
-    file.close()
 
 
 def _sha256(body: bytes) -> bytes:

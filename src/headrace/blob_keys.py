@@ -43,6 +43,11 @@ async def some(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
         raise store_error(f"cannot give blob {sha256.hex()}", error) from error
 
 
+def public_address(base: str, sha256: bytes) -> str:
+    """Return where a blob is below ``base``, at which the store's prefix is seen from outside."""
+    return f"{base.rstrip('/')}/{blob_key(sha256)}"
+
+
 async def signed_url(store: Any, sha256: bytes, lasts_s: float) -> str | None:
     """Return an address at which a store itself gives a blob to anybody for a while.
 
@@ -89,10 +94,11 @@ def store_error(what: str, error: Exception) -> StorageError:
     """Return what to tell of a failed call to the store; waiting helps unless it is forbidden."""
     hopeless = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
     first_line = str(error).partition("\n")[0]
+    remedy = "Check that the store can be reached; the work goes on by itself."
+    if hopeless:
+        remedy = "Check the keys and the rights of the store."
+    elif isinstance(error, FileNotFoundError):
+        remedy = "Check that the bucket (container) is there; headrace makes none."
     return StorageError(
-        f"the blob store {what}: {first_line}",
-        remedy="Check the keys and the rights of the store."
-        if hopeless
-        else "Check that the store can be reached; the work goes on by itself.",
-        retryable=not hopeless,
+        f"the blob store {what}: {first_line}", remedy=remedy, retryable=not hopeless
     )

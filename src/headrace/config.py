@@ -16,6 +16,7 @@ from headrace.nearest import did_you_mean
 from headrace.plan import CLASSES
 from headrace.price import USD_MAX
 from headrace.provenance_settings import ProvenanceSettings
+from headrace.storage_settings import Http, Storage, storage_rules
 from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
@@ -107,12 +108,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waiting_max: int = 1000
 
 
-class Http(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """With ``redirect`` artifacts are served by the object storage, at addresses that it signs."""
-
-    redirect: bool = False
-
-
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting. ``home`` holds the embedded database and, unless told otherwise, the blobs.
 
@@ -140,6 +135,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     retention: Retention = Retention()
     http: Http = Http()
     provenance: ProvenanceSettings = ProvenanceSettings()
+    storage: Storage = Storage()
     policy: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
@@ -375,7 +371,8 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
 
 
 def _check(config: Config, tree: _Tree) -> None:
-    for holds, name, value, wanted in _rules(config):
+    rules = (*_rules(config), *storage_rules(config.storage, config.http))
+    for holds, name, value, wanted in rules:
         if not holds:
             raise ConfigError(
                 f"{name} = {value!r} is out of range",

@@ -25,7 +25,7 @@ from uuid import UUID
 from headrace.artifact import Artifact
 from headrace.backoff import RetryPolicy
 from headrace.batch_desk import BatchDesk
-from headrace.blob import Blobs, open_blobs
+from headrace.blob import Blobs, blobs_of
 from headrace.cache import CacheMode
 from headrace.caches.tiered import TieredCache
 from headrace.clock import Clock, SystemClock
@@ -54,6 +54,7 @@ from headrace.manifests import manifests_of
 from headrace.marking import Marks
 from headrace.master_key import MasterKeys
 from headrace.named_artifacts import own_only
+from headrace.outbound import Outbound
 from headrace.own_keys import OwnKeys
 from headrace.policies import Policies
 from headrace.pricing import KnownPrices, submit_priced
@@ -166,6 +167,7 @@ class Engine:
             purchaser=Purchaser(
                 self.blobs, self.clock, self.reading.source, self.config.worker.call_timeout_s
             ),
+            outbound=Outbound(self.database, self.writer, self.blobs, self.clock, self._stopping),
             batch_desk=self.batch_desk,
             clock=self.clock,
             retry=RetryPolicy(retry.attempts, retry.base_s, retry.cap_s),
@@ -391,7 +393,7 @@ async def open_engine(
         database = await stack.enter_async_context(
             open_database(config.database_url, home, clock=clock, direct_url=direct_url)
         )
-        blobs = await open_blobs(config.blob_url or str(home / "blobs"))
+        blobs = await blobs_of(config)
         stack.push_async_callback(blobs.close)
         engine = Engine(config, database, blobs, clock, providers)
         stack.push_async_callback(engine.cache.close)

@@ -9,6 +9,7 @@ from headrace import routing, settlement
 from headrace.attempting import Attempts
 from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_hit
+from headrace.continuing import Continuing
 from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
@@ -33,6 +34,7 @@ class Executor:
     def __init__(self, around: Surroundings, stopping: asyncio.Event) -> None:
         self._around = around
         self._attempts = Attempts(around, stopping)
+        self._continuing = Continuing(around, self._attempts.end)
         self._stopping = stopping
 
     async def run(self, item: HeldItem) -> None:
@@ -62,9 +64,9 @@ class Executor:
         if not await self._may_read(order):
             return
         if item.open_attempt is not None:
-            order.again = await self._attempts.recover(order, item.open_attempt)
-            if order.again.resume is not None and await self._is_over(item):
-                await self._attempts.call_off(order)
+            order.again = await self._continuing.recover(order, item.open_attempt)
+            if order.again.goes_on and await self._is_over(item):
+                await self._continuing.call_off(order)
                 return
         if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
             await self._lead(order, claim=False)
@@ -223,8 +225,8 @@ class Executor:
         item = order.item
         if not await self._is_over(item):
             raise Released
-        if order.again is not None and order.again.resume is not None:
-            await self._attempts.call_off(order)
+        if order.again is not None and order.again.goes_on:
+            await self._continuing.call_off(order)
             return
         if item.state is ItemState.RUNNING or item.open_attempt is not None:
             outcome = Outcome(OutcomeKind.CANCELLED, "the batch was cancelled")

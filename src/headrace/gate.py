@@ -8,7 +8,7 @@ from typing import Protocol
 
 from headrace.circuit import PROBE_S_MAX
 from headrace.limits import ONE_CALL, Load, Quota
-from headrace.outcome import Outcome, OutcomeKind
+from headrace.outcome import STORE_AWAY, Outcome, OutcomeKind
 from headrace.pacing import Pacer
 
 
@@ -124,7 +124,7 @@ def permit_end(outcome: Outcome) -> PermitEnd:
 
     A refusal of the content, or an answer without its fruit, was served all the same.
     """
-    if outcome.kind is OutcomeKind.CANCELLED:
+    if outcome.kind is OutcomeKind.CANCELLED or STORE_AWAY in outcome.facts:
         return PermitEnd.IGNORED
     return PermitEnd.DROPPED if outcome.kind in _DROPPED else PermitEnd.SUCCESS
 

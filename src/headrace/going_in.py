@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from headrace.bytes_budget import Hold
 from headrace.errors import HeadraceError, StorageError
-from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.outcome import STORE_AWAY, CallFailed, OutcomeKind, failed
 from headrace.photo import find_photo, photo_body
 from headrace.request import Request
 
@@ -54,7 +55,8 @@ class Sources:
                     raise failed(OutcomeKind.TRANSIENT, reason, cost_microusd=0)
                 body = found
         except StorageError as error:
-            raise _unreadable(OutcomeKind.TRANSIENT, error) from error
+            facts = {STORE_AWAY: True} if error.retryable else {}
+            raise _unreadable(OutcomeKind.TRANSIENT, error, facts) from error
         except HeadraceError as error:
             raise _unreadable(OutcomeKind.INVALID, error) from error
         self._size_bytes += len(body)
@@ -91,5 +93,8 @@ class Sources:
             ) from None
 
 
-def _unreadable(kind: OutcomeKind, error: HeadraceError) -> CallFailed:
-    return failed(kind, error.message, remedy=error.remedy, cost_microusd=0)
+def _unreadable(
+    kind: OutcomeKind, error: HeadraceError, facts: dict[str, Any] | None = None
+) -> CallFailed:
+    told = facts or {}
+    return failed(kind, error.message, remedy=error.remedy, cost_microusd=0, facts=told)

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from headrace.artifact import Artifact
-from headrace.blob import Blobs, Spool
+from headrace.blob import Blobs
 from headrace.cache import Cache
 from headrace.clock import Clock
 from headrace.complaint import last_made
@@ -27,6 +27,7 @@ from headrace.openai_answers import (
     error_json,
 )
 from headrace.outcome import CallFailed
+from headrace.spool import Spool
 from headrace.stage import StageInput
 from headrace.store import file_batches, statements
 from headrace.store.database import Database

@@ -11,6 +11,9 @@ from headrace.limits import Said
 COMPLAINTS = "complaints"
 """The fact of a check's failure: what an artifact was rejected for, as texts."""
 
+STORE_AWAY = "store_away"
+"""The fact of a call that was not sent because the blob store was away: nobody's fault but ours."""
+
 
 class OutcomeKind(StrEnum):
     """The closed set of ways in which an attempt can end."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from headrace.bytes_budget import process_budget
 from headrace.clock import Clock
 from headrace.errors import StorageError
 from headrace.going_in import Sources
+from headrace.outbox import Room
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Call, CrashClass, Reply, Spool
 from headrace.request import Request
@@ -24,12 +26,14 @@ from headrace.telemetry import crash_point, log
 class Keeping(Protocol):
     """Where bodies are kept: the blob room, as far as a purchase needs it."""
 
-    async def put(self, body: bytes | Path, media_type: str) -> Artifact:
-        """Keep a body durably under its hash."""
+    async def put(self, body: bytes | Path, media_type: str, room: Room | None = None) -> Artifact:
+        """Keep a body durably under its hash; with a ``room``, on this machine for now."""
         ...
 
-    def spool(self, media_type: str) -> AbstractAsyncContextManager[Spool]:
-        """Open a place for a body that arrives in pieces."""
+    def spool(
+        self, media_type: str, *, room: Room | None = None
+    ) -> AbstractAsyncContextManager[Spool]:
+        """Open a file for a body that arrives in pieces."""
         ...
 
     def path(self, sha256: bytes) -> Path | None:
@@ -61,12 +65,16 @@ class Seller(Protocol):
 
 @dataclass(slots=True)
 class Bought:
-    """How a call ended: an outcome, and on success the artifact and the provider's facts."""
+    """How a call ended: an outcome, and on success the artifact and the provider's facts.
+
+    ``was_spooled``: the artifact was written down as one that waits for the object store.
+    """
 
     outcome: Outcome
     latency_s: float
     artifact: Artifact | None = None
     facts: dict[str, Any] | None = None
+    was_spooled: bool = False
 
 
 class Purchaser:
@@ -90,8 +98,12 @@ class Purchaser:
         key: str,
         folders: tuple[Path, ...],
         accepted: Callable[[str, str | None], Awaitable[None]],
+        room: Room | None = None,
     ) -> Call:
-        """Return the call for ``request`` under the client key ``key``."""
+        """Return the call for ``request`` under the client key ``key``.
+
+        What it spools goes to ``room``, where the store is not on this machine.
+        """
 
         def file(sha256_hex: str) -> Path | None:
             return self._blobs.path(bytes.fromhex(sha256_hex))
@@ -109,7 +121,7 @@ class Purchaser:
             marker=key,
             deadline_s=self._timeout_s,
             folders=folders,
-            spool=self._blobs.spool,
+            spool=partial(self._blobs.spool, room=room),
             accepted=taken_in,
             source=sources.read,
             file=file,
@@ -117,7 +129,11 @@ class Purchaser:
         )
 
     async def buy(
-        self, provider: Seller, call: Call, resume: tuple[str, str | None] | None
+        self,
+        provider: Seller,
+        call: Call,
+        resume: tuple[str, str | None] | None,
+        room: Room | None = None,
     ) -> Bought:
         """Make or resume a call and keep its body; every ending becomes an outcome."""
         started_s = self._clock.monotonic_s()
@@ -131,7 +147,7 @@ class Purchaser:
                     reply = await provider.resume(call, *resume)
             latency_s = self._clock.monotonic_s() - started_s
             crash_point("after-send")
-            artifact = await self._keep(reply)
+            artifact = await self._keep(reply, room)
         except CallFailed as failure:
             return Bought(failure.outcome, self._clock.monotonic_s() - started_s)
         except TimeoutError:
@@ -152,7 +168,7 @@ class Purchaser:
         )
         return Bought(outcome, latency_s, artifact, reply.facts)
 
-    async def _keep(self, reply: Reply) -> Artifact:
+    async def _keep(self, reply: Reply, room: Room | None) -> Artifact:
         if reply.artifact is not None:
             return reply.artifact
         if reply.body is None:
@@ -160,16 +176,16 @@ class Purchaser:
         if len(reply.body) <= INLINE_BYTES_MAX:
             digest = hashlib.sha256(reply.body).digest()
             return Artifact(digest, reply.media_type, len(reply.body), reply.body)
-        artifact = await self._insist(reply.body, reply.media_type)
+        artifact = await self._insist(reply.body, reply.media_type, room)
         crash_point("blob-after-put")
         return artifact
 
-    async def _insist(self, body: bytes, media_type: str) -> Artifact:
+    async def _insist(self, body: bytes, media_type: str, room: Room | None) -> Artifact:
         """Keep a paid body even if the store is full or down for a while: wait, never rebuy."""
         wait_s = 0.5
         while True:
             try:
-                return await self._blobs.put(body, media_type)
+                return await self._blobs.put(body, media_type, room)
             except StorageError as error:
                 if not error.retryable:
                     raise CallFailed(Outcome(OutcomeKind.LOST_RESULT, str(error))) from error

@@ -8,6 +8,7 @@ from enum import StrEnum
 from headrace.held import OpenAttempt
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass
+from headrace.purchase import Bought
 
 
 class Way(StrEnum):
@@ -20,6 +21,9 @@ class Way(StrEnum):
     HOLD = "hold"
     REFUND = "refund"
 
+
+WITHOUT_IT = frozenset({Way.REPEAT, Way.HOLD, Way.REFUND})
+"""The ways that give up what was made: another is bought, or none."""
 
 REPEATS_MAX = 1
 """How often the policy ``retry`` buys an item of a blind provider again in one round."""
@@ -49,13 +53,19 @@ class Again:
     """How an earlier attempt is continued by a new one that supersedes it.
 
     ``repeats`` marks a purchase that may be a second one; ``resume`` carries the
-    provider's id and address of the earlier call.
+    provider's id and address of the earlier call, ``bought`` what it gave where that is known.
     """
 
     supersedes: int
     key_number: int
     repeats: bool = False
     resume: tuple[str, str | None] | None = None
+    bought: Bought | None = None
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether it is gone on with what an earlier call began: nobody is called anew."""
+        return self.resume is not None or self.bought is not None
 
 
 def again(way: Way, attempt: OpenAttempt, next_number: int) -> Again:

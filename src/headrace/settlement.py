@@ -16,7 +16,7 @@ from headrace.event import EventKind
 from headrace.held import HeldItem, encode_json
 from headrace.lifecycle import AttemptState, ItemState
 from headrace.limits import WAIT_S_MAX
-from headrace.outcome import COMPLAINTS, Decision, Outcome, OutcomeKind
+from headrace.outcome import COMPLAINTS, STORE_AWAY, Decision, Outcome, OutcomeKind
 from headrace.recovery import Way
 from headrace.sending_back import is_last_complaint, send_back
 from headrace.stage import Named, passes_by
@@ -27,6 +27,12 @@ PARK_S = 3600.0
 
 IN_HAND_S = 60.0
 """An item whose lane is shut for longer leaves this worker's hands until then."""
+
+ELSEWHERE_S = 30.0
+"""How often an item looks whether its result has left another machine."""
+
+STORE_AWAY_S = 15.0
+"""How often an item looks whether its pictures can be read again."""
 
 REFUSALS_MAX = 100
 """A call that is refused for its rate costs no attempt, but not for ever."""
@@ -205,13 +211,20 @@ def ended(item: HeldItem, outcome: Outcome, to_state: ItemState, event: EventKin
 
 
 def goes_on(item: HeldItem, outcome: Outcome) -> bool:
-    """Tell whether an item stays in hand: refused for the rate, it goes back in line."""
+    """Tell whether nothing has failed: refused for the rate, or unsent, it is tried again."""
+    if STORE_AWAY in outcome.facts:
+        return True
     short = outcome.wait_s is None or outcome.wait_s <= IN_HAND_S
     return outcome.kind is OutcomeKind.RATE_LIMITED and short and item.refusals < REFUSALS_MAX
 
 
-def in_line(item: HeldItem) -> Settle:
-    """Return the settle of an item whose call was refused for the rate: it asks again."""
+def in_line(item: HeldItem, outcome: Outcome, now: datetime) -> Settle:
+    """Return the settle of an item whose call was refused for the rate: it asks again.
+
+    One whose pictures could not be read waits for the blob store; neither costs a try.
+    """
+    if STORE_AWAY in outcome.facts:
+        return waiting(item, outcome, now + timedelta(seconds=STORE_AWAY_S))
     item.refusals += 1
     return turned(item)
 
@@ -235,6 +248,22 @@ def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
     settle.event = EventKind.ITEM_WAITING
     data = {"code": outcome.kind.value, "reason": outcome.reason, "due_at": due_at.isoformat()}
     settle.event_data = encode_json(data).decode()
+    return settle
+
+
+def elsewhere(item: HeldItem, number: int, place: str, now: datetime) -> Settle:
+    """Return the settle of an item whose result lies on another machine's disk: it waits for it.
+
+    Its attempt ``number`` stays unseen.
+    """
+    outcome = Outcome(
+        OutcomeKind.UNKNOWN,
+        f"its result is bought and waits in the spool of {place} for the object store",
+        remedy="Start a worker there with the same home; see docs/storage.md if it is gone.",
+    )
+    settle = waiting(item, outcome, now + timedelta(seconds=ELSEWHERE_S))
+    settle.attempt = attempt_end(number, outcome, 0.0)
+    keep_open(settle.attempt)
     return settle
 
 

@@ -19,6 +19,7 @@ from headrace.gate import Gate
 from headrace.held import HeldItem
 from headrace.judging import Judging
 from headrace.lifecycle import BatchState, ItemState
+from headrace.outbound import Outbound
 from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
@@ -36,6 +37,7 @@ class Surroundings:
     cache: Cache
     gate: Gate
     purchaser: Purchaser
+    outbound: Outbound
     batch_desk: BatchDesk
     clock: Clock
     retry: RetryPolicy

@@ -21,6 +21,8 @@ CRASH_POINTS = (
     "after-accept",
     "blob-before-rename",
     "blob-after-put",
+    "spooled-after-commit",
+    "blob-after-upload",
     "settle-before-commit",
     "settle-after-commit",
     "shard-before-done",

@@ -8,6 +8,7 @@ from headrace.config import Config
 from headrace.loops.deliverer import Deliverer
 from headrace.loops.loop import Loop
 from headrace.loops.sweeper import Sweeper
+from headrace.loops.uploader import Uploader
 from headrace.store.database import Database
 from headrace.webhook_post import WebhookPost
 
@@ -18,4 +19,5 @@ def upkeep_of(config: Config, database: Database, blobs: Blobs, clock: Clock) ->
     return (
         Deliverer(database, clock, post),
         Sweeper(database, blobs, clock, config.retention),
+        Uploader(database, blobs, clock),
     )

@@ -12,9 +12,10 @@ import asyncpg
 
 from headrace.clock import Clock
 from headrace.errors import DatabaseError
-from headrace.store import attempts, settles, starts
+from headrace.store import attempts, settles, spooled, starts
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
+from headrace.store.spooled import Spooled
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.telemetry import crash_point, log
 
@@ -154,7 +155,7 @@ def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> Non
 
 
 class Writer:
-    """The three group commits of a process: starts, acceptances, settles."""
+    """The group commits of a process: starts, acceptances, results that wait, settles."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         accounts, turn = Accounts(), asyncio.Lock()
@@ -202,14 +203,23 @@ class Writer:
             database, clock, write_accepts, "after-accept"
         )
 
+        async def write_spooled(
+            connection: Any, group: list[Spooled], now: datetime, again: bool
+        ) -> Sequence[Any]:
+            return await spooled.keep(connection, group, now)
+
+        self.spooled: GroupCommit[Spooled, None] = GroupCommit(
+            database, clock, write_spooled, "spooled-after-commit"
+        )
+
     def start(self) -> None:
-        """Start all three."""
-        for group_commit in (self.starts, self.settles, self.accepts):
+        """Start all."""
+        for group_commit in (self.starts, self.settles, self.accepts, self.spooled):
             group_commit.start()
 
     async def stop(self) -> None:
-        """Commit what was handed in, then stop all three."""
-        for group_commit in (self.starts, self.accepts, self.settles):
+        """Commit what was handed in, then stop all."""
+        for group_commit in (self.starts, self.accepts, self.spooled, self.settles):
             await group_commit.stop()
 
 

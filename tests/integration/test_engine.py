@@ -556,13 +556,13 @@ async def test_a_full_disk_makes_paid_results_wait(
     async with engine_on(database_url, tmp_path, provider, clock=HastyClock()) as engine:
         put, refused = engine.blobs.put, 0
 
-        async def full(body: Any, media_type: str) -> Any:
+        async def full(body: Any, media_type: str, *more: Any) -> Any:
             nonlocal refused
             if refused < 40:
                 refused += 1
                 assert (await batch.summary()).succeeded == 0
                 raise StorageError("the disk is full")
-            return await put(body, media_type)
+            return await put(body, media_type, *more)
 
         monkeypatch.setattr(engine.blobs, "put", full)
         batch = await submit(engine, rows(8))

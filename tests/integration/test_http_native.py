@@ -406,6 +406,37 @@ async def test_the_store_itself_gives_what_it_can(
     assert answer.headers["Cache-Control"] == "no-store"
 
 
+async def test_a_cdn_is_where_an_artifact_is_public(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a public address the key is checked as ever, and the way leads to the blob's name."""
+    api.scripted.body_bytes = BIG
+    batch = await submitted(api, 1)
+    await ended(api, batch["id"])
+    _, page = await api("GET", f"/api/batches/{batch['id']}/items?links_s=60")
+    path, link = (
+        f"/api/batches/{batch['id']}/items/1/artifact",
+        page["items"][0]["artifact"]["link"],
+    )
+    config = api.engine.config
+    http = type(config.http)(public_url="https://cdn.example/shop/")
+    changed = type(config)(**{**_fields(config), "http": http})
+    monkeypatch.setattr(api.engine, "config", changed)
+    sha256 = page["items"][0]["artifact"]["sha256"]
+    answer, _ = await raw(api, "GET", path)
+    assert answer.status == 302
+    assert answer.headers["Location"] == (
+        f"https://cdn.example/shop/sha256/{sha256[:2]}/{sha256[2:4]}/{sha256}"
+    )
+    assert answer.headers["Cache-Control"] == "private, max-age=3600"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(api.url + link, allow_redirects=False) as by_link:
+            assert by_link.status == 302
+            assert int(by_link.headers["Cache-Control"].rpartition("=")[2]) <= 60
+        async with session.get(api.url + path, allow_redirects=False) as without_key:
+            assert without_key.status == 401
+
+
 def _fields(config: Any) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.__struct_fields__}
 

@@ -94,6 +94,9 @@ WRONG = [
     ("[retry]\nbase_s = nan", "retry.base_s = nan is out of range"),
     ("[worker]\nheartbeat_s = 1", "worker.heartbeat_s = 1.0 is out of range"),
     ("[limits]\nbodies_bytes_max = 5", "limits.bodies_bytes_max = 5 is out of range"),
+    ("[storage]\nspool_bytes_max = 5", "storage.spool_bytes_max = 5 is out of range"),
+    ("[storage]\nlost_after_s = 0", "storage.lost_after_s = 0.0 is out of range"),
+    ("[http]\npublic_url = 'javascript:x'", "http.public_url = 'javascript:x' is out of range"),
     ("[cache]\nmode = 'on'", "cache.mode = 'on' is out of range"),
     ("providers = 3", "providers = 3 is not a table"),
 ]

@@ -78,7 +78,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     )
     told += await _classes(engine)
     told.append(_disk(Path(engine.config.home)))
-    told.append(await _blobs(engine))
+    told += await _blobs(engine)
     told += await _signing(engine)
     told += await _shared_cache(engine)
     told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
@@ -147,12 +147,30 @@ async def _shared_cache(engine: Engine) -> list[Finding]:
     return [Finding("shared cache", "warn", f"{front.place} does not answer", remedy)]
 
 
-async def _blobs(engine: Engine) -> Finding:
+async def _blobs(engine: Engine) -> list[Finding]:
     from headrace.errors import HeadraceError
+    from headrace.store import spooled
 
+    where = engine.config.blob_url or "blobs/ in home"
     try:
-        artifact = await engine.blobs.put(b"headrace doctor", "text/plain")
-        whole = await engine.blobs.read(artifact.sha256) == b"headrace doctor"
+        await engine.blobs.probe()
+        told = [Finding("blob store", "ok", f"{where}: written and read back")]
     except HeadraceError as error:
-        return Finding("blob store", "fail", error.message, error.remedy)
-    return Finding("blob store", "ok" if whole else "fail", "written and read back")
+        place = f" [{error.place}]" if error.place else ""
+        seen = f"{where}{place}: {error.message}"
+        told = [Finding("blob store", "fail", seen, error.remedy)]
+    if engine.blobs.outbox is None:
+        return told
+    async with engine.database.acquire() as connection:
+        waiting = await spooled.waiting(connection)
+    told += [
+        Finding(
+            "spool",
+            "warn",
+            f"{one.results} results ({one.size_bytes / 1e6:.1f} MB) wait at {one.place}"
+            f" since {one.since:%Y-%m-%d %H:%M}",
+            "They are sent once the store is well and a worker runs there.",
+        )
+        for one in waiting
+    ]
+    return told if waiting else [*told, Finding("spool", "ok", "nothing waits")]

@@ -13,6 +13,7 @@ from headrace.engine import Engine
 from headrace.errors import NotFoundError
 from headrace.http.entry import UnknownKeyError
 from headrace.http.item_links import ItemLinks
+from headrace.http.redirecting import redirected
 from headrace.imprinting import tells_origin
 from headrace.outgoing import OutgoingFiles
 from headrace.provenance import Origin, packed, unpacked
@@ -80,6 +81,9 @@ class LinkRoutes:
 
     async def _give(self, name: str, origin: Origin | None) -> Response:
         found = await self._engine.reading.artifact(bytes.fromhex(name.partition(".")[0]))
+        moved = await redirected(self._engine, found, LASTS_S)
+        if moved is not None:
+            return moved
         outgoing = await self._outgoing.ready(replace(found, origin=origin))
         headers = {
             "Cache-Control": "private, max-age=3600, immutable",

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
-from headrace.artifact import INLINE_BYTES_MAX, Artifact
+from headrace.artifact import Artifact
 from headrace.byte_range import UnsatisfiableError, byte_range
 from headrace.engine import Engine
 from headrace.errors import NotFoundError
@@ -17,23 +17,15 @@ from headrace.http.entry import Entry
 from headrace.http.item_links import ItemLinks, is_signed
 from headrace.http.ownership import owned_item, there
 from headrace.http.problems import RangeError
+from headrace.http.redirecting import INLINE, bare, redirected
 from headrace.http.shapes import artifact_path
 from headrace.marking import STAGE as PLAN_MARK
 from headrace.outgoing import Outgoing, OutgoingFiles
 from headrace.watching import Batch, ItemResult
 
 FOREVER_S = 365 * 24 * 3600
-REDIRECT_S = 3600
 WHOLE_BYTES_MAX = 1 << 20
 """What is no longer goes out in one piece; the rest is passed on as it is read."""
-INLINE = frozenset(
-    {
-        "image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "text/plain",
-        "video/mp4", "video/webm", "video/quicktime", "audio/mpeg", "audio/wav", "audio/ogg",
-        "audio/flac",
-    }
-)  # fmt: skip
-"""What a browser may show as it is. All else is for saving: SVG and HTML can hold scripts."""
 
 _MARKED = ("image/", "video/")
 _MEDIA_TYPE = re.compile(r"[\w.+-]{1,64}/[\w.+-]{1,64}(; ?charset=[\w-]{1,32})?", re.ASCII)
@@ -98,7 +90,7 @@ class Artifacts:
         else:
             batch, item = await owned_item(self._engine, self._entry, request, batch_id, row_number)
         artifact, name = await _artifact(batch, item, output)
-        moved = await self._redirect(artifact, lasts_s)
+        moved = await redirected(self._engine, artifact, lasts_s)
         # A redirect is to the bytes as they are kept, so their name is what may be known already.
         plain = as_kept or moved is not None
         outgoing = await self._outgoing.ready(artifact, as_kept=plain)
@@ -106,17 +98,6 @@ class Artifacts:
         if headers["ETag"] in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=headers)
         return moved or await self._body(request, outgoing, headers)
-
-    async def _redirect(self, artifact: Artifact, lasts_s: int | None) -> Response | None:
-        """Return the way to the store's own address, where that is wanted and harmless."""
-        if not self._engine.config.http.redirect or _bare(artifact) not in INLINE:
-            return None
-        if await self._small(artifact) is not None:
-            return None
-        url = await self._engine.blobs.signed_url(artifact.sha256, lasts_s or REDIRECT_S)
-        if url is None:
-            return None
-        return Response(status_code=302, headers={"Location": url, "Cache-Control": "no-store"})
 
     async def _body(
         self, request: Request, outgoing: Outgoing, headers: dict[str, str]
@@ -141,12 +122,6 @@ class Artifacts:
             return Response(body, status, headers, media_type)
         pieces = await self._outgoing.begun(outgoing, span)
         return StreamingResponse(pieces, status, headers, media_type)
-
-    async def _small(self, artifact: Artifact) -> bytes | None:
-        """Return the bytes of an artifact that rests in the database, else ``None``."""
-        if artifact.size_bytes > INLINE_BYTES_MAX:
-            return None
-        return await self._engine.reading.small(artifact.sha256)
 
 
 async def _artifact(batch: Batch, item: ItemResult, output: str | None) -> tuple[Artifact, str]:
@@ -174,7 +149,7 @@ async def _check_mark(batch: Batch, row_number: int) -> None:
 def _headers(outgoing: Outgoing, stem: str, lasts_s: int | None) -> dict[str, str]:
     artifact = outgoing.artifact
     whose, age_s = ("private", FOREVER_S) if lasts_s is None else ("public", lasts_s)
-    shown = "inline" if _bare(artifact) in INLINE else "attachment"
+    shown = "inline" if bare(artifact) in INLINE else "attachment"
     return {
         "ETag": f'"{outgoing.name}"',
         "Accept-Ranges": "bytes",
@@ -191,10 +166,6 @@ def disposition(shown: str, name: str) -> str:
     ascii_name = safe.encode("ascii", "replace").decode().replace("?", "_")
     extended = quote(safe.encode("utf-8", "replace"), safe="")
     return f"{shown}; filename=\"{ascii_name}\"; filename*=UTF-8''{extended}"
-
-
-def _bare(artifact: Artifact) -> str:
-    return artifact.media_type.partition(";")[0].strip()
 
 
 def _media_type(artifact: Artifact) -> str:

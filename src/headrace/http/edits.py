@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from headrace.access import Scope
-from headrace.blob import Spool
 from headrace.engine import Engine
 from headrace.errors import InputError
 from headrace.http.bodies import read_json
@@ -21,6 +20,7 @@ from headrace.http.problems import TooLargeError
 from headrace.openai_body import EDITS, source_names
 from headrace.photo import PHOTO_BYTES_MAX
 from headrace.sent_pictures import Sources, keep_picture
+from headrace.spool import Spool
 
 PICTURES_MAX = 16
 FORM_BYTES_MAX = 200 * 1024 * 1024

@@ -10,7 +10,6 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.requests import ClientDisconnect
 
 from headrace.access import Scope
-from headrace.blob import Spool
 from headrace.engine import Engine
 from headrace.errors import InputError, NotFoundError
 from headrace.files import read_file_id, show_file_id
@@ -19,6 +18,7 @@ from headrace.http.entry import Entry
 from headrace.http.multipart import Form
 from headrace.http.problems import TooLargeError
 from headrace.sent_pictures import PURPOSE, add_picture
+from headrace.spool import Spool
 from headrace.store.files import File, Page
 
 FILE_BYTES_MAX = 200 * 1024 * 1024

@@ -7,7 +7,15 @@ from typing import Any
 
 from headrace.errors import FenceLostError
 from headrace.lifecycle import check_item_move
-from headrace.store import allowances, budgets, cache_secrets, ledger, owners, statements
+from headrace.store import (
+    allowances,
+    budgets,
+    cache_secrets,
+    ledger,
+    owners,
+    spooled,
+    statements,
+)
 from headrace.store.ledger import Accounts, Transfer
 from headrace.store.progress import Deltas
 from headrace.store.starts import release
@@ -38,6 +46,7 @@ async def write(
     await _attempts(connection, done, deltas, now)
     await _artifacts(connection, done, now)
     await _cache(connection, done, now)
+    await spooled.drop(connection, [(s.batch_id, s.idx) for s in done if s.was_spooled])
     await _ledger(connection, done, accounts, now)
     await allowances.give_back(
         connection,

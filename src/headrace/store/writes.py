@@ -99,6 +99,7 @@ class Settle:
     ``post_microcredits`` and ``void_microcredits`` split the item's reserve when it ends;
     ``overrun_microcredits`` is what the item cost beyond it, booked to the operator.
     ``renews``: what it fills the cache with may take a live result's place.
+    ``was_spooled``: the attempt's result waited for the object store, and is there now.
     """
 
     batch_id: UUID
@@ -135,5 +136,6 @@ class Settle:
     void_microcredits: int = 0
     overrun_microcredits: int = 0
     reason: str = ""
+    was_spooled: bool = False
     event: EventKind | None = None
     event_data: str = "{}"

@@ -1,0 +1,99 @@
+"""A spool: a temporary file that receives a body in pieces while its hash and length are taken."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from headrace.artifact import Artifact
+from headrace.durable import sync_file
+from headrace.errors import StorageError
+from headrace.outbox import Room
+
+InThread = Callable[..., Awaitable[Any]]
+Adopt = Callable[[Path, Artifact], Awaitable[None]]
+
+
+class Spool:
+    """A temporary file in ``folder``; nothing is visible before ``commit``.
+
+    ``in_thread`` runs file work, ``adopt`` takes over the finished, fsynced file. With a
+    ``room``, bytes are written as there is room for them in it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        media_type: str,
+        bytes_max: int,
+        in_thread: InThread,
+        adopt: Adopt,
+        room: Room | None = None,
+    ) -> None:
+        self._media_type = media_type
+        self._bytes_max = bytes_max
+        self._in_thread = in_thread
+        self._adopt = adopt
+        self._room = room
+        self._path = folder / secrets.token_hex(12)
+        self._file: IO[bytes] | None = None
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+        self._counted_bytes = 0
+
+    async def write(self, chunk: bytes) -> None:
+        """Append ``chunk``; raises ``StorageError`` past the cap or when the disk is full."""
+        if self._size_bytes + len(chunk) > self._bytes_max:
+            raise StorageError(
+                f"a body is larger than {self._bytes_max} bytes",
+                retryable=False,
+                remedy="Raise the cap if such a body is really wanted.",
+            )
+        if self._room is not None:
+            await self._room.grow(len(chunk))
+            self._counted_bytes += len(chunk)
+        self._size_bytes += len(chunk)
+        await self._in_thread(self._append, chunk)
+
+    def _append(self, chunk: bytes) -> None:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("xb")
+        self._hash.update(chunk)
+        self._file.write(chunk)
+
+    async def commit(self) -> Artifact:
+        """Make the bytes durable under their hash and return the artifact."""
+        if self._file is None:
+            await self._in_thread(self._append, b"")
+        assert self._file is not None
+        await self._in_thread(finish, self._file)
+        artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
+        await self._adopt(self._path, artifact)
+        if self._room is not None:
+            self._room.kept(artifact.sha256, artifact.size_bytes)
+            self._counted_bytes = 0
+        return artifact
+
+    async def discard(self) -> None:
+        """Close and remove the temporary file if it is still there."""
+        await self._in_thread(self._remove)
+        if self._room is not None and self._counted_bytes:
+            self._room.give_back(self._counted_bytes)
+            self._counted_bytes = 0
+
+    def _remove(self) -> None:
+        if self._file is not None:
+            with suppress(OSError):  # a full disk fails again on close; the file goes anyway
+                self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def finish(file: IO[bytes]) -> None:
+    """Wait until a file's bytes are on the disk, and close it."""
+    sync_file(file)
+    file.close()
