@@ -32,8 +32,9 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ELSEWHERE = ("line", "batch-", "answers-")
-"""Steps of provider batches: tests/process/test_provider_batch_kill.py sweeps those."""
+ELSEWHERE = ("line", "batch-", "answers-", "tick-")
+"""Steps of provider batches, and of schedules: tests/process/test_provider_batch_kill.py and
+tests/process/test_schedule_kill.py sweep those."""
 
 ONCE = ("submit", "finish", "guard", "intake", "handout")
 BY_FILE = ("intake", "handout")

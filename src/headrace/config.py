@@ -19,7 +19,7 @@ from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
-FREE_TABLES = ("providers", "recipes", "policy")
+FREE_TABLES = ("providers", "recipes", "policy", "schedules")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
 
 # Kubernetes sets these in every container beside a service that is named headrace.
@@ -110,8 +110,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``database_url`` points at a PostgreSQL of your own; ``blob_url`` at a folder,
     ``s3://``, ``gs://`` or ``az://``; ``prices`` names a file of list prices that count
     before our own; ``policy`` says what may not be generated (``headrace.policy_table``
-    reads it); ``providers`` has a table for each provider, ``recipes`` one for each
-    recipe whose settings are other than its file says.
+    reads it); ``schedules`` what they may read; ``providers`` has a table for each provider,
+    ``recipes`` one for each recipe whose settings are other than its file says.
     """
 
     home: str = ".headrace"
@@ -128,6 +128,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
     provenance: ProvenanceSettings = ProvenanceSettings()
     policy: dict[str, Any] = {}
+    schedules: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 

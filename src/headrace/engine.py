@@ -62,6 +62,7 @@ from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe
 from headrace.recipe_changes import changes_for
+from headrace.scheduling import ticker_of
 from headrace.signing import Signing
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
@@ -147,7 +148,7 @@ class Engine:
             self.cache, self.stages_of, self.marks.on, self._buy, self.reading.body, blobs.read,
             KnownPrices(database, clock).hits_are_free, self.judging, self.policies.of,
         )  # fmt: skip
-        self._upkeep = upkeep_of(config, database, blobs, clock)
+        self._upkeep = (*upkeep_of(config, database, blobs, clock), ticker_of(self, open_source))
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None

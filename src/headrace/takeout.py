@@ -45,7 +45,8 @@ class Takeout:
         async for row in self._rows("batches", self._tenant_id, after=UUID(int=0), key=("id",)):
             async for line in self._batch(row):
                 yield line
-        for name, kind in (("file_batches", "file_batch"), ("webhooks", "webhook")):
+        kinds = (("file_batches", "file_batch"), ("webhooks", "webhook"), ("schedules", "schedule"))
+        for name, kind in kinds:
             async for row in self._rows(name, self._tenant_id, after=UUID(int=0), key=("id",)):
                 yield self._line(kind, row)
         async for row in self._rows("files", self._tenant_id, after=UUID(int=0), key=("id",)):
