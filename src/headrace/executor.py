@@ -13,6 +13,7 @@ from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
 from headrace.judging import is_of_item, marked
+from headrace.lane_share import LaneShares
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
 from headrace.named_artifacts import no_such_artifact
 from headrace.order import Option, Order
@@ -34,6 +35,7 @@ class Executor:
         self._around = around
         self._attempts = Attempts(around, stopping)
         self._stopping = stopping
+        self._lane_shares = LaneShares(around.clock, around.gate.lanes)
 
     async def run(self, item: HeldItem) -> None:
         """Walk ``item`` until it ends, waits, or leaves this worker; raises ``FenceLostError``."""
@@ -66,10 +68,12 @@ class Executor:
             if order.again.resume is not None and await self._is_over(item):
                 await self._attempts.call_off(order)
                 return
-        if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
-            await self._lead(order, claim=False)
-        else:
-            await self._share(order)
+        # Before it leads: nobody who wants the same now waits for the share of another.
+        async with self._lane_shares.place(order, self._stopping):
+            if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
+                await self._lead(order, claim=False)
+            else:
+                await self._share(order)
 
     async def _load_texts(self, item: HeldItem) -> None:
         for name in item.unread():
