@@ -23,7 +23,10 @@ PAGE = 200
 PIECE_BYTES = 768 * 1024
 SEEN_MAX = 100_000
 """Digests that are remembered, so that the same bytes are not told twice: but for very many."""
-_JSON = ("recipe", "columns", "source", "inputs", "outputs", "made", "error", "facts", "data")
+_JSON = (
+    "recipe", "columns", "source", "settings", "inputs", "outputs", "made", "error", "facts",
+    "data",
+)  # fmt: skip
 _HEX = ("sha256", "fingerprint", "recipe_version")
 
 

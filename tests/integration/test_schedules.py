@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,8 @@ from headrace.config import Config, Limits
 from headrace.cron import check_cron
 from headrace.engine import Engine, open_engine
 from headrace.errors import ConflictError, InputError, NotFoundError
-from headrace.identity import new_uuid, show_batch_id
+from headrace.identity import new_uuid
+from headrace.limits import Quota
 from headrace.loops.ticker import Ticker
 from headrace.pause import PauseCode
 from headrace.schedule import Schedule, read_settings
@@ -26,8 +27,9 @@ from headrace.schedule_rows import Reader, by_hand, by_http, shown
 from headrace.schedule_settings import Schedules, read_schedules
 from headrace.scheduling import ticker_of
 from headrace.sources import open_source
-from headrace.store import batches, schedule_ticks, schedules
+from headrace.store import batches, erasure, schedule_ticks, schedules
 from headrace.store.audit import verify
+from headrace.takeout import Takeout
 from headrace.testing.manual_clock import ManualClock
 from tests.integration.scripted import Scripted
 from tests.integration.test_http import RECIPE
@@ -530,7 +532,9 @@ async def test_a_batch_keeps_to_its_hours(night: Set) -> None:
 async def test_a_batch_made_outside_of_its_hours_waits_for_them(night: Set) -> None:
     """Nothing of it starts before its hours begin: it is paused in the commit that writes it."""
     schedule = await night.add(night.rows("a"), cron="0 12 * * *", windows=["22:00-06:00"])
-    await night.pass_by(12 * HOUR)
+    await night.clock.advance(12 * HOUR)
+    await night.ticker._plan()
+    await night.ticker._make_some()
     assert await batch_of(night, schedule) == ("paused", PauseCode.HOURS)
     await night.pass_by(10 * HOUR)
     assert await batch_of(night, schedule) == ("running", None)
@@ -558,6 +562,32 @@ async def test_a_pause_by_a_person_outlasts_the_hours(night: Set) -> None:
     for _ in range(3):
         await night.pass_by(8 * HOUR)
     assert await batch_of(night, schedule) == ("paused", PauseCode.PERSON)
+
+
+async def test_a_pause_by_a_person_after_the_hours_outlasts_them_too(night: Set) -> None:
+    """Resumed and paused again by hand outside of its hours, it stays paused when they begin."""
+    schedule = await night.add(night.rows("a"), cron="0 12 * * *", windows=["22:00-06:00"])
+    await night.pass_by(12 * HOUR)
+    (tick,) = await night.ticks(schedule)
+    await night.engine.batch(tick["batch_id"]).resume()
+    await night.engine.batch(tick["batch_id"]).pause()
+    await night.pass_by(10.5 * HOUR)
+    assert await batch_of(night, schedule) == ("paused", PauseCode.PERSON)
+
+
+async def test_schedules_are_taken_out_and_forgotten_with_their_tenant(night: Set) -> None:
+    """The export has them; what forgets a tenant removes them, their ticks and their rows."""
+    schedule, engine = await night.add(night.rows("a")), night.engine
+    await night.pass_by()
+    takeout = Takeout(engine.database, engine.blobs, night.clock, "default")
+    lines = [json.loads(line) async for line in takeout.lines()]
+    (told,) = [line for line in lines if line["kind"] == "schedule"]
+    assert (told["name"], told["recipe_name"]) == (schedule.name, "words")
+    assert told["settings"]["rows"] == "new"
+    async with engine.database.transaction() as connection:
+        await erasure.forget_rest(connection, "default", night.clock.now())
+    for table in ("schedule", "schedule_tick", "schedule_row"):
+        assert await night.all(f"SELECT FROM {table}") == []
 
 
 # -- with workers --------------------------------------------------------------------------------
@@ -591,6 +621,41 @@ async def test_what_is_made_beforehand_is_a_hit_on_demand(
         assert await here.inputs(last["batch_id"]) == ["a", "b"]
         await engine.batch(last["batch_id"]).done()
         assert sorted(scripted.prompts) == ["a", "a", "b", "b"]
+
+
+async def test_a_schedule_takes_its_share_and_holds_up_nobody(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Of 16 places it takes 4, others have the rest, and who wants one of its rows now gets it."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "words.toml").write_text(RECIPE)
+    (tmp_path / "rows.csv").write_text("t\n" + "".join(f"night {n}\n" for n in range(30)))
+    scripted, config = Scripted(), Config(home=str(tmp_path), database_url=database_url)
+    scripted.quota = Quota(16, learns=False)
+    scripted.gate.clear()
+    async with open_engine(config, providers={"scripted": scripted}) as engine:
+        here = Set(engine, ManualClock(engine.clock.now()), engine._upkeep[-1], tmp_path)  # type: ignore[arg-type]
+        schedule = await here.add({"file": "rows.csv"}, "0 0 1 1 *", share="25%", canary=0)
+        await by_hand_now(here, schedule)
+        await until(lambda: len(scripted.prompts) == 4)
+        others = await engine.submit([{"t": f"day {n}"} for n in range(11)], "words")
+        await until(lambda: len(scripted.prompts) == 15)
+        asked = asyncio.create_task(engine.generate("scripted:m", "night 29"))
+        await until(lambda: len(scripted.prompts) == 16)
+        assert scripted.prompts[-1] == "night 29"
+        assert sum(prompt.startswith("night") for prompt in scripted.prompts) == 5
+        scripted.gate.set()
+        assert (await asked).body == b"made of night 29"
+        (tick,) = await here.ticks(schedule)
+        assert (await engine.batch(tick["batch_id"]).done()).succeeded == 30
+        assert (await others.done()).succeeded == 11
+        assert len(scripted.prompts) == 41
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; the test's own time limit ends a wait that never does."""
+    while not holds():
+        await asyncio.sleep(0)
 
 
 async def by_hand_now(here: Set, schedule: Schedule) -> None:
@@ -642,4 +707,3 @@ def test_without_a_folder_no_tenant_names_files() -> None:
     """Unless the operator says where, HTTP cannot make headrace read anything."""
     with pytest.raises(InputError):
         by_http({"file": "x.csv"}, Schedules(), "acme")
-    assert show_batch_id(UUID(int=1)).startswith("b_")
