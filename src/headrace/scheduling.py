@@ -22,6 +22,7 @@ from headrace.identity import new_uuid, show_batch_id
 from headrace.loops.ticker import Ticker
 from headrace.marking import Marks
 from headrace.named_artifacts import own_only
+from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed
 from headrace.pricing import submit_priced
 from headrace.reading import Reading
@@ -228,16 +229,20 @@ class Scheduling:
         picked: _Picked,
         is_cached: Callable[[list[Row]], Awaitable[set[int]]],
     ) -> None:
-        told = [_told(row, schedule) for row in page.rows]
+        key = schedule.settings.key
+        if page.columns is not None:
+            _check_key(key, page.columns, _place(schedule))
+        rows = [_keyed(row, key) for row in page.rows]
+        told = [_told(row, key) for row in rows]
         digests = [digest_of(schedule.id, recipe.version, one) for one in told]
         known = await schedules.known_rows(connection, schedule.id, digests)
         made = [
             row
-            for row, digest in zip(page.rows, digests, strict=True)
+            for row, digest in zip(rows, digests, strict=True)
             if isinstance(row, Row) and digest in known and known[digest].is_made
         ]
         kept = await is_cached(made) if schedule.settings.rows is Chosen.UNCACHED else None
-        for row, digest, text in zip(page.rows, digests, told, strict=True):
+        for row, digest, text in zip(rows, digests, told, strict=True):
             before = known.get(digest)
             if digest in picked.digests:
                 continue
@@ -254,18 +259,32 @@ class Scheduling:
             picked.size_bytes += _size(row)
 
 
-def _told(row: Row | BadRow, schedule: Schedule) -> bytes:
+def _check_key(key: tuple[str, ...], columns: list[str], place: str) -> None:
+    """Raise ``InputError`` for a column of the key that a table does not have."""
+    for name in key:
+        if name not in columns:
+            raise InputError(
+                f"there is no column {name!r}, which is of the key",
+                place=place,
+                remedy=did_you_mean(name, columns),
+            )
+
+
+def _keyed(row: Row | BadRow, key: tuple[str, ...]) -> Row | BadRow:
+    """Return a row, as one that cannot be used where a cell of its key is empty."""
+    if isinstance(row, BadRow):
+        return row
+    empty = next((name for name in key if row.values.get(name) in (None, "")), None)
+    if empty is None:
+        return row
+    reason, remedy = "the key of the schedule is empty", "Fill it, or choose another key."
+    return BadRow(row.number, row.line, empty, reason, remedy, values=row.values)
+
+
+def _told(row: Row | BadRow, key: tuple[str, ...]) -> bytes:
     """Return what a row is known by: its key's cells or all of them; a bad one by its trouble."""
     if isinstance(row, BadRow):
         return b"bad:" + row.reason.encode("utf-8", "replace") + _written(row.values)
-    key = schedule.settings.key
-    missing = [name for name in key if row.values.get(name) in (None, "")]
-    if missing:
-        raise InputError(
-            f"the key column {missing[0]!r} is empty in row {row.number}",
-            place=_place(schedule),
-            remedy="Fill it, or choose other columns as the key.",
-        )
     return _written({name: row.values[name] for name in key} if key else row.values)
 
 

@@ -239,10 +239,20 @@ async def test_a_row_is_known_by_its_key(night: Set) -> None:
     path.write_text(RECIPE.replace("{{ t }}", "draw {{ t }}"))
     await night.pass_by()
     assert await night.inputs((await night.ticks(schedule))[-1]["batch_id"]) == ["changed", "c"]
-    night.rows(",x", head="sku,t")
+
+
+async def test_a_row_without_its_key_fails_alone_and_once(night: Set) -> None:
+    """An empty key is a row that cannot be used; a key that is no column fails the tick."""
+    schedule = await night.add(night.rows(",x", "1,a", head="sku,t"), key=["sku"])
+    await night.pass_by()
+    await night.pass_by()
+    made, empty = await night.ticks(schedule)
+    assert (made["told"]["new"], made["failed"], empty["state"]) == (2, 1, "empty")
+    night.rows("1,a", head="sku_,t")
     await night.pass_by()
     error = (await night.ticks(schedule))[-1]["told"]["error"]
-    assert "key column 'sku' is empty in row 1" in error["message"]
+    assert "no column 'sku'" in error["message"]
+    assert "sku_" in error["remedy"]
 
 
 async def test_rows_that_failed_come_again_three_times(night: Set) -> None:
