@@ -38,14 +38,7 @@ def check_cron(cron: str, timezone: str, now: datetime) -> datetime:
             place="cron",
             remedy="Minute, hour, day, month, weekday: '30 2 * * *' is every night at 02:30.",
         )
-    try:
-        found = next_after(cron, zone, now)
-    except (CronSimError, ValueError) as error:
-        raise InputError(
-            f"{cron!r} is not a cron expression: {error}",
-            place="cron",
-            remedy="'30 2 * * *' is every night at 02:30, '*/15 * * * MON-FRI' every quarter.",
-        ) from None
+    found = next_after(cron, zone, now)
     if found is None:
         raise InputError(f"{cron!r} names a day that there never is", place="cron")
     return found
@@ -56,7 +49,8 @@ def next_after(cron: str, zone: ZoneInfo, after: datetime) -> datetime | None:
 
     Where the clocks are put forward, a moment at a fixed hour that does not exist is the first
     minute after the gap; where they are put back, it is the first of the two. Moments of
-    every hour or minute come with each hour that passes.
+    every hour or minute come with each hour that passes. Raises ``InputError`` for what is no
+    expression.
     """
     after = after.astimezone(UTC)
     try:
@@ -67,6 +61,12 @@ def next_after(cron: str, zone: ZoneInfo, after: datetime) -> datetime | None:
                 return instant
     except OverflowError:
         pass
+    except (CronSimError, ValueError) as error:
+        raise InputError(
+            f"{cron!r} is not a cron expression: {error}",
+            place="cron",
+            remedy="'30 2 * * *' is every night at 02:30, '*/15 * * * MON-FRI' every quarter.",
+        ) from None
     return None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from headrace.cache import Cache
@@ -46,6 +47,7 @@ ROWS_BYTES_MAX = 32 * 1024 * 1024
 TRIES_MAX = 5
 """So often a tick is tried whose process died over it."""
 _encode = msgspec.json.Encoder(order="sorted").encode
+_OF_DATABASE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 _UNWRITABLE = (UnicodeEncodeError, TypeError, OverflowError, RecursionError)
 
 
@@ -146,6 +148,13 @@ class Scheduling:
         except HeadraceError as error:
             told = {"code": error.code, "message": error.message, "place": error.place}
             return Ended(TickState.FAILED, {"error": told | {"remedy": error.remedy}})
+        except _OF_DATABASE:
+            raise
+        except Exception as error:  # broad: a fault over one schedule must not end the loop of all
+            log(loop="ticker").exception("tick_fault", schedule=schedule.public_id)
+            told = {"code": "error", "message": f"unexpected: {type(error).__name__}"}
+            told |= {"place": _place(schedule), "remedy": "The log of the workers says more."}
+            return Ended(TickState.FAILED, {"error": told})
 
     async def _made(self, connection: Any, schedule: Schedule, at: datetime) -> Ended:
         parts, tenant = self._parts, schedule.tenant_id

@@ -408,6 +408,23 @@ async def test_what_else_is_wrong_fails_the_tick(
     assert await night.all("SELECT FROM schedule_row") == []
 
 
+async def test_a_fault_over_one_schedule_does_not_end_the_others(night: Set) -> None:
+    """What nobody thought of fails its tick, is logged, and the ticker goes on with the others."""
+    broken = await night.add(night.rows("a", name="x.csv"), name="broken")
+    good = await night.add(night.rows("a"))
+
+    def opens(path: Path, **more: Any) -> Any:
+        if path.name == "x.csv":
+            raise KeyError("a secret")
+        return open_source(path, **more)
+
+    night.ticker = ticker_of(night.engine, opens)
+    await night.pass_by()
+    assert (await night.states(broken), await night.states(good)) == (["failed"], ["made"])
+    error = (await night.ticks(broken))[0]["told"]["error"]
+    assert error["message"] == "unexpected: KeyError"
+
+
 async def test_credits_that_do_not_suffice_fail_the_tick_and_leave_nothing(night: Set) -> None:
     """A submit that is refused is undone whole; its rows are new the next time."""
     await night.all("UPDATE tenant SET unlimited = false WHERE id = 'default'")

@@ -79,12 +79,12 @@ class Ticker(Loop):
         assert schedule.next_at is not None
         try:
             zone = read_zone(schedule.timezone)
+            found = due_moments(schedule.cron, zone, schedule.next_at, now)
         except InputError as error:
-            # Named when it was added: this machine lacks it. Told, and looked at in an hour.
-            log(loop=self.name).warning("no_timezone", schedule=schedule.public_id, why=str(error))
+            # Good when it was added: this machine lacks the timezone. Looked at again in an hour.
+            log(loop=self.name).warning("no_moments", schedule=schedule.public_id, why=str(error))
             await schedules.set_next(connection, schedule.id, now + timedelta(hours=1))
             return
-        found = due_moments(schedule.cron, zone, schedule.next_at, now)
         made, passed = made_of(found, Missed(schedule.settings.missed), now)
         if passed:
             told = {"missed": len(passed), "from": passed[0].isoformat(), "all": found.is_whole}
