@@ -21,7 +21,7 @@ from headrace.upkeep_settings import Retention, Webhooks, retention_rules
 
 FILE = "headrace.toml"
 PREFIX = "HEADRACE_"
-FREE_TABLES = ("providers", "recipes", "policy")
+FREE_TABLES = ("providers", "recipes", "policy", "schedules")
 """Tables whose keys are the user's own names; each adapter checks what is inside."""
 GATES = ("auto", "local", "postgres")
 
@@ -116,8 +116,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``s3://``, ``gs://`` or ``az://``; ``cache_url`` at a Redis or Valkey that holds copies of
     cached results; ``prices`` names a file of list prices that count
     before our own; ``policy`` says what may not be generated (``headrace.policy_table``
-    reads it); ``providers`` has a table for each provider, ``recipes`` one for each
-    recipe whose settings are other than its file says.
+    reads it); ``schedules`` what they may read; ``providers`` has a table for each provider,
+    ``recipes`` one for each recipe whose settings are other than its file says.
     """
 
     home: str = ".headrace"
@@ -137,6 +137,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     provenance: ProvenanceSettings = ProvenanceSettings()
     storage: Storage = Storage()
     policy: dict[str, Any] = {}
+    schedules: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
     recipes: dict[str, dict[str, Any]] = {}
 

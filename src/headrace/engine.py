@@ -64,6 +64,7 @@ from headrace.purchase import Purchaser
 from headrace.reading import Reading
 from headrace.recipe import Recipe, find_recipe
 from headrace.recipe_changes import changes_for
+from headrace.scheduling import ticker_of
 from headrace.signing import Signing
 from headrace.source import BadRow, Row
 from headrace.sources import open_source
@@ -150,7 +151,7 @@ class Engine:
             KnownPrices(database, clock).hits_are_free, self.judging, self.policies.of,
         )  # fmt: skip
         self._heart = Heart(database, clock, self.worker, self._stopping, config.worker.heartbeat_s)
-        self._upkeep = upkeep_of(config, database, blobs, clock)
+        self._upkeep = (*upkeep_of(config, database, blobs, clock), ticker_of(self, open_source))
 
     def _build_gate(self) -> LocalGate | PostgresGate:
         wanted, shared = self.config.worker.gate, self.config.database_url is not None

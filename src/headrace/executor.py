@@ -14,6 +14,7 @@ from headrace.course import Made
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
 from headrace.judging import is_of_item, marked
+from headrace.lane_share import LaneShares
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
 from headrace.named_artifacts import no_such_artifact
 from headrace.order import Option, Order
@@ -36,6 +37,7 @@ class Executor:
         self._attempts = Attempts(around, stopping)
         self._continuing = Continuing(around, self._attempts.end)
         self._stopping = stopping
+        self._lane_shares = LaneShares(around.clock, around.gate.lanes)
 
     async def run(self, item: HeldItem) -> None:
         """Walk ``item`` until it ends, waits, or leaves this worker; raises ``FenceLostError``."""
@@ -68,10 +70,12 @@ class Executor:
             if order.again.goes_on and await self._is_over(item):
                 await self._continuing.call_off(order)
                 return
-        if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
-            await self._lead(order, claim=False)
-        else:
-            await self._share(order)
+        # Before it leads: nobody who wants the same now waits for the share of another.
+        async with self._lane_shares.place(order, self._stopping):
+            if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
+                await self._lead(order, claim=False)
+            else:
+                await self._share(order)
 
     async def _load_texts(self, item: HeldItem) -> None:
         for name in item.unread():

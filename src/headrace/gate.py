@@ -151,3 +151,7 @@ class Gate(Protocol):
     async def acquire(self, ask: Ask) -> Permit:
         """Wait in line for a permit; raises ``LaneShutError`` when the lane stays shut."""
         ...
+
+    def lanes(self) -> list[LaneNow]:
+        """Return how the lanes met so far are doing."""
+        ...

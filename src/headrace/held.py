@@ -13,6 +13,7 @@ import msgspec
 from headrace.artifact import Artifact
 from headrace.cache import CacheMode
 from headrace.course import Course, Made
+from headrace.hours import Hours
 from headrace.lifecycle import ItemState
 from headrace.policy import Policy
 from headrace.recipe import Recipe
@@ -31,6 +32,7 @@ class HeldBatch:
     ``pixels_max`` are those that its requests may name. ``keys`` are the ids of the providers'
     keys that its stages are built with.
     ``canary`` rows are tried before the others. Until ``deadline_at`` it may take its time.
+    Batches of one ``schedule`` share what its ``hours`` let them take of a lane.
     """
 
     id: UUID
@@ -53,6 +55,8 @@ class HeldBatch:
     policy: Policy = field(default_factory=Policy)
     recipe: Recipe | None = None
     items: int = 1
+    hours: Hours = field(default_factory=Hours)
+    schedule: str = ""
 
 
 @dataclass(slots=True)

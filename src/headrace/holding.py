@@ -6,8 +6,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
 
+import msgspec
+
 from headrace.cache import CacheMode
 from headrace.held import HeldBatch, decode_json, read_tariff
+from headrace.hours import Hours
 from headrace.policy import Policy
 from headrace.policy_table import PolicyTable
 from headrace.recipe import Recipe, parse_recipe
@@ -76,4 +79,6 @@ class HeldBatches:
             policy=self._policy_of(recipe.policy),
             recipe=recipe,
             items=row["item_count"],
+            hours=msgspec.convert(source.get("hours", {}), Hours),
+            schedule=source.get("schedule", ""),
         )

@@ -13,7 +13,8 @@ class PauseCode(StrEnum):
     ``PERSON``: somebody paused it. ``LOOK_FIRST``: its canary is done and somebody wants to
     look at it. ``CANARY``: more than half of the canary failed. ``AUTH``: a provider
     rejects the key. ``QUOTA_EXHAUSTED``: a provider's funds or quota are spent.
-    ``BUDGET``: the next call does not fit under the batch's cap.
+    ``BUDGET``: the next call does not fit under the batch's cap. ``HOURS``: its schedule lets it
+    run at other hours.
     """
 
     PERSON = "person"
@@ -22,6 +23,7 @@ class PauseCode(StrEnum):
     AUTH = "auth"
     QUOTA_EXHAUSTED = "quota_exhausted"
     BUDGET = "budget"
+    HOURS = "hours"
 
 
 @dataclass(frozen=True, slots=True)

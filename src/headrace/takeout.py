@@ -23,7 +23,10 @@ PAGE = 200
 PIECE_BYTES = 768 * 1024
 SEEN_MAX = 100_000
 """Digests that are remembered, so that the same bytes are not told twice: but for very many."""
-_JSON = ("recipe", "columns", "source", "inputs", "outputs", "made", "error", "facts", "data")
+_JSON = (
+    "recipe", "columns", "source", "settings", "inputs", "outputs", "made", "error", "facts",
+    "data",
+)  # fmt: skip
 _HEX = ("sha256", "fingerprint", "recipe_version")
 
 
@@ -45,7 +48,8 @@ class Takeout:
         async for row in self._rows("batches", self._tenant_id, after=UUID(int=0), key=("id",)):
             async for line in self._batch(row):
                 yield line
-        for name, kind in (("file_batches", "file_batch"), ("webhooks", "webhook")):
+        kinds = (("file_batches", "file_batch"), ("webhooks", "webhook"), ("schedules", "schedule"))
+        for name, kind in kinds:
             async for row in self._rows(name, self._tenant_id, after=UUID(int=0), key=("id",)):
                 yield self._line(kind, row)
         async for row in self._rows("files", self._tenant_id, after=UUID(int=0), key=("id",)):

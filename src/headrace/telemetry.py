@@ -37,6 +37,9 @@ CRASH_POINTS = (
     "batch-after-create",
     "batch-created",
     "answers-before-commit",
+    "tick-planned",
+    "tick-before-batch",
+    "tick-before-commit",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

@@ -30,6 +30,7 @@ from headrace.store.reports import Maker, Wait
 PAGE = 500
 ROWS_MAX = 2**31 - 2
 """The highest row number that the database can count to."""
+_ASKED_FOR = (PauseCode.PERSON, PauseCode.HOURS)
 _ENDS = frozenset(
     {
         EventKind.ITEM_SUCCEEDED,
@@ -196,7 +197,7 @@ class Batch:
         """Wait until the batch has ended and return its counts.
 
         Raises ``PausedError`` when a guard has paused it (its canary, or its budget): it
-        would wait for ever. A pause by a person is waited out.
+        would wait for ever. A pause by a person, or for its hours, is waited out.
         """
         while True:
             now = await self.summary()
@@ -208,7 +209,7 @@ class Batch:
 
     async def _is_stopped(self, now: Summary) -> bool:
         """Tell whether a guard has paused the batch, and nothing of it is under way."""
-        if now.pause is None or now.pause.code is PauseCode.PERSON:
+        if now.pause is None or now.pause.code in _ASKED_FOR:
             return False
         return now.running == 0 or await self.is_at_rest()
 

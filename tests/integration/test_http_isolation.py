@@ -29,7 +29,7 @@ OPERATORS = {
 
 @pytest.fixture
 async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Served]:
-    async with served(database_url, tmp_path) as one:
+    async with served(database_url, tmp_path, schedules={"folder": str(tmp_path)}) as one:
         async with one.engine.database.transaction() as connection:
             await connection.execute("INSERT INTO tenant (id, name) VALUES ('other', 'Other')")
             one.keys["foreign"], _ = await keys.make(
@@ -46,11 +46,15 @@ async def test_every_route_hides_what_is_anothers(api: Served) -> None:
     body = {"url": "https://hooks.example.com/x", "events": ["batch.completed"]}
     status, hook = await api("POST", "/api/webhooks", "admin", body)
     assert status == 201, hook
+    wanted = {"name": "night", "cron": "0 2 * * *", "recipe": "words", "file": "rows.csv"}
+    status, schedule = await api("POST", "/api/schedules", "admin", wanted)
+    assert status == 201, schedule
     key = next(one for one in own["keys"] if one["tenant"] == "default")
     known = {
         "batch_id": batch["id"], "row_number": "1", "output": "generate1", "name": "any",
         "tenant_id": "default", "key_id": key["id"],
         "webhook_id": hook["id"], "delivery_id": "whd_0",
+        "schedule_id": schedule["id"],
     }  # fmt: skip
     _, document = await api("GET", "/api/openapi.json", "")
     tried, before = [], await api("GET", f"/api/batches/{batch['id']}", "read")

@@ -38,7 +38,6 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         (["run", "x.csv", "--recip", "r"], "Did you mean --recipe"),
         (["run", "x.csv", "-r", "r", "--cache", "reus"], 'Did you mean "reuse"?'),
         (["run", "x.csv"], "--recipe"),
-        (["schedule"], "not in this release"),
         (["run", "x.csv", "-r", "product-card"], "x.csv: no such file"),
     ],
 )

@@ -79,6 +79,15 @@ WEBHOOKS: Commands = {
     "delete": ("headrace.cli.webhooks:delete", "Delete an endpoint with its log."),
     "ping": ("headrace.cli.webhooks:ping", "Send a message that only says hello."),
 }
+SCHEDULE: Commands = {
+    "add": ("headrace.cli.schedules:add", "Add a schedule."),
+    "list": ("headrace.cli.schedules:list_", "List the schedules."),
+    "show": ("headrace.cli.schedules:show", "Show one, with its latest ticks."),
+    "pause": ("headrace.cli.schedules:pause", "Let no tick come."),
+    "resume": ("headrace.cli.schedules:resume", "Let ticks come again."),
+    "remove": ("headrace.cli.schedules:remove", "Remove one; its batches stay."),
+    "run-now": ("headrace.cli.schedules:run_now", "Let a tick come now."),
+}
 PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),
     "check": ("headrace.cli.providing:check", "Try the key of a provider, buying nothing."),
@@ -86,7 +95,6 @@ PROVIDERS: Commands = {
 POLICY: Commands = {
     "check": ("headrace.cli.policing:check", "Say what the policy makes of a text."),
 }
-NOT_YET = ("schedule",)
 
 
 def build_app() -> App:
@@ -109,6 +117,7 @@ def build_app() -> App:
         ("tenants", "Who owns batches, keys and credits.", TENANTS),
         ("plans", "What tenants have signed up for.", PLANS),
         ("webhooks", "Where events go, signed, until they are taken.", WEBHOOKS),
+        ("schedule", "Batches at the moments of a cron expression.", SCHEDULE),
         ("policy", "What may not be generated.", POLICY),
         ("cache", "Finished results: how many, how large, and removing old ones.", CACHE),
     ):
@@ -123,12 +132,6 @@ def build_app() -> App:
 def main() -> NoReturn:
     """Run the command line and exit with the code that tells how it ended."""
     args = sys.argv[1:]
-    if args and args[0] in NOT_YET:
-        _complain(
-            f"'headrace {args[0]}' is not in this release",
-            "What is there: headrace --help. The changelog says what comes when.",
-        )
-        sys.exit(2)
     try:
         result = build_app()(
             args,

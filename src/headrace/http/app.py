@@ -33,6 +33,7 @@ from headrace.http.price_book import PriceBook
 from headrace.http.privacy import PrivacyRoutes
 from headrace.http.problems import add_handlers
 from headrace.http.provider_keys import ProviderKeyRoutes
+from headrace.http.schedules import ScheduleRoutes
 from headrace.http.short_ways import add_short_ways
 from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
@@ -94,6 +95,7 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(Hooks(engine).router())
     app.include_router(PrivacyRoutes(engine, entry).router())
     app.include_router(WebhookRoutes(engine, entry).router())
+    app.include_router(ScheduleRoutes(engine, entry).router())
     app.include_router(Document(app).router())
     add_handlers(app)
     return app

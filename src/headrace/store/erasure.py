@@ -80,12 +80,12 @@ async def _drop_files(connection: Any, batch_id: UUID, of_file: Any, now: dateti
 
 
 async def forget_rest(connection: Any, tenant_id: str, now: datetime) -> None:
-    """Remove a tenant's files, cached results and webhooks; its batches are forgotten before."""
+    """Remove a tenant's files, cached results, webhooks, schedules; its batches went before."""
     rows = await connection.fetch(statements.load("erasure/drop_all_files.sql"), tenant_id)
     await leave(connection, [row["sha256"] for row in rows], now)
     cached = await connection.fetch(statements.load("erasure/uncache_all.sql"), tenant_id)
     await doom(connection, {row["sha256"] for row in cached if row["sha256"]}, now)
-    for name in ("drop_answers", "drop_webhooks"):
+    for name in ("drop_answers", "drop_webhooks", "drop_schedules"):
         await connection.execute(statements.load(f"erasure/{name}.sql"), tenant_id)
     await cache_secrets.renew(connection, [tenant_id])
 

@@ -1,0 +1,1 @@
+DELETE FROM schedule WHERE tenant_id = $1 AND id = $2 RETURNING id

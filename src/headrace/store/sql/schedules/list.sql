@@ -1,0 +1,4 @@
+SELECT id, tenant_id, name, cron, timezone, recipe, source, settings, state, next_at, created_at
+FROM schedule
+WHERE tenant_id = $1
+ORDER BY id
