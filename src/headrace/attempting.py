@@ -20,6 +20,7 @@ from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt, encode_json
 from headrace.judging import marked, of_item
 from headrace.lifecycle import ItemState
+from headrace.metering import count_bought, count_end, in_line, permit_out
 from headrace.order import BATCH_LANE, Order, ask, call_key, start_of
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
 from headrace.provider import CrashClass
@@ -48,7 +49,8 @@ class Attempts:
         if self._stopping.is_set():
             raise Released
         try:
-            permit = await self._permit(order, alone)
+            with in_line(around.meter, order):
+                permit = await self._permit(order, alone)
         except asyncio.CancelledError:
             if not self._stopping.is_set():
                 raise
@@ -109,10 +111,10 @@ class Attempts:
     async def _followed(
         self, order: Order, permit: Permit, claim: bool, job: JobUnderWay
     ) -> CacheHit | None:
-        item = order.item
+        around, item = self._around, order.item
         attempt = item.open_attempt
         assert attempt is not None
-        call = self._around.purchaser.call(
+        call = around.purchaser.call(
             order.request,
             call_key(item, attempt),
             item.batch.folders,
@@ -123,7 +125,12 @@ class Attempts:
             job.id, job.url = resume
         how, outcome, call_s = PermitEnd.IGNORED, None, None
         try:
-            bought = await self._around.purchaser.buy(_seller_of(order, self._around), call, resume)
+            with (
+                around.traces.attempt(order, attempt.number) as span,
+                permit_out(around.meter, order),
+            ):
+                bought = await around.purchaser.buy(_seller_of(order, around), call, resume)
+                around.traces.bought(span, bought)
             if order.option.batches is None:
                 how, outcome = permit_end(bought.outcome), bought.outcome
                 call_s = bought.latency_s
@@ -154,6 +161,7 @@ class Attempts:
         self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
     ) -> CacheHit | None:
         """Settle how a call ended."""
+        count_end(self._around.meter, order, bought)
         if bought.artifact is None:
             await self._fell(order, bought, attempt, claim, lane_fault=lane_fault)
             return None
@@ -189,6 +197,7 @@ class Attempts:
     ) -> CacheHit:
         """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
         item, now = order.item, self._around.clock.now()
+        count_bought(self._around.meter, order, artifact.size_bytes, cached=claim)
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
         origin = origin_of(order, bought.facts or {}, now)
         artifact = replace(artifact, origin=origin)

@@ -51,6 +51,7 @@ from headrace.loops.rescuer import Rescuer
 from headrace.loops.sharder import Sharder
 from headrace.marking import Marks
 from headrace.master_key import MasterKeys
+from headrace.meter import Meter
 from headrace.named_artifacts import own_only
 from headrace.own_keys import OwnKeys
 from headrace.policies import Policies
@@ -106,7 +107,8 @@ class Engine:
         self.files = Files(database, blobs, clock)
         self.cache = PostgresCache(database, clock)
         self.marks = Marks(database, clock)
-        self.writer = Writer(database, clock)
+        self.meter = Meter()
+        self.writer = Writer(database, clock, self.meter)
         self.batch_desk = BatchDesk(database, clock)
         self.accounts = Accounts()
         self._stopping = asyncio.Event()
@@ -169,6 +171,7 @@ class Engine:
             read_text=self.reading.text,
             foreign=self.reading.foreign,
             judging=self.judging,
+            meter=self.meter,
         )
 
     # -- start and stop ------------------------------------------------------------------

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from headrace.cli.following import stop_signals
 from headrace.cli.main import on_loop
+from headrace.cli.measuring import address_of, measured, metrics_socket
 from headrace.cli.options import Common, data, engine_of, line
 
 
@@ -18,6 +19,10 @@ def serve(
     host: Annotated[str, Parameter(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, Parameter(help="Port to listen on; 0 takes a free one.")] = 8400,
     worker: Annotated[bool, Parameter(help="Work here too; --no-worker only serves.")] = True,
+    metrics_port: Annotated[
+        int | None, Parameter(help="Serve /metrics at a port of its own, too, without a key.")
+    ] = None,
+    metrics_host: Annotated[str, Parameter(help="Address of that port.")] = "127.0.0.1",
     common: Common | None = None,
 ) -> int:
     """Serve the HTTP API until Ctrl-C or SIGTERM. The first start makes an admin key, once."""
@@ -29,13 +34,11 @@ def serve(
         from headrace.http.server import serve as serve_app
         from headrace.store import keys
 
-        listening = listen(host, port)
+        listening, measuring = listen(host, port), metrics_socket(metrics_host, metrics_port)
         async with engine_of(common, work=worker) as engine:
             async with engine.database.transaction() as connection:
                 secret = await keys.make_first(connection, "default", engine.clock.now())
-            stop = asyncio.Event()
-            name, taken = listening.getsockname()[:2]
-            url = f"http://{f'[{name}]' if ':' in name else name}:{taken}"
+            stop, url = asyncio.Event(), address_of(listening)
 
             def ready() -> None:
                 if common.json:
@@ -46,8 +49,10 @@ def serve(
                     line(f"headrace serves at {url}; Ctrl-C or SIGTERM ends it")
                 sys.stdout.flush()  # whoever started it through a pipe waits for that line
 
+            app = build_app(engine)
             with stop_signals(stop):
-                await serve_app(build_app(engine), listening, stop, ready)
+                async with measured(measuring, app.state.metrics):
+                    await serve_app(app, listening, stop, ready)
         return 0
 
     return int(on_loop(work()))
