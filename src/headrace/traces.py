@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headrace.held import HeldItem
+from headrace.meter import public_lane
 from headrace.order import Order
 from headrace.outcome import OutcomeKind
 from headrace.purchase import Bought
@@ -64,7 +65,7 @@ class Traces:
             "gen_ai.provider.name": order.provider.name,
             "gen_ai.request.model": order.option.model,
             "headrace.attempt.number": number,
-            "headrace.lane": order.option.lane,
+            "headrace.lane": public_lane(order.option.lane, order.item.batch.tenant_id),
         }
         return self._span(f"generate_content {order.option.model}", known, is_call=True)
 

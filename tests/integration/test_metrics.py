@@ -102,14 +102,17 @@ async def test_permits_and_waiters_are_those_of_this_moment(
     provider.gate.clear()
     batch = await submit(engine, rows(6, "slow"), canary=0)
     metrics = metrics_of(engine, database=False)
-    while (await told(metrics)).get("headrace_permit_waiters lane=scripted") != 4:
-        await asyncio.sleep(0)
-    assert (await told(metrics))["headrace_permits lane=scripted"] == 2
-    provider.gate.set()
+    names = [f"headrace_{name} lane=scripted" for name in ("permits", "permit_waiters")]
+    seen = {}
+    try:
+        while [seen.get(name) for name in names] != [2, 4]:
+            await asyncio.sleep(0)
+            seen = await told(metrics)
+    finally:
+        provider.gate.set()
     await batch.done()
     seen = await told(metrics)
-    assert seen["headrace_permits lane=scripted"] == 0
-    assert seen["headrace_permit_waiters lane=scripted"] == 0
+    assert [seen[name] for name in names] == [0, 0]
 
 
 async def test_a_write_that_the_fence_refuses_is_counted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -39,20 +39,26 @@ def serve(
             async with engine.database.transaction() as connection:
                 secret = await keys.make_first(connection, "default", engine.clock.now())
             stop, url = asyncio.Event(), address_of(listening)
-
-            def ready() -> None:
-                if common.json:
-                    data({"url": url, "admin_key": secret, "worker": engine.worker.id or None})
-                else:
-                    if secret is not None:
-                        line(f"The admin key of this installation, shown this once: {secret}")
-                    line(f"headrace serves at {url}; Ctrl-C or SIGTERM ends it")
-                sys.stdout.flush()  # whoever started it through a pipe waits for that line
-
             app = build_app(engine)
             with stop_signals(stop):
-                async with measured(measuring, app.state.metrics):
-                    await serve_app(app, listening, stop, ready)
+                async with measured(measuring, app.state.metrics) as metrics_at:
+                    told = {
+                        "url": url, "admin_key": secret, "worker": engine.worker.id or None,
+                        "metrics": metrics_at,
+                    }  # fmt: skip
+                    await serve_app(app, listening, stop, lambda: _say(told, common.json))
         return 0
 
     return int(on_loop(work()))
+
+
+def _say(told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        data(told)
+    else:
+        if told["admin_key"] is not None:
+            line(f"The admin key of this installation, shown this once: {told['admin_key']}")
+        line(f"headrace serves at {told['url']}; Ctrl-C or SIGTERM ends it")
+        if told["metrics"] is not None:
+            line(f"metrics at {told['metrics']}")
+    sys.stdout.flush()  # whoever started it through a pipe waits for that line

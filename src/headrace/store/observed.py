@@ -60,7 +60,8 @@ async def _queue(connection: Any, found: Observed, now: datetime) -> None:
     for row in await _rows(connection, "queue"):
         held, name = row["state"] == "paused", row["class"]
         found.batches[row["state"]] += row["batches"]
-        found.items[name, "paused" if held else "pending"] += row["pending"]
+        found.items[name, "paused"] += row["pending"] if held else 0
+        found.items[name, "pending"] += 0 if held else row["pending"]
         for state in _STATES:
             found.items[name, state] += row[state]
         if row["oldest"] is not None:
