@@ -109,9 +109,9 @@ class Meter:
 
 def public_lane(name: str, tenant_id: str) -> str:
     """Return the name of a lane without that of its tenant: all that buy with own keys are one."""
-    suffix = f"@{tenant_id}"
-    if suffix not in name:
+    if "@" not in name:
         return name
+    suffix = f"@{tenant_id}"
     # What goes through a batch API has its mark behind the tenant.
     head, _, tail = name.rpartition(suffix)
-    return f"{head}@own-key{tail}" if tail in ("", "/batch") else name
+    return f"{head}@own-key{tail}" if head and tail in ("", "/batch") else name

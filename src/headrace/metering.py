@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 
 from headrace.meter import Meter, public_lane
 from headrace.order import Order
@@ -12,23 +10,30 @@ from headrace.outcome import OutcomeKind
 from headrace.purchase import Bought
 
 
-def permit_out(meter: Meter, order: Order) -> AbstractContextManager[None]:
+class _Counted:
+    """Counts one more under a name while the block runs; cheaper than a generator."""
+
+    __slots__ = ("_counts", "_name")
+
+    def __init__(self, counts: Counter[str], name: str) -> None:
+        self._counts = counts
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._counts[self._name] += 1
+
+    def __exit__(self, *ended: object) -> None:
+        self._counts[self._name] -= 1
+
+
+def permit_out(meter: Meter, order: Order) -> _Counted:
     """Count the permit of an order while the block runs."""
-    return _counted(meter.permits, _lane(meter, order))
+    return _Counted(meter.permits, _lane(meter, order))
 
 
-def in_line(meter: Meter, order: Order) -> AbstractContextManager[None]:
+def in_line(meter: Meter, order: Order) -> _Counted:
     """Count an order that stands in line for a permit while the block runs."""
-    return _counted(meter.waiters, _lane(meter, order))
-
-
-@contextmanager
-def _counted(counts: Counter[str], name: str) -> Iterator[None]:
-    counts[name] += 1
-    try:
-        yield
-    finally:
-        counts[name] -= 1
+    return _Counted(meter.waiters, _lane(meter, order))
 
 
 def count_end(meter: Meter, order: Order, bought: Bought) -> None:
