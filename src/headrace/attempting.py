@@ -20,6 +20,7 @@ from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt, encode_json
 from headrace.judging import marked, of_item
 from headrace.lifecycle import ItemState
+from headrace.metering import count_bought, count_end, in_line, permit_out
 from headrace.order import Order, ask, call_key, start_of
 from headrace.outbound import StoppedError
 from headrace.outbox import Room
@@ -103,7 +104,8 @@ class Attempts:
 
     async def _in_line(self, order: Order, alone: bool) -> Permit:
         try:
-            return await self._permit(order, alone)
+            with in_line(self._around.meter, order):
+                return await self._permit(order, alone)
         except asyncio.CancelledError:
             if not self._stopping.is_set():
                 raise
@@ -157,8 +159,8 @@ class Attempts:
         room: Room | None,
         job: JobUnderWay,
     ) -> Bought:
-        item = order.item
-        call = self._around.purchaser.call(
+        around, item = self._around, order.item
+        call = around.purchaser.call(
             order.request,
             call_key(item, attempt),
             item.batch.folders,
@@ -170,8 +172,13 @@ class Attempts:
             job.id, job.url = resume
         how, outcome, call_s = PermitEnd.IGNORED, None, None
         try:
-            seller = _seller_of(order, self._around)
-            bought = await self._around.purchaser.buy(seller, call, resume, room)
+            seller = _seller_of(order, around)
+            with (
+                around.traces.attempt(order, attempt.number) as span,
+                permit_out(around.meter, order),
+            ):
+                bought = await around.purchaser.buy(seller, call, resume, room)
+                around.traces.bought(span, bought)
             if order.option.batches is None:
                 how, outcome = permit_end(bought.outcome), bought.outcome
                 call_s = bought.latency_s
@@ -183,6 +190,7 @@ class Attempts:
         self, order: Order, bought: Bought, attempt: OpenAttempt, claim: bool, *, lane_fault: bool
     ) -> CacheHit | None:
         """Settle how a call ended."""
+        count_end(self._around.meter, order, bought)
         if bought.artifact is None:
             await self._fell(order, bought, attempt, claim, lane_fault=lane_fault)
             return None
@@ -221,6 +229,7 @@ class Attempts:
     ) -> CacheHit:
         """Settle a success: artifact, outcome, cache entry and ledger in one transaction."""
         item, now = order.item, self._around.clock.now()
+        count_bought(self._around.meter, order, artifact.size_bytes, cached=claim)
         end = settlement.attempt_end(item.attempts, bought.outcome, bought.latency_s, bought.facts)
         origin = artifact.origin or origin_of(order, bought.facts or {}, now)
         artifact = replace(artifact, origin=origin)

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.errors import ConfigError
 from headrace.nearest import did_you_mean
+from headrace.observe_settings import Log, Metrics, observe_rules
 from headrace.plan import CLASSES
 from headrace.price import USD_MAX
 from headrace.provenance_settings import ProvenanceSettings
@@ -136,6 +137,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: Http = Http()
     provenance: ProvenanceSettings = ProvenanceSettings()
     storage: Storage = Storage()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
     policy: dict[str, Any] = {}
     schedules: dict[str, Any] = {}
     providers: dict[str, dict[str, Any]] = {}
@@ -331,6 +334,14 @@ def _bodies_rule(most: int | None) -> tuple[bool, str, Any, str]:
     return most is None or most >= 1_000_000, "limits.bodies_bytes_max", most, "1000000 or more"
 
 
+def _above_0(name: str, value: float) -> tuple[bool, str, Any, str]:
+    return value > 0, name, value, "above 0"
+
+
+def _mode_rule(mode: str) -> tuple[bool, str, Any, str]:
+    return mode in ("reuse", "refresh", "off"), "cache.mode", mode, "reuse, refresh or off"
+
+
 def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
     worker = config.worker
     items, timeout_s = worker.shard_items_max, worker.call_timeout_s
@@ -345,12 +356,7 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
         (config.retry.base_s >= 0, "retry.base_s", config.retry.base_s, "0 or more"),
         (config.retry.cap_s >= 0, "retry.cap_s", config.retry.cap_s, "0 or more"),
         (config.cache.ttl_s > 0, "cache.ttl_s", config.cache.ttl_s, "above 0"),
-        (
-            config.cache.mode in ("reuse", "refresh", "off"),
-            "cache.mode",
-            config.cache.mode,
-            "reuse, refresh or off",
-        ),
+        _mode_rule(config.cache.mode),
         (0 <= config.run.canary <= 1000, "run.canary", config.run.canary, "0 to 1000"),
         (
             config.run.max_cost_usd is None or 0 <= config.run.max_cost_usd < USD_MAX,
@@ -360,14 +366,10 @@ def _rules(config: Config) -> tuple[tuple[bool, str, Any, str], ...]:
         ),
         _bodies_rule(config.limits.bodies_bytes_max),
         *retention_rules(config.retention),
-        (
-            config.limits.field_bytes_max > 0,
-            "limits.field_bytes_max",
-            config.limits.field_bytes_max,
-            "above 0",
-        ),
-        (config.limits.rows_max > 0, "limits.rows_max", config.limits.rows_max, "above 0"),
-        (config.limits.waiting_max > 0, "limits.waiting_max", config.limits.waiting_max, "above 0"),
+        *observe_rules(config.metrics, config.log),
+        _above_0("limits.field_bytes_max", config.limits.field_bytes_max),
+        _above_0("limits.rows_max", config.limits.rows_max),
+        _above_0("limits.waiting_max", config.limits.waiting_max),
     )
 
 

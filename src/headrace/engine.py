@@ -53,6 +53,7 @@ from headrace.loops.sharder import Sharder
 from headrace.manifests import manifests_of
 from headrace.marking import Marks
 from headrace.master_key import MasterKeys
+from headrace.meter import Meter
 from headrace.named_artifacts import own_only
 from headrace.outbound import Outbound
 from headrace.own_keys import OwnKeys
@@ -111,7 +112,8 @@ class Engine:
         self.files = Files(database, blobs, clock)
         self.cache = TieredCache(database, clock, config.cache_url)
         self.marks = Marks(database, clock)
-        self.writer = Writer(database, clock)
+        self.meter = Meter()
+        self.writer = Writer(database, clock, self.meter)
         self.batch_desk = BatchDesk(database, clock)
         self.accounts = Accounts()
         self.signing = Signing(database, blobs, clock, manifests_of(config.provenance))
@@ -178,6 +180,7 @@ class Engine:
             foreign=self.reading.foreign,
             judging=self.judging,
             signing=self.signing,
+            meter=self.meter,
         )
 
     # -- start and stop ------------------------------------------------------------------

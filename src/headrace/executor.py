@@ -22,6 +22,7 @@ from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.stage import Stage
 from headrace.store.writes import Settle, StartEnd
 from headrace.surroundings import Released, Surroundings
+from headrace.telemetry import at_work_on
 
 CRASHES_MAX = 3
 """An item whose worker died this many times during its attempts is dead (a poison item)."""
@@ -41,11 +42,14 @@ class Executor:
 
     async def run(self, item: HeldItem) -> None:
         """Walk ``item`` until it ends, waits, or leaves this worker; raises ``FenceLostError``."""
+        traces = self._around.traces
         try:
-            if item.crashes >= CRASHES_MAX:
-                await self._around.settle(item, settlement.buried(item))
-            while item.state not in ITEM_FINAL and not self._stopping.is_set():
-                await self._next_stage(item)
+            with at_work_on(item), traces.item(item):
+                if item.crashes >= CRASHES_MAX:
+                    await self._around.settle(item, settlement.buried(item))
+                while item.state not in ITEM_FINAL and not self._stopping.is_set():
+                    with traces.stage(item):
+                        await self._next_stage(item)
         except Released:
             return
 
@@ -203,6 +207,7 @@ class Executor:
         is_own = is_of_item(hit.facts, item)
         if not is_own:
             charge_hit(item, made)
+            self._around.meter.result(made.provider, made.model, "cache")
         if stage.models is not None:
             item.made[stage.name] = made
         item.cached_stages += not is_own

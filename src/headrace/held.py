@@ -14,6 +14,7 @@ from headrace.artifact import Artifact
 from headrace.cache import CacheMode
 from headrace.course import Course, Made
 from headrace.hours import Hours
+from headrace.identity import show_batch_id
 from headrace.lifecycle import ItemState
 from headrace.policy import Policy
 from headrace.recipe import Recipe
@@ -118,6 +119,17 @@ class HeldItem:
     course: Course = field(default_factory=Course)
     made: dict[str, Made] = field(default_factory=dict)
     found: bool = False
+
+    def log_ids(self) -> dict[str, Any]:
+        """Return what the log calls this item, and its attempt under way."""
+        ids = {"batch": show_batch_id(self.batch.id), "row": self.idx + 1}
+        if self.open_attempt is not None:
+            ids["attempt"] = self.open_attempt.number
+        return ids
+
+    def log_hides(self) -> tuple[Any, ...]:
+        """Return what the log must not repeat: inputs, and texts that were made."""
+        return self.row, self.texts
 
     def given(self) -> StageInput:
         """Return what the next stage may read."""

@@ -19,12 +19,14 @@ from headrace.gate import Gate
 from headrace.held import HeldItem
 from headrace.judging import Judging
 from headrace.lifecycle import BatchState, ItemState
+from headrace.meter import Meter
 from headrace.outbound import Outbound
 from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
 from headrace.signing import Signing
 from headrace.store.writes import Settle
+from headrace.traces import Traces, traces_of_process
 from headrace.under_way import JobsUnderWay
 from headrace.writer import Writer
 
@@ -47,6 +49,8 @@ class Surroundings:
     foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]]
     judging: Judging
     signing: Signing
+    meter: Meter = field(default_factory=Meter)
+    traces: Traces = field(default_factory=traces_of_process)
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import Any
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
+from types import TracebackType
+from typing import Any, Protocol
 
 import structlog
 
@@ -75,3 +78,43 @@ def crash_point(name: str) -> None:
 def log(**bound: Any) -> Any:
     """Return a structured logger with ``bound`` fields; no prompts and no secrets go in."""
     return structlog.get_logger("headrace").bind(**bound)
+
+
+class InHand(Protocol):
+    """What is being worked on: its ids for the log, and its inputs, which never go in."""
+
+    def log_ids(self) -> Mapping[str, Any]:
+        """Return batch, row and attempt."""
+        ...
+
+    def log_hides(self) -> tuple[Any, ...]:
+        """Return the inputs: texts, or tables and lists of them."""
+        ...
+
+
+_in_hand: ContextVar[InHand | None] = ContextVar("in_hand", default=None)
+
+
+class at_work_on:  # noqa: N801 - a context manager, read as a verb
+    """Let what is logged in the block, and in tasks begun there, say what it is about."""
+
+    __slots__ = ("_item", "_token")
+
+    def __init__(self, item: InHand) -> None:
+        self._item = item
+
+    def __enter__(self) -> None:
+        self._token: Token[InHand | None] = _in_hand.set(self._item)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _in_hand.reset(self._token)
+
+
+def in_hand() -> InHand | None:
+    """Return what the code that runs now is working on, ``None`` for nothing known."""
+    return _in_hand.get()

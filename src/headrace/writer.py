@@ -11,7 +11,9 @@ from typing import Any, Generic, TypeVar
 import asyncpg
 
 from headrace.clock import Clock
-from headrace.errors import DatabaseError
+from headrace.errors import DatabaseError, FenceLostError
+from headrace.lifecycle import ITEM_FINAL
+from headrace.meter import Meter
 from headrace.store import attempts, settles, spooled, starts
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
@@ -51,7 +53,8 @@ class GroupCommit(Generic[W, A]):
     as soon as there is a crowd: side by side each of them would commit smaller groups, and a
     transaction costs more than what is in it. A group whose commit was cut off is looked up and
     written again (``again`` tells the write function so); one that the database refuses
-    for its content is split, so that a poisonous write fails alone.
+    for its content is split, so that a poisonous write fails alone. ``told`` hears of each
+    write once it is durable, with its answer.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class GroupCommit(Generic[W, A]):
         write: Callable[[Any, list[W], datetime, bool], Awaitable[Sequence[A]]],
         after: str,
         turn: asyncio.Lock | None = None,
+        told: Callable[[W, A], None] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._write = write
         self._after = after
         self._turn = turn
+        self._told = told
         self._waiting: list[tuple[W, asyncio.Future[A]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -124,7 +129,9 @@ class GroupCommit(Generic[W, A]):
         self.groups += 1
         self.written += len(group)
         crash_point(self._after)
-        for (_, future), answer in zip(group, answers, strict=True):
+        for (write, future), answer in zip(group, answers, strict=True):
+            if self._told is not None:
+                self._told(write, answer)
             if future.done():
                 continue
             if isinstance(answer, Exception):
@@ -157,8 +164,9 @@ def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> Non
 class Writer:
     """The group commits of a process: starts, acceptances, results that wait, settles."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, meter: Meter | None = None) -> None:
         accounts, turn = Accounts(), asyncio.Lock()
+        count = _Counting(meter or Meter())
 
         async def write_starts(
             connection: Any, group: list[Start], now: datetime, again: bool
@@ -194,10 +202,10 @@ class Writer:
             return await attempts.accept(connection, group)
 
         self.starts: GroupCommit[Start, StartEnd] = GroupCommit(
-            database, clock, write_starts, "start-after-commit", turn
+            database, clock, write_starts, "start-after-commit", turn, count.started
         )
         self.settles: GroupCommit[Settle, bool] = GroupCommit(
-            database, clock, write_settles, "settle-after-commit", turn
+            database, clock, write_settles, "settle-after-commit", turn, count.settled
         )
         self.accepts: GroupCommit[Accept, None] = GroupCommit(
             database, clock, write_accepts, "after-accept"
@@ -221,6 +229,25 @@ class Writer:
         """Commit what was handed in, then stop all."""
         for group_commit in (self.starts, self.accepts, self.spooled, self.settles):
             await group_commit.stop()
+
+
+class _Counting:
+    """Counts what became durable, where all of it passes."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+
+    def started(self, _start: Start, answer: StartEnd | Exception) -> None:
+        if isinstance(answer, FenceLostError):
+            self._meter.fenced += 1
+
+    def settled(self, settle: Settle, answer: bool | Exception) -> None:
+        if answer is True:
+            if settle.to_state in ITEM_FINAL:
+                self._meter.items[settle.to_state.value] += 1
+                self._meter.charged_microcredits += settle.post_microcredits
+        elif isinstance(answer, FenceLostError):
+            self._meter.fenced += 1
 
 
 def _key(write: Any) -> tuple[Any, int]:

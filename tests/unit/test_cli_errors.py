@@ -11,7 +11,7 @@ import pytest
 
 from headrace.cli.following import exit_code
 from headrace.cli.main import CACHE, COMMANDS, LEDGER, main
-from headrace.cli.options import log_line
+from headrace.log_lines import Lines
 from tests.unit.test_cli_progress import summary
 
 
@@ -133,5 +133,5 @@ def test_a_log_entry_is_one_line() -> None:
     try:
         raise ValueError("the cause")
     except ValueError:
-        told = log_line(None, "error", {"event": "shard_fault", "shard": 4, "exc_info": True})
+        told = Lines().text(None, "error", {"event": "shard_fault", "shard": 4, "exc_info": True})
     assert told == "error: shard fault (shard=4): ValueError: the cause"

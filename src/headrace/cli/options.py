@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import shlex
 import sys
-import traceback
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -51,49 +48,13 @@ class Common:
 async def engine_of(common: Common | None, *, work: bool, **flags: Any) -> AsyncIterator[Engine]:
     """Open the engine that the options ask for, quiet about what it settles by itself."""
     from headrace.engine import open_engine
+    from headrace.log_lines import secrets_in, write_logs
 
-    quiet_logs()
+    write_logs()
     config = (common or Common()).settings(**flags)
+    write_logs(config.log.format, secrets_in(config.providers))
     async with open_engine(config, work=work) as engine:
         yield engine
-
-
-class _Stderr:
-    """Standard error as it is when written to: the live line puts itself in its place."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
-def quiet_logs() -> None:
-    """Send the log to standard error: a line for each warning, without the chatter of others."""
-    import structlog
-
-    # The queue's, and the pool's pages for each try of a database that is away: our loops say it.
-    for name in ("pgqueuer", "asyncpg"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    structlog.configure(
-        processors=[log_line],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
-    )
-
-
-def log_line(_logger: Any, level: str, event: MutableMapping[str, Any]) -> str:
-    """Return a log entry as one line; a traceback (which may hold inputs) only when asked for."""
-    told = dict(event)
-    words = str(told.pop("event", "")).replace("_", " ")
-    error = sys.exc_info()[1] if told.pop("exc_info", None) else None
-    facts = [f"{key}={' '.join(str(value).split())}" for key, value in told.items()]
-    text = f"{level}: {words}" + (f" ({', '.join(facts)})" if facts else "")
-    if error is None:
-        return text
-    if os.environ.get("HEADRACE_TRACEBACK"):
-        return text + "\n" + "".join(traceback.format_exception(error)).rstrip()
-    return f"{text}: {type(error).__name__}: {error}"
 
 
 def data(value: Any) -> None:

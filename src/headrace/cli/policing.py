@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from headrace.cli.main import on_loop
-from headrace.cli.options import Common, data, line, quiet_logs
+from headrace.cli.options import Common, data, line
 
 if TYPE_CHECKING:
     from headrace.policy import Finding, Policy, Subject
@@ -30,11 +30,12 @@ def check(
     async def work() -> int:
         from headrace.clock import SystemClock
         from headrace.engine import Policies, shelf_of
+        from headrace.log_lines import write_logs
         from headrace.policy import Subject, When
         from headrace.policy_table import PolicyTable
         from headrace.recipe import find_recipe
 
-        quiet_logs()
+        write_logs()
         said = text
         if text == "-":
             said = sys.stdin.buffer.read(TEXT_BYTES_MAX).decode("utf-8", "replace")

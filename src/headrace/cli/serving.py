@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from headrace.cli.draining import begin_drain, checked_limit
 from headrace.cli.following import stop_signals
 from headrace.cli.main import on_loop
+from headrace.cli.measuring import address_of, measured, metrics_socket
 from headrace.cli.options import Common, data, engine_of, line
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ def serve(
         float | None,
         Parameter(help="Seconds after SIGTERM until others go on with what is in flight."),
     ] = None,
+    metrics_port: Annotated[
+        int | None, Parameter(help="Serve /metrics at a port of its own, too, without a key.")
+    ] = None,
+    metrics_host: Annotated[str, Parameter(help="Address of that port.")] = "127.0.0.1",
     common: Common | None = None,
 ) -> int:
     """Serve the HTTP API until Ctrl-C or SIGTERM. The first start makes an admin key, once."""
@@ -41,27 +46,33 @@ def serve(
         from headrace.http.server import serve as serve_app
         from headrace.store import keys
 
-        listening = listen(host, port)
+        listening, measuring = listen(host, port), metrics_socket(metrics_host, metrics_port)
         async with engine_of(common, work=worker) as engine:
             async with engine.database.transaction() as connection:
                 secret = await keys.make_first(connection, "default", engine.clock.now())
-            stop = asyncio.Event()
-            name, taken = listening.getsockname()[:2]
-            url = f"http://{f'[{name}]' if ':' in name else name}:{taken}"
-
-            def ready() -> None:
-                if common.json:
-                    data({"url": url, "admin_key": secret, "worker": engine.worker.id or None})
-                else:
-                    if secret is not None:
-                        line(f"The admin key of this installation, shown this once: {secret}")
-                    line(f"headrace serves at {url}; Ctrl-C or SIGTERM ends it")
-                sys.stdout.flush()  # whoever started it through a pipe waits for that line
-
+            stop, url = asyncio.Event(), address_of(listening)
+            app = build_app(engine)
             with stop_signals(stop):
                 draining = asyncio.create_task(drain_at(engine, stop))
-                await serve_app(build_app(engine), listening, stop, ready)
+                async with measured(measuring, app.state.metrics) as metrics_at:
+                    told = {
+                        "url": url, "admin_key": secret, "worker": engine.worker.id or None,
+                        "metrics": metrics_at,
+                    }  # fmt: skip
+                    await serve_app(app, listening, stop, lambda: _say(told, common.json))
                 draining.cancel()
         return 0
 
     return int(on_loop(work()))
+
+
+def _say(told: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        data(told)
+    else:
+        if told["admin_key"] is not None:
+            line(f"The admin key of this installation, shown this once: {told['admin_key']}")
+        line(f"headrace serves at {told['url']}; Ctrl-C or SIGTERM ends it")
+        if told["metrics"] is not None:
+            line(f"metrics at {told['metrics']}")
+    sys.stdout.flush()  # whoever started it through a pipe waits for that line

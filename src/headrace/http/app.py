@@ -27,6 +27,7 @@ from headrace.http.item_links import ItemLinks
 from headrace.http.items import Items
 from headrace.http.keys import KeyRoutes
 from headrace.http.live import Live
+from headrace.http.metrics import MetricsRoute, metrics_of
 from headrace.http.online import Online
 from headrace.http.plans import PlanRoutes
 from headrace.http.price_book import PriceBook
@@ -96,6 +97,8 @@ def build_app(engine: Engine) -> FastAPI:
     app.include_router(PrivacyRoutes(engine, entry).router())
     app.include_router(WebhookRoutes(engine, entry).router())
     app.include_router(ScheduleRoutes(engine, entry).router())
+    app.state.metrics = seen = metrics_of(engine, feeds)
+    app.include_router(MetricsRoute(seen, None if engine.config.metrics.open else entry).router())
     app.include_router(Document(app).router())
     add_handlers(app)
     return app

@@ -271,6 +271,10 @@ class Feeds:
         self._feeds: dict[UUID, tuple[Feed, asyncio.Task[None]]] = {}
         self._readers = 0
 
+    def readers(self) -> int:
+        """Return how many are watching now."""
+        return self._readers
+
     def check_room(self) -> None:
         """Raise ``BusyError`` where no further reader is let in."""
         if self._readers >= READERS_MAX:

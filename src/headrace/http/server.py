@@ -11,17 +11,18 @@ from collections.abc import Callable, Generator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.config import LOGGING_CONFIG
 
 from headrace.errors import ConfigError
 
 DRAIN_S = 10
 WS_BYTES_MAX = 64 * 1024
 """Of what comes in by a WebSocket, and is not looked at."""
-QUIET = ("/healthz", "/readyz")
+QUIET = ("/healthz", "/readyz", "/metrics")
 
 
 class _Quiet(logging.Filter):
-    """Leaves the probes of orchestrators out of the access log."""
+    """Leaves the probes of orchestrators, and scrapes, out of the access log."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         args = record.args
@@ -38,9 +39,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, option: str = "--port") -> socket.socket:
     """Return a listening socket; port 0 takes a free one. Raises ``ConfigError``."""
-    remedy = "Choose another with --port, or 0 for a free one."
+    remedy = f"Choose another with {option}, or 0 for a free one."
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         found = socket.socket(family, socket.SOCK_STREAM)
@@ -51,7 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
         why = "is in use" if taken else f"cannot be listened on: {error}"
-        raise ConfigError(f"{host}:{port} {why}", place="--port", remedy=remedy) from error
+        raise ConfigError(f"{host}:{port} {why}", place=option, remedy=remedy) from error
     return found
 
 
@@ -63,6 +64,8 @@ async def serve(
     config = uvicorn.Config(
         app,
         log_level="warning",
+        # Where the log is JSON, uvicorn's lines are to be as well.
+        log_config=None if logging.getLogger().handlers else LOGGING_CONFIG,
         http="httptools",
         ws="auto",
         ws_max_size=WS_BYTES_MAX,

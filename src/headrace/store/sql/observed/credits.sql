@@ -1,0 +1,1 @@
+SELECT kind, sum(balance_microcredits)::bigint AS balance FROM account GROUP BY kind
