@@ -66,6 +66,8 @@ TENANTS: Commands = {
     "suspend": ("headrace.cli.tenants:suspend", "Take from its keys what they open."),
     "resume": ("headrace.cli.tenants:resume", "End a suspension."),
     "set-plan": ("headrace.cli.tenants:set_plan", "Give a tenant another plan."),
+    "set-daily-credits": ("headrace.cli.tenants:set_daily_credits", "Cap a tenant's own day."),
+    "show": ("headrace.cli.tenants:show", "One tenant: its plan, its day, its credits."),
 }
 PLANS: Commands = {
     "list": ("headrace.cli.plans:list_", "The plans, with what they allow."),

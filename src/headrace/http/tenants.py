@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
@@ -37,6 +35,7 @@ class TenantRoutes:
         router.add_api_route(f"{one}/suspend", self.suspend, methods=["POST"])
         router.add_api_route(f"{one}/resume", self.resume, methods=["POST"])
         router.add_api_route(f"{one}/plan", self.set_plan, methods=["POST"])
+        router.add_api_route(f"{one}/daily-credits", self.set_daily_cap, methods=["POST"])
         return router
 
     async def listed(self, request: Request) -> JSONResponse:
@@ -71,14 +70,8 @@ class TenantRoutes:
             found = await tenants.find(connection, meant)
             standing = await plans.standing(connection, meant, self._clock.now())
             used = await allowances.used_today(connection, standing)
-        today: dict[str, Any] = {
-            "day": standing.day.isoformat(),
-            "ends_at": standing.midnight.isoformat(),
-            "items": used,
-            "items_max": standing.plan.daily_items_max,
-        }
-        told = found.to_json() | {"plan": standing.plan.to_json(), "today": today}
-        return JSONResponse(told)
+        today = allowances.today_json(standing, used)
+        return JSONResponse(found.to_json() | {"plan": standing.plan.to_json(), "today": today})
 
     async def suspend(self, request: Request, tenant_id: str) -> JSONResponse:
         """Suspend a tenant; ``reason`` is told to whoever comes with its keys."""
@@ -110,4 +103,20 @@ class TenantRoutes:
             raise InputError("plan is missing")
         async with self._database.transaction() as connection:
             found = await tenants.set_plan(connection, tenant_id, body["plan"])
+        return JSONResponse(found.to_json())
+
+    async def set_daily_cap(self, request: Request, tenant_id: str) -> JSONResponse:
+        """Give a tenant a cap of its own on a day's credits; ``null`` is its plan's."""
+        await self._entry.operator(request)
+        body = await read_json(request, BODY_BYTES_MAX)
+        only(body, {"daily_microcredits_max": (int, type(None))})
+        if "daily_microcredits_max" not in body:
+            raise InputError(
+                "daily_microcredits_max is missing",
+                remedy="Send a whole number of micro-credits, or null for the plan's cap.",
+            )
+        async with self._database.transaction() as connection:
+            found = await tenants.set_daily_cap(
+                connection, tenant_id, body["daily_microcredits_max"]
+            )
         return JSONResponse(found.to_json())
