@@ -32,8 +32,8 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ELSEWHERE = ("line", "batch-", "answers-")
-"""Steps of provider batches: tests/process/test_provider_batch_kill.py sweeps those."""
+ELSEWHERE = ("line", "batch-", "answers-", "expire-")
+"""Steps of provider batches and of upkeep: tests/process sweeps those on their own."""
 
 ONCE = ("submit", "finish", "guard", "intake", "handout")
 BY_FILE = ("intake", "handout")

@@ -35,6 +35,7 @@ CRASH_POINTS = (
     "batch-after-create",
     "batch-created",
     "answers-before-commit",
+    "expire-before-commit",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

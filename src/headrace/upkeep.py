@@ -1,4 +1,4 @@
-"""What a working process does beside the work: webhooks that go out, data whose time is over."""
+"""What a working process does beside the work: webhooks, data and credits whose time is over."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from headrace.blob import Blobs
 from headrace.clock import Clock
 from headrace.config import Config
 from headrace.loops.deliverer import Deliverer
+from headrace.loops.expirer import Expirer
 from headrace.loops.loop import Loop
 from headrace.loops.sweeper import Sweeper
 from headrace.store.database import Database
@@ -18,4 +19,5 @@ def upkeep_of(config: Config, database: Database, blobs: Blobs, clock: Clock) ->
     return (
         Deliverer(database, clock, post),
         Sweeper(database, blobs, clock, config.retention),
+        Expirer(database, clock),
     )

@@ -12,3 +12,27 @@ ALTER TABLE tenant ADD COLUMN daily_microcredits_max bigint CHECK (daily_microcr
 ALTER TABLE tenant_day
     ADD COLUMN microcredits bigint NOT NULL DEFAULT 0 CHECK (microcredits >= 0);
 ALTER TABLE item ADD COLUMN credit_day date;
+
+-- A grant may end; what has not been spent of it then goes back, as an entry of its own kind.
+ALTER TABLE transfer ADD COLUMN expires_at timestamptz;
+ALTER TABLE transfer DROP CONSTRAINT transfer_kind_check;
+ALTER TABLE transfer ADD CONSTRAINT transfer_kind_check
+    CHECK (kind IN ('grant', 'reserve', 'post', 'void', 'overrun', 'expire')) NOT VALID;
+
+-- What is left of a grant that ends, and of that what is held; a row goes when nothing is left.
+CREATE TABLE credit_lot (
+    grant_id                bigint PRIMARY KEY REFERENCES transfer (id),
+    tenant_id               text NOT NULL REFERENCES tenant (id),
+    expires_at              timestamptz NOT NULL,
+    available_microcredits  bigint NOT NULL CHECK (available_microcredits >= 0),
+    held_microcredits       bigint NOT NULL CHECK (held_microcredits >= 0)
+);
+CREATE INDEX credit_lot_of_tenant ON credit_lot (tenant_id, expires_at);
+CREATE INDEX credit_lot_due ON credit_lot (expires_at);
+
+-- The balances of a tenant for which its lots were true; there is a row while it has lots.
+CREATE TABLE purse (
+    tenant_id               text PRIMARY KEY REFERENCES tenant (id),
+    available_microcredits  bigint NOT NULL,
+    held_microcredits       bigint NOT NULL
+);
