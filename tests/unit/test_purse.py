@@ -43,6 +43,8 @@ def test_what_is_posted_expires_first_and_what_returns_lasts_longest() -> None:
     for posted, back in ((1, 2), (0, 1), (3, 0), (0, 2)):
         slowly = slowly.caught_up(slowly.available + back, slowly.held - posted - back)
     assert slowly == at_once
+    all_lots = lots(3, 4).reserved(7)
+    assert parts(all_lots.caught_up(12, 5)) == [(0, 3), (2, 2)]
 
 
 def test_held_credits_expire_when_they_come_back() -> None:
@@ -92,7 +94,8 @@ class Coins:
 
 moves = st.lists(
     st.tuples(st.sampled_from(["grant", "reserve", "end", "expire"]), st.integers(0, 6)),
-    max_size=30,
+    min_size=12,
+    max_size=40,
 )
 
 
