@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from headrace.blob import Blobs
 from headrace.clock import Clock
 from headrace.config import Config
@@ -9,6 +11,7 @@ from headrace.loops.deliverer import Deliverer
 from headrace.loops.expirer import Expirer
 from headrace.loops.loop import Loop
 from headrace.loops.sweeper import Sweeper
+from headrace.master_key import MasterKeys
 from headrace.store.database import Database
 from headrace.webhook_post import WebhookPost
 
@@ -17,7 +20,7 @@ def upkeep_of(config: Config, database: Database, blobs: Blobs, clock: Clock) ->
     """Return the loops that need only settings, database, blobs and clock."""
     post = WebhookPost(clock, frozenset(config.webhooks.allowed_hosts or ()))
     return (
-        Deliverer(database, clock, post),
+        Deliverer(database, clock, post, MasterKeys(Path(config.home))),
         Sweeper(database, blobs, clock, config.retention),
         Expirer(database, clock),
     )

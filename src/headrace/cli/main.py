@@ -57,7 +57,7 @@ KEYS: Commands = {
     "provider-remove": ("headrace.cli.provider_keys:remove", "Remove such a key."),
     "rotate-master": (
         "headrace.cli.provider_keys:rotate_master",
-        "Seal those keys under a new master key.",
+        "Seal those keys, and secrets of webhooks, under a new master key.",
     ),
 }
 TENANTS: Commands = {
@@ -79,6 +79,10 @@ WEBHOOKS: Commands = {
     "list": ("headrace.cli.webhooks:list_", "List the endpoints."),
     "delete": ("headrace.cli.webhooks:delete", "Delete an endpoint with its log."),
     "ping": ("headrace.cli.webhooks:ping", "Send a message that only says hello."),
+    "test": ("headrace.cli.webhooks:try_", "Say hello from here, and show the answer."),
+    "rotate": ("headrace.cli.webhooks:rotate", "Make another secret."),
+    "deliveries": ("headrace.cli.webhooks:deliveries", "The log of messages, or one of them."),
+    "redeliver": ("headrace.cli.webhooks:redeliver", "Send a message once more."),
 }
 PROVIDERS: Commands = {
     "list": ("headrace.cli.providing:list_", "The providers at hand, and what is known of them."),

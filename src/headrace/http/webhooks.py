@@ -39,6 +39,7 @@ class WebhookRoutes:
     def __init__(self, engine: Engine, entry: Entry) -> None:
         self._database = engine.database
         self._clock = engine.clock
+        self._masters = engine.own_keys.masters
         self._allowed = frozenset(engine.config.webhooks.allowed_hosts or ())
         self._entry = entry
 
@@ -70,7 +71,7 @@ class WebhookRoutes:
         events, secret = check_events(body["events"]), new_standard_secret()
         async with self._database.transaction() as connection:
             webhook_id = await webhooks.insert(
-                connection, caller.tenant_id, url, events, secret, self._clock.now()
+                connection, self._masters, caller.tenant_id, url, events, secret, self._clock.now()
             )
             made = await webhooks.find(connection, caller.tenant_id, webhook_id)
         return JSONResponse({**webhook_json(made), "secret": secret}, 201)
@@ -120,7 +121,9 @@ class WebhookRoutes:
         found = await self._found(request, webhook_id, Scope.ADMIN)
         secret = new_standard_secret()
         async with self._database.transaction() as connection:
-            await webhooks.rotate(connection, found.tenant_id, found.id, secret, self._clock.now())
+            await webhooks.rotate(
+                connection, self._masters, found.tenant_id, found.id, secret, self._clock.now()
+            )
             now = await webhooks.find(connection, found.tenant_id, found.id)
         return JSONResponse({**webhook_json(now), "secret": secret})
 

@@ -36,3 +36,9 @@ CREATE TABLE purse (
     available_microcredits  bigint NOT NULL,
     held_microcredits       bigint NOT NULL
 );
+
+-- The master key under which a webhook's secret is sealed; NULL: it is plain, as the release before
+-- keeps it. That release cannot sign with a sealed one: the tries that it makes are not taken.
+ALTER TABLE webhook ADD COLUMN secret_master text, ADD COLUMN old_secret_master text;
+CREATE INDEX webhook_plain ON webhook (id)
+    WHERE secret_master IS NULL OR (old_secret IS NOT NULL AND old_secret_master IS NULL);
