@@ -15,7 +15,10 @@ from fastapi.responses import JSONResponse
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import InputError, NotFoundError, UsageError
+from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
+from headrace.http.credit_shapes import AuditShape, BalanceShape, EntryPage, GrantShape
+from headrace.http.described import described, says
 from headrace.http.entry import Entry as Door
 from headrace.identity import show_batch_id
 from headrace.period import read_time
@@ -46,12 +49,41 @@ class Credits:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/credits")
-        router.add_api_route("/balance", self.balance, methods=["GET"])
-        router.add_api_route("/entries", self.entries, methods=["GET"])
-        router.add_api_route("/grants", self.grants, methods=["GET"])
-        router.add_api_route("/grants", self.grant, methods=["POST"])
-        router.add_api_route("/verify", self.verify, methods=["GET"])
+        router = APIRouter(prefix="/api/credits", tags=["credits"])
+        router.add_api_route(
+            "/balance",
+            self.balance,
+            methods=["GET"],
+            **described(s200=says(BalanceShape, "The balance.")),
+        )
+        router.add_api_route(
+            "/entries",
+            self.entries,
+            methods=["GET"],
+            **described(s200=says(EntryPage, "The entries.")),
+        )
+        router.add_api_route(
+            "/grants",
+            self.grants,
+            methods=["GET"],
+            **described(s200=says(EntryPage, "The grants.")),
+        )
+        router.add_api_route(
+            "/grants",
+            self.grant,
+            methods=["POST"],
+            **described(
+                body=bodies.GRANT,
+                s200=says(GrantShape, "It was there already."),
+                s201=says(GrantShape, "It is granted."),
+            ),
+        )
+        router.add_api_route(
+            "/verify",
+            self.verify,
+            methods=["GET"],
+            **described(s200=says(AuditShape, "What was found.")),
+        )
         return router
 
     async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:

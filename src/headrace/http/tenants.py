@@ -8,7 +8,10 @@ from fastapi.responses import JSONResponse
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import ConflictError, InputError
+from headrace.http import account_bodies as bodies
+from headrace.http.account_shapes import TenantDetail, TenantList, TenantShape
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.plan import DEFAULT
 from headrace.store import allowances, plans, tenants
@@ -27,15 +30,50 @@ class TenantRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/tenants")
+        router = APIRouter(prefix="/api/tenants", tags=["tenants"])
         one = "/{tenant_id}"
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route("", self.make, methods=["POST"])
-        router.add_api_route(one, self.show, methods=["GET"])
-        router.add_api_route(f"{one}/suspend", self.suspend, methods=["POST"])
-        router.add_api_route(f"{one}/resume", self.resume, methods=["POST"])
-        router.add_api_route(f"{one}/plan", self.set_plan, methods=["POST"])
-        router.add_api_route(f"{one}/daily-credits", self.set_daily_cap, methods=["POST"])
+        router.add_api_route(
+            "",
+            self.listed,
+            methods=["GET"],
+            **described(s200=says(TenantList, "The tenants.")),
+        )
+        router.add_api_route(
+            "",
+            self.make,
+            methods=["POST"],
+            **described(body=bodies.TENANT, s201=says(TenantShape, "It is made.")),
+        )
+        router.add_api_route(
+            one,
+            self.show,
+            methods=["GET"],
+            **described(s200=says(TenantDetail, "The tenant.")),
+        )
+        router.add_api_route(
+            f"{one}/suspend",
+            self.suspend,
+            methods=["POST"],
+            **described(body=bodies.SUSPEND, s200=says(TenantShape, "It is suspended.")),
+        )
+        router.add_api_route(
+            f"{one}/resume",
+            self.resume,
+            methods=["POST"],
+            **described(s200=says(TenantShape, "It is active.")),
+        )
+        router.add_api_route(
+            f"{one}/plan",
+            self.set_plan,
+            methods=["POST"],
+            **described(body=bodies.SET_PLAN, s200=says(TenantShape, "It has the plan.")),
+        )
+        router.add_api_route(
+            f"{one}/daily-credits",
+            self.set_daily_cap,
+            methods=["POST"],
+            **described(body=bodies.DAILY_CREDITS, s200=says(TenantShape, "The cap is set.")),
+        )
         return router
 
     async def listed(self, request: Request) -> JSONResponse:
