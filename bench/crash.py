@@ -32,7 +32,7 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ELSEWHERE = ("line", "batch-", "answers-", "expire-")
+ELSEWHERE = ("line", "batch-", "answers-", "expire-", "message-", "sweep-")
 """Steps of provider batches and of upkeep: tests/process sweeps those on their own."""
 
 ONCE = ("submit", "finish", "guard", "intake", "handout")

@@ -36,6 +36,12 @@ CRASH_POINTS = (
     "batch-created",
     "answers-before-commit",
     "expire-before-commit",
+    "message-before-commit",
+    "message-claimed",
+    "message-after-send",
+    "sweep-before-commit",
+    "sweep-set-aside",
+    "sweep-removed",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

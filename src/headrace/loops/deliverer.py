@@ -15,7 +15,7 @@ from headrace.master_key import MasterKeys
 from headrace.store import webhook_deliveries, webhook_secrets, webhooks
 from headrace.store.database import Database
 from headrace.store.webhook_deliveries import Claimed, Tried
-from headrace.telemetry import log
+from headrace.telemetry import crash_point, log
 from headrace.webhook import DELIVERY_PREFIX
 from headrace.webhook_post import WebhookPost
 from headrace.webhook_signature import standard_headers
@@ -58,6 +58,7 @@ class Deliverer(Loop):
         now = self._clock.now()
         async with self._database.transaction() as connection:
             packed = await webhooks.pack(connection, now)
+            crash_point("message-before-commit")
         known = await self._known_masters()
         await self._claim(known, failing=False, room=SENDING_MAX - len(self._sending))
         failing = sum(is_failing for _, is_failing in self._sending.values())
@@ -97,6 +98,8 @@ class Deliverer(Loop):
                 connection, self._clock.now(), LEASE_S,
                 1 if failing else PER_ENDPOINT, room, known, failing=failing,
             )  # fmt: skip
+        if found:
+            crash_point("message-claimed")
         for one in found:
             task = asyncio.create_task(self._send(one), name="webhook")
             self._sending[task] = (one, failing)
@@ -117,6 +120,7 @@ class Deliverer(Loop):
         else:
             headers = standard_headers(name, body, secrets, self._clock.now())
             tried = await self._post.send(claimed.url, body, headers)
+            crash_point("message-after-send")
         try:
             async with self._database.transaction() as connection:
                 await webhook_deliveries.end_try(
