@@ -32,9 +32,12 @@ from headrace.store.database import connect
 from headrace.store.embedded import open_embedded
 from headrace.telemetry import CRASH_POINTS
 
-ELSEWHERE = ("line", "batch-", "answers-", "spooled-", "blob-after-upload", "tick-")
-"""Steps of provider batches, object stores and schedules: test_provider_batch_kill.py,
-test_object_store.py and test_schedule_kill.py in tests/process sweep those."""
+ELSEWHERE = (
+    "line", "batch-", "answers-", "spooled-", "blob-after-upload", "tick-", "expire-", "message-",
+    "sweep-",
+)  # fmt: skip
+"""Steps of provider batches, object stores, schedules and upkeep: tests/process sweeps those
+on their own."""
 
 ONCE = ("submit", "finish", "guard", "intake", "handout")
 BY_FILE = ("intake", "handout")

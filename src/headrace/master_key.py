@@ -37,6 +37,10 @@ class MasterKeys:
         known = self._read()
         return known[0] if known else self._first()
 
+    def known(self) -> list[str]:
+        """Return the ids of the keys that are here; raises ``ConfigError``."""
+        return [master.id for master in self._read()]
+
     def find(self, master_id: str) -> Master:
         """Return the key that something was sealed with; raises ``ConfigError``."""
         for master in self._read():

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.errors import HeadraceError, InputError
+from headrace.price import CREDITS_MAX
 
 DEFAULT = "default"
 """The tenant, and the plan, that are there from the beginning; the tenant is the operator's."""
@@ -37,9 +38,10 @@ class Plan:
     """What a tenant has signed up for; ``None`` limits nothing.
 
     ``class_name`` is the best class of its batches, ``weight`` its share beside others of the
-    same class. ``daily_items_max`` items count on one of its days, ``batches_max`` batches
-    and ``waiting_max`` requests on demand are open at a time, a request names
-    ``pixels_max`` pixels at most. ``watermark`` is a text on every picture.
+    same class. ``daily_items_max`` items and ``daily_microcredits_max`` micro-credits count
+    on one of its days (a tenant may have a cap of its own), ``batches_max`` batches and
+    ``waiting_max`` requests on demand are open at a time, a request names ``pixels_max``
+    pixels at most. ``watermark`` is a text on every picture.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Plan:
     pixels_max: int | None = None
     watermark: str | None = None
     waiting_max: int | None = None
+    daily_microcredits_max: int | None = None
 
     def lowered(self, class_name: str) -> str:
         """Return the class that a batch gets that asks for ``class_name``."""
@@ -65,7 +68,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Who owns batches, keys and credits; ``timezone`` (IANA) says when its day begins."""
+    """Who owns batches, keys and credits; ``timezone`` (IANA) says when its day begins.
+
+    ``daily_microcredits_max`` is its own cap on a day's credits, ``None`` for its plan's.
+    """
 
     id: str
     name: str
@@ -75,6 +81,7 @@ class Tenant:
     state_reason: str | None
     unlimited: bool
     created_at: datetime
+    daily_microcredits_max: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the tenant as people and programs see it."""
@@ -86,6 +93,7 @@ class Tenant:
             "state": self.state.value,
             "reason": self.state_reason,
             "unlimited": self.unlimited,
+            "daily_microcredits_max": self.daily_microcredits_max,
             "created_at": self.created_at.isoformat(),
         }
 
@@ -119,6 +127,12 @@ class DailyCapError(AllowanceError):
     """The items of the tenant's day are used up."""
 
     code = "daily_cap"
+
+
+class DailyCreditsError(AllowanceError):
+    """The credits of the tenant's day are used up."""
+
+    code = "daily_credits_cap"
 
 
 class TooManyBatchesError(AllowanceError):
@@ -164,6 +178,18 @@ def read_plan(name: str, told: Mapping[str, Any], before: Plan | None = None) ->
     return Plan(**values)
 
 
+def check_daily_cap(value: Any) -> int | None:
+    """Return a cap on a day's micro-credits, ``None`` for none; raises ``InputError``."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= CREDITS_MAX:
+        raise InputError(
+            f"daily_microcredits_max must be a whole number from 0 to {CREDITS_MAX}, not {value!r}",
+            remedy="A credit is a million micro-credits.",
+        )
+    return value
+
+
 def _checked(key: str, value: Any) -> Any:
     if key == "class":
         if value not in CLASSES:
@@ -171,6 +197,8 @@ def _checked(key: str, value: Any) -> Any:
         return value
     if key == "watermark":
         return None if value is None else _watermark(value)
+    if key == "daily_microcredits_max":
+        return check_daily_cap(value)
     least, most = _COUNTS.get(key, 1), WEIGHT_MAX if key == "weight" else COUNT_MAX
     if value is None and key in _COUNTS:
         return None

@@ -43,6 +43,13 @@ CRASH_POINTS = (
     "tick-planned",
     "tick-before-batch",
     "tick-before-commit",
+    "expire-before-commit",
+    "message-before-commit",
+    "message-claimed",
+    "message-after-send",
+    "sweep-before-commit",
+    "sweep-set-aside",
+    "sweep-removed",
 )
 """Every name that ``crash_point`` may be called with, in the order of an item's walk."""
 

@@ -72,6 +72,8 @@ COOKED = {
     "WHERE fingerprint = (SELECT fingerprint FROM cache_entry WHERE sha256 IS NOT NULL LIMIT 1)",
     "events": f"DELETE FROM event WHERE seq = 2 AND batch_id = {BATCH}",
     "risks": f"UPDATE attempt SET at_risk_microusd = 1 WHERE idx = 4 AND batch_id = {BATCH}",
+    "days": "INSERT INTO tenant_day (tenant_id, day, items) VALUES ('default', '2026-03-01', 1)",
+    "lots": "INSERT INTO purse VALUES ('default', 0, 0)",
     "claims": "UPDATE cache_entry SET (claim_shard_id, claim_fence) = "
     "(SELECT id, fence FROM shard WHERE state = 'done' LIMIT 1) WHERE fingerprint = "
     "(SELECT fingerprint FROM cache_entry LIMIT 1)",

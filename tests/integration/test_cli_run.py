@@ -220,6 +220,8 @@ async def test_looking_around(shell: Shell) -> None:
     granted = await shell("ledger", "grant", "2.5")
     assert granted.code == 0
     assert (await shell("ledger", "grant", "-1")).code == 2
+    assert ", until 20" in (await shell("ledger", "grant", "1", "--expires", "90d")).out
+    assert (await shell("ledger", "grant", "1", "--expires", "soon")).code == 2
     assert (await shell("resume")).out.startswith("Nothing is open")
 
 

@@ -38,6 +38,23 @@ async def test_a_plan_is_set_and_given_to_a_tenant(shell: Shell) -> None:
     assert (await shell("plans", "show", "silver")).code == 2
 
 
+async def test_a_days_credits_are_capped(shell: Shell) -> None:
+    """By the plan or for one tenant, in credits; the tenant shows with what it has used."""
+    told = (await shell("plans", "set", "gold", "--daily-credits", "12.5", "--json")).json
+    assert told["daily_microcredits_max"] == 12_500_000
+    await shell("tenants", "create", "acme", "--plan", "gold")
+    assert "of 12.5 credits" in (await shell("tenants", "show", "acme")).out
+    assert (await shell("tenants", "set-daily-credits", "acme", "0")).code == 0
+    told = (await shell("tenants", "show", "acme", "--json")).json
+    assert (told["daily_microcredits_max"], told["today"]["microcredits_max"]) == (0, 0)
+    assert (await shell("tenants", "set-daily-credits", "acme", "plan")).code == 0
+    told = (await shell("plans", "set", "gold", "--daily-credits", "none", "--json")).json
+    assert told["daily_microcredits_max"] is None
+    assert "0 credits, 0 items" in (await shell("tenants", "show", "acme")).out
+    assert (await shell("tenants", "set-daily-credits", "acme", "much")).code == 2
+    assert (await shell("tenants", "show", "nobody")).code == 2
+
+
 async def test_a_suspended_tenant_is_told_why(shell: Shell) -> None:
     """The list has the reason, until it is resumed."""
     await shell("tenants", "create", "acme")

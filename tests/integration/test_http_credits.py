@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,10 @@ from headrace.access import Scope
 from headrace.config import Config, Retry
 from headrace.engine import Engine, open_engine
 from headrace.http.app import build_app
+from headrace.loops.expirer import Expirer
 from headrace.outcome import OutcomeKind
 from headrace.store import keys
+from headrace.testing import ManualClock
 from tests.integration.asgi import Answer, Client
 from tests.integration.scripted import Scripted
 
@@ -57,9 +59,17 @@ class Office:
             secret, _ = await keys.make(connection, name, scope.value, scope, now)
         return Client(self.app, secret)
 
-    async def grant(self, credits: Any, tenant: str = "guest", reference: str = "r-1") -> Answer:
+    async def grant(
+        self,
+        credits: Any,
+        tenant: str = "guest",
+        reference: str = "r-1",
+        until: datetime | None = None,
+    ) -> Answer:
         """Give credits, as an admin."""
         body = {"tenant": tenant, "credits": credits, "reference": reference}
+        if until is not None:
+            body["expires_at"] = until.isoformat()
         return await self.admin("POST", "/api/credits/grants", body)
 
     async def balance(self) -> tuple[int, int]:
@@ -108,6 +118,35 @@ async def office(database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
 
 
 # -- grants and balances -----------------------------------------------------------------------
+
+
+async def test_a_grant_that_expires_is_seen_everywhere(office: Office) -> None:
+    """In the balance, the list of grants, and at its end in the statement; a bad end is told."""
+    until = office.engine.clock.now() + timedelta(days=2)
+    made = await office.grant("2.5", until=until)
+    assert (made.status, made.json["expires_at"]) == (201, until.isoformat())
+    assert (await office.grant("2.5", until=until)).status == 200
+    assert (await office.grant("2.5")).status == 409
+    assert (await office.grant("1", reference="old", until=until - timedelta(days=3))).status == 400
+    body = {"credits": 1, "reference": "odd", "expires_at": "soon"}
+    assert (await office.admin("POST", "/api/credits/grants", body)).status == 422
+    told = (await office.guest("GET", "/api/credits/balance")).json
+    assert told["expiring"] == [
+        {
+            "entry": made.json["entry"],
+            "expires_at": until.isoformat(),
+            "available_microcredits": 2_500_000,
+            "held_microcredits": 0,
+        }
+    ]
+    late = ManualClock(until)
+    await Expirer(office.engine.database, late).tick()
+    told = (await office.guest("GET", "/api/credits/balance")).json
+    assert (told["available_microcredits"], told["expiring"]) == (0, [])
+    latest, first = (await office.guest("GET", "/api/credits/entries")).json["entries"]
+    assert (latest["kind"], latest["available"], first["expires_at"]) == (
+        "expire", -2_500_000, until.isoformat(),
+    )  # fmt: skip
 
 
 async def test_a_grant_is_made_once_for_its_reference(office: Office) -> None:

@@ -23,6 +23,7 @@ OPERATORS = {
     "/api/tenants/{tenant_id}/suspend",
     "/api/tenants/{tenant_id}/resume",
     "/api/tenants/{tenant_id}/plan",
+    "/api/tenants/{tenant_id}/daily-credits",
 }
 """What only the operator may do: a 403, whether the id is there or not."""
 

@@ -55,6 +55,37 @@ async def test_a_tenant_sees_itself_and_nobody_else(api: Served) -> None:
     assert (await api("GET", "/api/tenants/nobody", "admin"))[0] == 404
 
 
+async def test_the_cap_on_a_days_credits_is_a_429_that_says_until_when(api: Served) -> None:
+    """The operator sets it on a tenant or a plan; the tenant sees what it has used."""
+    path = "/api/tenants/acme/daily-credits"
+    assert (await api("POST", path, "acme", {"daily_microcredits_max": 1}))[0] == 403
+    for bad in ({}, {"daily_microcredits_max": "1"}, {"daily_microcredits_max": -1}, {"most": 1}):
+        assert (await api("POST", path, "admin", bad))[0] == 422, bad
+    assert (await api("POST", path.replace("acme", "nobody"), "admin", bad))[0] == 422
+    told = await must(api, "POST", path, {"daily_microcredits_max": 1})
+    assert told["daily_microcredits_max"] == 1
+    await must(api, "POST", "/api/price-book", {"kind": "default", "credits": "0.000001"})
+    body = {"recipe": "words", "rows": [{"t": "1"}, {"t": "2"}]}
+    headers = {"Authorization": f"Bearer {api.keys['acme']}"}
+    async with api.http.post(f"{api.url}/api/batches", json=body, headers=headers) as answer:
+        assert (answer.status, answer.content_type) == (429, "application/problem+json")
+        assert 0 < int(answer.headers["Retry-After"]) <= 90_001
+        told = await answer.json()
+    assert (told["code"], told["retryable"]) == ("daily_credits_cap", True)
+    assert (told["missing_microcredits"], told["limit_microcredits"]) == (1, 1)
+    await must(api, "POST", path, {"daily_microcredits_max": None})
+    await must(api, "PUT", "/api/plans/small", {"daily_microcredits_max": 2})
+    await must(api, "POST", "/api/batches", body, "acme")
+    today = (await must(api, "GET", "/api/tenants/acme", scope="acme"))["today"]
+    assert (today["microcredits"], today["microcredits_max"]) == (2, 2)
+    client = api.client("acme")
+    said: Any = [{"role": "user", "content": "Hi"}]
+    with pytest.raises(openai.RateLimitError) as caught:
+        await client.chat.completions.create(model=MODEL, messages=said)
+    assert caught.value.code == "daily_credits_cap"
+    await client.close()
+
+
 async def test_the_daily_cap_is_a_429_that_says_what_is_missing(api: Served) -> None:
     """With Retry-After, as a problem under /api and in OpenAI's shape under /v1."""
     body = {"recipe": "words", "rows": [{"t": f"{n}"} for n in range(5)]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -19,10 +20,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from headrace.loops.expirer import Expirer
 from headrace.outcome import OutcomeKind
 from headrace.price import Price
 from headrace.provider import Call, Reply
 from headrace.request import Request
+from headrace.testing import ManualClock
 from tests.integration.asgi import Answer, Client
 from tests.integration.scripted import Scripted
 from tests.integration.test_http_credits import Office, office_on
@@ -114,6 +117,28 @@ class Fire(RuleBasedStateMachine):
         made = self.run(self.office.grant(credits, self.tenant, f"{self.tenant} {self.count}"))
         assert made.status == 201
 
+    @rule(credits=amounts, days=st.integers(1, 3))
+    def grant_for_a_while(self, credits: str, days: int) -> None:
+        """Credits come in that end."""
+        self.count += 1
+        until = self.office.engine.clock.now() + timedelta(days=days)
+        made = self.run(
+            self.office.grant(credits, self.tenant, f"{self.tenant} {self.count}", until)
+        )
+        assert made.status == 201
+
+    @rule(days=st.integers(1, 3))
+    def expire(self, days: int) -> None:
+        """The expirer sees what is left so many days from now; a second look finds nothing."""
+        engine = self.office.engine
+        late = engine.clock.now() + timedelta(days=days, hours=1)
+        expirer = Expirer(engine.database, ManualClock(late))
+        self.run(expirer.tick())
+        lots = self.call("GET", "/api/credits/balance").json["expiring"]
+        over = [lot for lot in lots if lot["expires_at"] <= late.isoformat()]
+        quiet = self.office.provider.gate.is_set() and not self.made
+        assert not quiet or all(lot["available_microcredits"] == 0 for lot in over)
+
     @rule(body=prices)
     def price(self, body: dict[str, Any]) -> None:
         """A price changes."""
@@ -177,7 +202,12 @@ class Fire(RuleBasedStateMachine):
         statement = self.call("GET", "/api/credits/statement").json
         sums = statement["totals_microcredits"]
         closing = sum(statement["closing"].values())
-        assert closing == sums.get("grant", 0) - sums.get("post", 0)
+        spent = sums.get("post", 0) + sums.get("expire", 0)
+        assert closing == sums.get("grant", 0) - spent
+        lots = told["expiring"]
+        for kind in ("available_microcredits", "held_microcredits"):
+            assert sum(lot[kind] for lot in lots) <= told[kind]
+            assert all(lot[kind] >= 0 for lot in lots)
 
     async def _total(self) -> int:
         async with self.office.engine.database.acquire() as connection:

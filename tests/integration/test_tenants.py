@@ -81,7 +81,7 @@ async def used(engine: Engine, name: str = "acme") -> int:
     async with engine.database.acquire() as connection:
         assert await verify(connection) == []
         found = await plans.standing(connection, name, engine.clock.now())
-        return await allowances.used_today(connection, found)
+        return (await allowances.used_today(connection, found)).items
 
 
 @pytest.fixture
@@ -238,8 +238,8 @@ async def test_a_retry_counts_on_the_day_of_the_retry(engine: Engine) -> None:
     assert await used(engine) == 3
 
 
-async def fail_all(engine: Engine, batch: Batch) -> None:
-    """Let every item of a batch fail, as settles do it."""
+async def fail_all(engine: Engine, batch: Batch, reserve: int = 0) -> None:
+    """Let every item of a batch fail, as settles do it; ``reserve`` goes back of each."""
     from headrace.event import EventKind
     from headrace.store import settles, shards
     from headrace.store.writes import Settle
@@ -260,7 +260,7 @@ async def fail_all(engine: Engine, batch: Batch) -> None:
         made = [
             Settle(
                 batch.uuid, idx, 0, ItemState.RUNNING, ItemState.FAILED, "acme", shard_id,
-                claim.fence, 1, 0, 1, reason="failed",
+                claim.fence, 1, 0, 1, reason="failed", void_microcredits=reserve,
                 event=EventKind.ITEM_FAILED, event_data="{}",
             )
             for idx in range(count)

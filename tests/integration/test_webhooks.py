@@ -21,7 +21,9 @@ from headrace.event import EventKind
 from headrace.lifecycle import ItemState
 from headrace.loops import deliverer
 from headrace.loops.deliverer import Deliverer
+from headrace.master_key import VARIABLE, MasterKeys
 from headrace.outcome import OutcomeKind
+from headrace.sealing import new_master
 from headrace.store import webhook_deliveries, webhooks
 from headrace.store.database import Database
 from headrace.store.progress import Deltas
@@ -33,6 +35,7 @@ from tests.integration.scripted import Scripted
 from tests.integration.speaking import Answer, Heard, drips, says, speaking
 from tests.integration.test_engine import engine_on, recipe, rows
 
+MASTERS = MasterKeys(Path("/nowhere"), {VARIABLE: new_master().to_text()})
 TRY = "SELECT number, status, error, excerpt FROM webhook_try ORDER BY at, number"
 
 
@@ -47,14 +50,15 @@ class Post:
     def another(self, send_s: float = 5.0, **more: Any) -> Deliverer:
         """A deliverer as another process would have it."""
         allowed = frozenset({"127.0.0.1"})
+        masters = more.pop("masters", MASTERS)
         post = WebhookPost(self.clock, more.pop("allowed", allowed), send_s, **more)
-        return Deliverer(self.database, self.clock, post, Random(1))
+        return Deliverer(self.database, self.clock, post, masters, Random(1))
 
     async def add(self, *events: str, url: str | None = None) -> UUID:
         """Add an endpoint that wants these events."""
         async with self.database.transaction() as connection:
             return await webhooks.insert(
-                connection, "default", url or f"http://127.0.0.1:{self.port}/hook",
+                connection, MASTERS, "default", url or f"http://127.0.0.1:{self.port}/hook",
                 list(events), self.secret, self.clock.now(),
             )  # fmt: skip
 
@@ -211,7 +215,7 @@ async def test_only_the_tenants_own_and_chosen_events_are_told(engine: Engine) -
         async with post.database.transaction() as connection:
             await connection.execute("INSERT INTO tenant (id, name) VALUES ('other', 'Other')")
             await webhooks.insert(
-                connection, "other", "https://x.example/", list(EVENTS), post.secret,
+                connection, MASTERS, "other", "https://x.example/", list(EVENTS), post.secret,
                 post.clock.now(),
             )  # fmt: skip
             await webhooks.change(
@@ -298,7 +302,7 @@ async def test_two_secrets_sign_while_one_replaces_the_other(database: Database)
         hook = await post.add("batch.completed")
         fresh = new_standard_secret()
         async with database.transaction() as connection:
-            await webhooks.rotate(connection, "default", hook, fresh, post.clock.now())
+            await webhooks.rotate(connection, MASTERS, "default", hook, fresh, post.clock.now())
         for wait, both in ((0, True), (86_401, False)):
             await post.clock.advance(wait)
             await post.ping(hook)
@@ -362,7 +366,13 @@ async def test_what_a_dead_process_had_in_hand_is_sent_when_its_lease_ends(
         await post.ping(hook)
         async with database.transaction() as connection:
             (held,) = await webhook_deliveries.claim(
-                connection, post.clock.now(), deliverer.LEASE_S, 2, 5, failing=False
+                connection,
+                post.clock.now(),
+                deliverer.LEASE_S,
+                2,
+                5,
+                MASTERS.known(),
+                failing=False,
             )
         await post.send(deliverer.LEASE_S - 1)
         assert heard == []

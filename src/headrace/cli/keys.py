@@ -48,7 +48,7 @@ def create(
             now = engine.clock.now()
             expires_at = None if days is None else now + timedelta(days=days)
             if expires is not None:
-                expires_at = _moment(expires, now)
+                expires_at = moment(expires, now)
             async with engine.database.transaction() as connection:
                 await tenants.find(connection, tenant)
                 secret, made = await keys.make(
@@ -177,7 +177,8 @@ def _span(text: str) -> timedelta:
     return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
 
 
-def _moment(text: str, now: datetime) -> datetime:
+def moment(text: str, now: datetime) -> datetime:
+    """Return the time that a text names from ``now`` on, in UTC; raises ``UsageError``."""
     from headrace.errors import UsageError
 
     if _SPAN.fullmatch(text.strip()):
@@ -188,4 +189,4 @@ def _moment(text: str, now: datetime) -> datetime:
         raise UsageError(
             f"{text!r} is not a time", remedy="Write 12h, 90d, or a date such as 2027-01-31."
         ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)

@@ -92,9 +92,13 @@ def grant(
     reference: Annotated[
         str | None, Parameter(help="An invoice, say: of one reference there is one grant.")
     ] = None,
+    expires: Annotated[
+        str | None, Parameter(help="When what is left expires: 90d, or 2027-01-31.")
+    ] = None,
     common: Common | None = None,
 ) -> int:
     """Give a tenant credits."""
+    from headrace.cli.keys import moment
     from headrace.price import read_credits
 
     micro = read_credits(amount)
@@ -108,11 +112,13 @@ def grant(
             engine.database.transaction() as connection,
         ):
             now = engine.clock.now()
+            end = None if expires is None else moment(expires, now)
             made = await ledger.grant(
-                connection, engine.accounts, tenant, micro, reason, now, reference
+                connection, engine.accounts, tenant, micro, reason, now, reference, end
             )
         when = "" if made.is_new else f" already, at {made.created_at.isoformat()}"
-        line(f"{credits(micro)} credits granted to {tenant}{when}.")
+        until = "" if end is None else f", until {end:%Y-%m-%d %H:%M} UTC"
+        line(f"{credits(micro)} credits granted to {tenant}{when}{until}.")
         return 0
 
     return int(on_loop(work()))

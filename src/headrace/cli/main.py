@@ -58,7 +58,7 @@ KEYS: Commands = {
     "provider-remove": ("headrace.cli.provider_keys:remove", "Remove such a key."),
     "rotate-master": (
         "headrace.cli.provider_keys:rotate_master",
-        "Seal those keys under a new master key.",
+        "Seal those keys, and secrets of webhooks, under a new master key.",
     ),
 }
 TENANTS: Commands = {
@@ -67,6 +67,8 @@ TENANTS: Commands = {
     "suspend": ("headrace.cli.tenants:suspend", "Take from its keys what they open."),
     "resume": ("headrace.cli.tenants:resume", "End a suspension."),
     "set-plan": ("headrace.cli.tenants:set_plan", "Give a tenant another plan."),
+    "set-daily-credits": ("headrace.cli.tenants:set_daily_credits", "Cap a tenant's own day."),
+    "show": ("headrace.cli.tenants:show", "One tenant: its plan, its day, its credits."),
 }
 PLANS: Commands = {
     "list": ("headrace.cli.plans:list_", "The plans, with what they allow."),
@@ -78,6 +80,10 @@ WEBHOOKS: Commands = {
     "list": ("headrace.cli.webhooks:list_", "List the endpoints."),
     "delete": ("headrace.cli.webhooks:delete", "Delete an endpoint with its log."),
     "ping": ("headrace.cli.webhooks:ping", "Send a message that only says hello."),
+    "test": ("headrace.cli.webhooks:try_", "Say hello from here, and show the answer."),
+    "rotate": ("headrace.cli.webhooks:rotate", "Make another secret."),
+    "deliveries": ("headrace.cli.webhooks:deliveries", "The log of messages, or one of them."),
+    "redeliver": ("headrace.cli.webhooks:redeliver", "Send a message once more."),
 }
 SCHEDULE: Commands = {
     "add": ("headrace.cli.schedules:add", "Add a schedule."),

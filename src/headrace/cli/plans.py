@@ -61,6 +61,7 @@ def set_(
     ] = None,
     weight: Annotated[str | None, Parameter(help="Its share beside others, 1 to 100.")] = None,
     daily_items: Annotated[str | None, Parameter(help="Items a day, or none.")] = None,
+    daily_credits: Annotated[str | None, Parameter(help="Credits a day, or none.")] = None,
     batches: Annotated[str | None, Parameter(help="Batches at a time, or none.")] = None,
     pixels: Annotated[
         str | None, Parameter(help="Pixels that a request may name, or none.")
@@ -74,6 +75,7 @@ def set_(
         "class": class_,
         "weight": _number("weight", weight),
         "daily_items_max": _number("daily-items", daily_items),
+        "daily_microcredits_max": daily_cap(daily_credits, NONE),
         "batches_max": _number("batches", batches),
         "pixels_max": _number("pixels", pixels),
         "waiting_max": _number("waiting", waiting),
@@ -96,6 +98,15 @@ def set_(
     return int(on_loop(work()))
 
 
+def daily_cap(text: str | None, none: str) -> int | str | None:
+    """Return credits as micro-credits; ``none`` and ``None`` as they are. Raises ``UsageError``."""
+    from headrace.price import read_credits
+
+    if text is None or text == none:
+        return text
+    return 0 if text == "0" else read_credits(text)
+
+
 def _number(name: str, text: str | None) -> int | str | None:
     from headrace.errors import UsageError
 
@@ -114,7 +125,7 @@ def _tell(plan: Plan, common: Common | None) -> None:
         data(plan.to_json())
         return
     for key, value in plan.to_json().items():
-        line(f"{key:16} {_cell(value) or '(none)'}")
+        line(f"{key:22} {_cell(value) or '(none)'}")
 
 
 def _cell(value: object) -> str:

@@ -107,7 +107,7 @@ def remove(
 
 
 def rotate_master(*, common: Common | None = None) -> int:
-    """Seal all keys of providers under a new master key; the old one is then not needed."""
+    """Seal keys of providers and secrets of webhooks under a new master key."""
 
     async def work() -> int:
         from headrace.store import provider_keys
@@ -122,7 +122,7 @@ def rotate_master(*, common: Common | None = None) -> int:
         if common is not None and common.json:
             data({"sealed": count, "master": master_id})
         else:
-            line(f"{count} keys are sealed under the master key {master_id} now.")
+            line(f"{count} keys and secrets are sealed under the master key {master_id} now.")
         return 0
 
     return int(on_loop(work()))

@@ -1,4 +1,4 @@
-"""``tenants list | create | suspend | resume | set-plan``: who owns batches, keys and credits."""
+"""``tenants list | show | create | suspend | …``: who owns batches, keys and credits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from headrace.cli.options import Common, data, engine_of, line, table
 if TYPE_CHECKING:
     from headrace.plan import Tenant
 
+PLAN = "plan"
 TenantId = Annotated[str, Parameter(name="TENANT", help="The tenant's id.")]
 
 
@@ -114,6 +115,61 @@ def set_plan(
         return await tenants.set_plan(connection, tenant_id, plan)
 
     return _moved(move, common, f"has the plan {plan}")
+
+
+def set_daily_credits(
+    tenant_id: TenantId,
+    credits: Annotated[
+        str, Parameter(name="CREDITS", help="Credits a day, or 'plan' for what its plan says.")
+    ],
+    *,
+    common: Common | None = None,
+) -> int:
+    """Give a tenant a cap of its own on the credits of its day, in place of its plan's."""
+    from headrace.cli.plans import daily_cap
+
+    most = daily_cap(credits, PLAN)
+
+    async def move(connection: Any, engine: Any) -> Tenant:
+        from headrace.store import tenants
+
+        cap = None if most == PLAN else most
+        return await tenants.set_daily_cap(connection, tenant_id, cap)
+
+    words = "has its plan's cap" if most == PLAN else f"may spend {credits} credits a day"
+    return _moved(move, common, words)
+
+
+def show(tenant_id: TenantId, *, common: Common | None = None) -> int:
+    """Show a tenant with its plan, what it has used of its day, and its credits."""
+
+    async def work() -> int:
+        from headrace.price import credits
+        from headrace.store import allowances, plans, tenants
+        from headrace.store import credits as ledger
+
+        async with (
+            engine_of(common, work=False) as engine,
+            engine.database.acquire() as connection,
+        ):
+            found = await tenants.find(connection, tenant_id)
+            standing = await plans.standing(connection, tenant_id, engine.clock.now())
+            used = await allowances.used_today(connection, standing)
+            has = await ledger.balance(connection, tenant_id)
+        told = found.to_json() | {"today": allowances.today_json(standing, used)}
+        told["available_microcredits"] = has.available_microcredits
+        if common is not None and common.json:
+            data(told)
+            return 0
+        for key in ("id", "name", "plan", "timezone", "state", "reason"):
+            line(f"{key:10} {told[key] or '(none)'}")
+        line(f"{'credits':10} {credits(has.available_microcredits)} available")
+        most = standing.daily_microcredits_max
+        spent = credits(used.microcredits) + ("" if most is None else f" of {credits(most)}")
+        line(f"{'today':10} {spent} credits, {used.items} items; until {standing.midnight}")
+        return 0
+
+    return int(on_loop(work()))
 
 
 def _moved(move: Callable[[Any, Any], Awaitable[Tenant]], common: Common | None, words: str) -> int:

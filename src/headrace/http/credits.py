@@ -15,10 +15,15 @@ from fastapi.responses import JSONResponse
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import InputError, NotFoundError, UsageError
+from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
+from headrace.http.credit_shapes import AuditShape, BalanceShape, EntryPage, GrantShape
+from headrace.http.described import described, says
 from headrace.http.entry import Entry as Door
 from headrace.identity import show_batch_id
+from headrace.period import read_time
 from headrace.price import credits, read_credits
+from headrace.purse import Lot
 from headrace.store import audit, ledger
 from headrace.store import credits as store
 from headrace.store.credits import BEHIND_ALL, Entry, Place
@@ -26,7 +31,10 @@ from headrace.store.credits import BEHIND_ALL, Entry, Place
 PAGE_MAX = 500
 BODY_BYTES_MAX = 64 * 1024
 TEXT_CHARS_MAX = 200
-_GRANT = {"tenant": str, "credits": (str, int, float), "reason": str, "reference": str}
+_GRANT = {
+    "tenant": str, "credits": (str, int, float), "reason": str, "reference": str,
+    "expires_at": (str, type(None)),
+}  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Read = Callable[..., Awaitable[list[Entry]]]
 
@@ -41,24 +49,54 @@ class Credits:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/credits")
-        router.add_api_route("/balance", self.balance, methods=["GET"])
-        router.add_api_route("/entries", self.entries, methods=["GET"])
-        router.add_api_route("/grants", self.grants, methods=["GET"])
-        router.add_api_route("/grants", self.grant, methods=["POST"])
-        router.add_api_route("/verify", self.verify, methods=["GET"])
+        router = APIRouter(prefix="/api/credits", tags=["credits"])
+        router.add_api_route(
+            "/balance",
+            self.balance,
+            methods=["GET"],
+            **described(s200=says(BalanceShape, "The balance.")),
+        )
+        router.add_api_route(
+            "/entries",
+            self.entries,
+            methods=["GET"],
+            **described(s200=says(EntryPage, "The entries.")),
+        )
+        router.add_api_route(
+            "/grants",
+            self.grants,
+            methods=["GET"],
+            **described(s200=says(EntryPage, "The grants.")),
+        )
+        router.add_api_route(
+            "/grants",
+            self.grant,
+            methods=["POST"],
+            **described(
+                body=bodies.GRANT,
+                s200=says(GrantShape, "It was there already."),
+                s201=says(GrantShape, "It is granted."),
+            ),
+        )
+        router.add_api_route(
+            "/verify",
+            self.verify,
+            methods=["GET"],
+            **described(s200=says(AuditShape, "What was found.")),
+        )
         return router
 
     async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:
         """Show what a tenant has."""
         tenant_id = await whose(self._door, request, tenant)
         async with self._engine.database.acquire() as connection:
-            found = await store.balance(connection, tenant_id)
+            found, lots = await store.expiring(connection, tenant_id)
         told = {
             "tenant": tenant_id,
             "available_microcredits": found.available_microcredits,
             "held_microcredits": found.held_microcredits,
             "unlimited": found.unlimited,
+            "expiring": [_lot_json(lot) for lot in lots],
         }
         return JSONResponse(told, headers=NOT_KEPT)
 
@@ -102,11 +140,20 @@ class Credits:
         reference = _text(body, "reference", "")
         tenant_id = _possible(body.get("tenant", caller.tenant_id))
         reason = _text(body, "reason", "granted")
+        until = body.get("expires_at")
+        expires_at = None if until is None else read_time(until, "expires_at")
         now = self._engine.clock.now()
         async with self._engine.database.transaction() as connection:
             await store.balance(connection, tenant_id)
             made = await ledger.grant(
-                connection, self._engine.accounts, tenant_id, amount, reason, now, reference
+                connection,
+                self._engine.accounts,
+                tenant_id,
+                amount,
+                reason,
+                now,
+                reference,
+                expires_at,
             )
         told = {
             "entry": str(made.id),
@@ -116,6 +163,7 @@ class Credits:
             "reason": made.reason,
             "reference": reference,
             "at": made.created_at.isoformat(),
+            "expires_at": _iso(made.expires_at),
         }
         return JSONResponse(told, 201 if made.is_new else 200)
 
@@ -172,7 +220,21 @@ def entry_json(entry: Entry) -> dict[str, Any]:
         "attempt": entry.attempt,
         "reason": entry.reason,
         "reference": entry.reference,
+        "expires_at": _iso(entry.expires_at),
     }
+
+
+def _lot_json(lot: Lot) -> dict[str, Any]:
+    return {
+        "entry": str(lot.grant_id),
+        "expires_at": lot.expires_at.isoformat(),
+        "available_microcredits": lot.available,
+        "held_microcredits": lot.held,
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def show_cursor(place: Place) -> str:

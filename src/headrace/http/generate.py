@@ -15,10 +15,24 @@ from headrace.generation import Asked, Generated
 from headrace.http.artifact_links import Links
 from headrace.http.bodies import only, read_json
 from headrace.http.demand import Demand
+from headrace.http.described import described, says
 from headrace.http.entry import Caller, Entry
 from headrace.http.online import cache_mode
+from headrace.http.shapes import GeneratedShape
 
 _RECIPE = {"recipe": str, "row": dict}
+_BODY: dict[str, Any] = {
+    "application/json": {
+        "type": "object",
+        "description": "A model, a prompt and what else the model takes; or a recipe and a row.",
+        "properties": {
+            "model": {"type": "string"},
+            "prompt": {"type": "string"},
+            "recipe": {"type": "string"},
+            "row": {"type": "object"},
+        },
+    }
+}
 _TEXT = ("text/", "application/json")
 
 
@@ -34,7 +48,13 @@ class Generate:
     def router(self) -> APIRouter:
         """Return the route."""
         router = APIRouter()
-        router.add_api_route("/api/generate", self.generate, methods=["POST"])
+        router.add_api_route(
+            "/api/generate",
+            self.generate,
+            methods=["POST"],
+            tags=["on demand"],
+            **described(body=_BODY, s200=says(GeneratedShape, "The result.")),
+        )
         return router
 
     async def generate(self, request: Request) -> JSONResponse:

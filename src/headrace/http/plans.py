@@ -6,7 +6,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from headrace.engine import Engine
+from headrace.http import account_bodies as bodies
+from headrace.http.account_shapes import PlanList, PlanShape
 from headrace.http.bodies import read_json
+from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.store import plans
 
@@ -23,10 +26,25 @@ class PlanRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/plans")
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route("/{name}", self.show, methods=["GET"])
-        router.add_api_route("/{name}", self.put, methods=["PUT"])
+        router = APIRouter(prefix="/api/plans", tags=["plans"])
+        router.add_api_route(
+            "",
+            self.listed,
+            methods=["GET"],
+            **described(s200=says(PlanList, "The plans.")),
+        )
+        router.add_api_route(
+            "/{name}",
+            self.show,
+            methods=["GET"],
+            **described(s200=says(PlanShape, "The plan.")),
+        )
+        router.add_api_route(
+            "/{name}",
+            self.put,
+            methods=["PUT"],
+            **described(body=bodies.PLAN, s200=says(PlanShape, "As it is now.")),
+        )
         return router
 
     async def listed(self, request: Request) -> JSONResponse:

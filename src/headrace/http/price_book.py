@@ -10,7 +10,10 @@ from fastapi.responses import JSONResponse
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import UsageError
+from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
+from headrace.http.credit_shapes import RuleList, RulePage, RuleShape
+from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.price_book import read_rule
 from headrace.store import price_book
@@ -41,10 +44,25 @@ class PriceBook:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/price-book")
-        router.add_api_route("", self.show, methods=["GET"])
-        router.add_api_route("", self.add, methods=["POST"])
-        router.add_api_route("/history", self.history, methods=["GET"])
+        router = APIRouter(prefix="/api/price-book", tags=["credits"])
+        router.add_api_route(
+            "",
+            self.show,
+            methods=["GET"],
+            **described(s200=says(RuleList, "The rules in force.")),
+        )
+        router.add_api_route(
+            "",
+            self.add,
+            methods=["POST"],
+            **described(body=bodies.RULE, s201=says(RuleShape, "It is added.")),
+        )
+        router.add_api_route(
+            "/history",
+            self.history,
+            methods=["GET"],
+            **described(s200=says(RulePage, "The rules.")),
+        )
         return router
 
     async def show(self, request: Request) -> JSONResponse:

@@ -11,7 +11,10 @@ from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import InputError
 from headrace.forgetting import Forgetting
+from headrace.http import account_bodies as bodies
+from headrace.http.account_shapes import Forgotten, RetentionShape
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, empty, gives, says
 from headrace.http.entry import Caller, Entry
 from headrace.identity import read_batch_id
 from headrace.store import erasure
@@ -32,12 +35,37 @@ class PrivacyRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api")
-        router.add_api_route("/batches/{batch_id}", self.forget, methods=["DELETE"])
-        router.add_api_route("/tenants/{tenant_id}/data", self.forget_all, methods=["DELETE"])
-        router.add_api_route("/export", self.export, methods=["GET"])
-        router.add_api_route("/retention", self.kept, methods=["GET"])
-        router.add_api_route("/retention", self.keep, methods=["PUT"])
+        router = APIRouter(prefix="/api", tags=["privacy"])
+        router.add_api_route(
+            "/batches/{batch_id}",
+            self.forget,
+            methods=["DELETE"],
+            **described(s204=empty("It is forgotten.")),
+        )
+        router.add_api_route(
+            "/tenants/{tenant_id}/data",
+            self.forget_all,
+            methods=["DELETE"],
+            **described(s200=says(Forgotten, "All is forgotten.")),
+        )
+        router.add_api_route(
+            "/export",
+            self.export,
+            methods=["GET"],
+            **described(s200=gives("All data, a JSON object a line.", "application/jsonl")),
+        )
+        router.add_api_route(
+            "/retention",
+            self.kept,
+            methods=["GET"],
+            **described(s200=says(RetentionShape, "The days.")),
+        )
+        router.add_api_route(
+            "/retention",
+            self.keep,
+            methods=["PUT"],
+            **described(body=bodies.RETENTION, s200=says(RetentionShape, "As it is now.")),
+        )
         return router
 
     async def forget(self, request: Request, batch_id: str) -> Response:

@@ -46,10 +46,16 @@ STATUSES = {
     "storage": 503,
     "config": 503,
     "daily_cap": 429,
+    "daily_credits_cap": 429,
     "too_many_batches": 429,
     "too_many_waiting": 429,
 }
-RETRYABLE = frozenset({"database", "storage", "daily_cap", "too_many_batches", "too_many_waiting"})
+RETRYABLE = frozenset(
+    {
+        "database", "storage", "daily_cap", "daily_credits_cap", "too_many_batches",
+        "too_many_waiting",
+    }
+)  # fmt: skip
 _LATER = "Ask again in a while; nothing is lost."
 _UNREACHED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
 

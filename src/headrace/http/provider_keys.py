@@ -8,7 +8,10 @@ from fastapi.responses import JSONResponse
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import ConfigError, InputError, NotFoundError
+from headrace.http import account_bodies as bodies
+from headrace.http.account_shapes import ProviderKeyGone, ProviderKeyList, ProviderKeyShape
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, says
 from headrace.http.entry import Caller, Entry, ForbiddenError
 from headrace.store import provider_keys, tenants
 
@@ -27,10 +30,25 @@ class ProviderKeyRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/provider-keys")
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route("/{provider}", self.put, methods=["PUT"])
-        router.add_api_route("/{provider}", self.remove, methods=["DELETE"])
+        router = APIRouter(prefix="/api/provider-keys", tags=["provider keys"])
+        router.add_api_route(
+            "",
+            self.listed,
+            methods=["GET"],
+            **described(s200=says(ProviderKeyList, "Which keys there are.")),
+        )
+        router.add_api_route(
+            "/{provider}",
+            self.put,
+            methods=["PUT"],
+            **described(body=bodies.PROVIDER_KEY, s200=says(ProviderKeyShape, "It is kept.")),
+        )
+        router.add_api_route(
+            "/{provider}",
+            self.remove,
+            methods=["DELETE"],
+            **described(s200=says(ProviderKeyGone, "It is removed.")),
+        )
         return router
 
     async def listed(self, request: Request, tenant: str | None = None) -> JSONResponse:

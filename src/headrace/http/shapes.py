@@ -198,6 +198,15 @@ class LaneList(msgspec.Struct, frozen=True):
     lanes: list[LaneShape]
 
 
+class GeneratedShape(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One result: ``text`` is there for texts, ``facts`` are what the model told of it."""
+
+    cached: bool
+    artifact: dict[str, Any]
+    facts: dict[str, Any] | None
+    text: str | None = None
+
+
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     """An error (RFC 9457): ``detail`` says what is wrong, ``remedy`` what helps.
 

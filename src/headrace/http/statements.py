@@ -14,7 +14,10 @@ from fastapi.responses import StreamingResponse
 
 from headrace.engine import Engine
 from headrace.errors import UsageError
+from headrace.http.account_bodies import STATEMENT_QUERY
+from headrace.http.credit_shapes import StatementShape
 from headrace.http.credits import NOT_KEPT, entry_json, whose
+from headrace.http.described import described, gives, says
 from headrace.http.entry import Entry
 from headrace.identity import show_batch_id
 from headrace.nearest import did_you_mean
@@ -49,8 +52,12 @@ class Statements:
 
     def router(self) -> APIRouter:
         """Return the route."""
-        router = APIRouter(prefix="/api/credits")
-        router.add_api_route("/statement", self.statement, methods=["GET"])
+        router = APIRouter(prefix="/api/credits", tags=["credits"])
+        found = says(StatementShape, "The period.")
+        found["content"] |= gives("", "text/csv")["content"]
+        told = described(s200=found)
+        told["openapi_extra"]["parameters"] = STATEMENT_QUERY
+        router.add_api_route("/statement", self.statement, methods=["GET"], **told)
         return router
 
     async def statement(self, request: Request, tenant: str | None = None) -> StreamingResponse:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from headrace.access import Scope
 from headrace.engine import Engine
 from headrace.errors import ConflictError, InputError
+from headrace.http import account_bodies as bodies
+from headrace.http.account_shapes import TenantDetail, TenantList, TenantShape
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, says
 from headrace.http.entry import Entry
 from headrace.plan import DEFAULT
 from headrace.store import allowances, plans, tenants
@@ -29,14 +30,50 @@ class TenantRoutes:
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/tenants")
+        router = APIRouter(prefix="/api/tenants", tags=["tenants"])
         one = "/{tenant_id}"
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route("", self.make, methods=["POST"])
-        router.add_api_route(one, self.show, methods=["GET"])
-        router.add_api_route(f"{one}/suspend", self.suspend, methods=["POST"])
-        router.add_api_route(f"{one}/resume", self.resume, methods=["POST"])
-        router.add_api_route(f"{one}/plan", self.set_plan, methods=["POST"])
+        router.add_api_route(
+            "",
+            self.listed,
+            methods=["GET"],
+            **described(s200=says(TenantList, "The tenants.")),
+        )
+        router.add_api_route(
+            "",
+            self.make,
+            methods=["POST"],
+            **described(body=bodies.TENANT, s201=says(TenantShape, "It is made.")),
+        )
+        router.add_api_route(
+            one,
+            self.show,
+            methods=["GET"],
+            **described(s200=says(TenantDetail, "The tenant.")),
+        )
+        router.add_api_route(
+            f"{one}/suspend",
+            self.suspend,
+            methods=["POST"],
+            **described(body=bodies.SUSPEND, s200=says(TenantShape, "It is suspended.")),
+        )
+        router.add_api_route(
+            f"{one}/resume",
+            self.resume,
+            methods=["POST"],
+            **described(s200=says(TenantShape, "It is active.")),
+        )
+        router.add_api_route(
+            f"{one}/plan",
+            self.set_plan,
+            methods=["POST"],
+            **described(body=bodies.SET_PLAN, s200=says(TenantShape, "It has the plan.")),
+        )
+        router.add_api_route(
+            f"{one}/daily-credits",
+            self.set_daily_cap,
+            methods=["POST"],
+            **described(body=bodies.DAILY_CREDITS, s200=says(TenantShape, "The cap is set.")),
+        )
         return router
 
     async def listed(self, request: Request) -> JSONResponse:
@@ -71,14 +108,8 @@ class TenantRoutes:
             found = await tenants.find(connection, meant)
             standing = await plans.standing(connection, meant, self._clock.now())
             used = await allowances.used_today(connection, standing)
-        today: dict[str, Any] = {
-            "day": standing.day.isoformat(),
-            "ends_at": standing.midnight.isoformat(),
-            "items": used,
-            "items_max": standing.plan.daily_items_max,
-        }
-        told = found.to_json() | {"plan": standing.plan.to_json(), "today": today}
-        return JSONResponse(told)
+        today = allowances.today_json(standing, used)
+        return JSONResponse(found.to_json() | {"plan": standing.plan.to_json(), "today": today})
 
     async def suspend(self, request: Request, tenant_id: str) -> JSONResponse:
         """Suspend a tenant; ``reason`` is told to whoever comes with its keys."""
@@ -110,4 +141,20 @@ class TenantRoutes:
             raise InputError("plan is missing")
         async with self._database.transaction() as connection:
             found = await tenants.set_plan(connection, tenant_id, body["plan"])
+        return JSONResponse(found.to_json())
+
+    async def set_daily_cap(self, request: Request, tenant_id: str) -> JSONResponse:
+        """Give a tenant a cap of its own on a day's credits; ``null`` is its plan's."""
+        await self._entry.operator(request)
+        body = await read_json(request, BODY_BYTES_MAX)
+        only(body, {"daily_microcredits_max": (int, type(None))})
+        if "daily_microcredits_max" not in body:
+            raise InputError(
+                "daily_microcredits_max is missing",
+                remedy="Send a whole number of micro-credits, or null for the plan's cap.",
+            )
+        async with self._database.transaction() as connection:
+            found = await tenants.set_daily_cap(
+                connection, tenant_id, body["daily_microcredits_max"]
+            )
         return JSONResponse(found.to_json())

@@ -13,8 +13,17 @@ from headrace.access import Scope
 from headrace.egress import read_endpoint
 from headrace.engine import Engine
 from headrace.errors import ConflictError, InputError
+from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, empty, says
 from headrace.http.entry import Entry
+from headrace.http.webhook_shapes import (
+    DeliveryDetail,
+    DeliveryPage,
+    NewWebhook,
+    WebhookList,
+    WebhookShape,
+)
 from headrace.identity import show_batch_id, show_id
 from headrace.store import webhook_deliveries, webhooks
 from headrace.store.webhooks import Webhook
@@ -39,25 +48,79 @@ class WebhookRoutes:
     def __init__(self, engine: Engine, entry: Entry) -> None:
         self._database = engine.database
         self._clock = engine.clock
+        self._masters = engine.own_keys.masters
         self._allowed = frozenset(engine.config.webhooks.allowed_hosts or ())
         self._entry = entry
 
     def router(self) -> APIRouter:
         """Return the routes."""
-        router = APIRouter(prefix="/api/webhooks")
+        router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
         one = "/{webhook_id}"
-        message = f"{one}/deliveries/{{delivery_id}}"
-        router.add_api_route("", self.create, methods=["POST"])
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route(one, self.show, methods=["GET"])
-        router.add_api_route(one, self.change, methods=["PATCH"])
-        router.add_api_route(one, self.delete, methods=["DELETE"])
-        router.add_api_route(f"{one}/rotate", self.rotate, methods=["POST"])
-        router.add_api_route(f"{one}/ping", self.ping, methods=["POST"])
-        router.add_api_route(f"{one}/deliveries", self.deliveries, methods=["GET"])
-        router.add_api_route(message, self.delivery, methods=["GET"])
-        router.add_api_route(f"{message}/redeliver", self.redeliver, methods=["POST"])
+        router.add_api_route(
+            "",
+            self.create,
+            methods=["POST"],
+            **described(body=bodies.WEBHOOK, s201=says(NewWebhook, "It is added.")),
+        )
+        router.add_api_route(
+            "",
+            self.listed,
+            methods=["GET"],
+            **described(s200=says(WebhookList, "The endpoints.")),
+        )
+        router.add_api_route(
+            one,
+            self.show,
+            methods=["GET"],
+            **described(s200=says(WebhookShape, "The endpoint.")),
+        )
+        router.add_api_route(
+            one,
+            self.change,
+            methods=["PATCH"],
+            **described(body=bodies.CHANGED_WEBHOOK, s200=says(WebhookShape, "As it is now.")),
+        )
+        router.add_api_route(
+            one,
+            self.delete,
+            methods=["DELETE"],
+            **described(s204=empty("It is deleted.")),
+        )
+        router.add_api_route(
+            f"{one}/rotate",
+            self.rotate,
+            methods=["POST"],
+            **described(s200=says(NewWebhook, "It has another secret.")),
+        )
+        router.add_api_route(
+            f"{one}/ping",
+            self.ping,
+            methods=["POST"],
+            **described(s202=says(DeliveryDetail, "It goes out.")),
+        )
+        self._add_log(router, f"{one}/deliveries")
         return router
+
+    def _add_log(self, router: APIRouter, path: str) -> None:
+        message = f"{path}/{{delivery_id}}"
+        router.add_api_route(
+            path,
+            self.deliveries,
+            methods=["GET"],
+            **described(s200=says(DeliveryPage, "The messages.")),
+        )
+        router.add_api_route(
+            message,
+            self.delivery,
+            methods=["GET"],
+            **described(s200=says(DeliveryDetail, "The message.")),
+        )
+        router.add_api_route(
+            f"{message}/redeliver",
+            self.redeliver,
+            methods=["POST"],
+            **described(s202=says(DeliveryDetail, "It goes out again.")),
+        )
 
     async def create(self, request: Request) -> JSONResponse:
         """Add an endpoint; its secret is shown this once."""
@@ -70,7 +133,7 @@ class WebhookRoutes:
         events, secret = check_events(body["events"]), new_standard_secret()
         async with self._database.transaction() as connection:
             webhook_id = await webhooks.insert(
-                connection, caller.tenant_id, url, events, secret, self._clock.now()
+                connection, self._masters, caller.tenant_id, url, events, secret, self._clock.now()
             )
             made = await webhooks.find(connection, caller.tenant_id, webhook_id)
         return JSONResponse({**webhook_json(made), "secret": secret}, 201)
@@ -120,7 +183,9 @@ class WebhookRoutes:
         found = await self._found(request, webhook_id, Scope.ADMIN)
         secret = new_standard_secret()
         async with self._database.transaction() as connection:
-            await webhooks.rotate(connection, found.tenant_id, found.id, secret, self._clock.now())
+            await webhooks.rotate(
+                connection, self._masters, found.tenant_id, found.id, secret, self._clock.now()
+            )
             now = await webhooks.find(connection, found.tenant_id, found.id)
         return JSONResponse({**webhook_json(now), "secret": secret})
 

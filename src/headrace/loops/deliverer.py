@@ -8,12 +8,14 @@ from random import Random
 import asyncpg
 
 from headrace.clock import Clock
+from headrace.errors import ConfigError, HeadraceError
 from headrace.identity import show_id
 from headrace.loops.loop import Loop
-from headrace.store import webhook_deliveries, webhooks
+from headrace.master_key import MasterKeys
+from headrace.store import webhook_deliveries, webhook_secrets, webhooks
 from headrace.store.database import Database
-from headrace.store.webhook_deliveries import Claimed
-from headrace.telemetry import log
+from headrace.store.webhook_deliveries import Claimed, Tried
+from headrace.telemetry import crash_point, log
 from headrace.webhook import DELIVERY_PREFIX
 from headrace.webhook_post import WebhookPost
 from headrace.webhook_signature import standard_headers
@@ -25,6 +27,7 @@ SENDING_MAX = 48
 FAILING_MAX = 16
 """Endpoints that fail share fewer places: hanging ones must not take those of the others."""
 PER_ENDPOINT = 2
+UNSIGNED = "its secret cannot be opened here; nothing was sent"
 STOP_S = 2.0
 """So long what is being sent may end when the process does; then it is made again elsewhere."""
 
@@ -35,11 +38,18 @@ class Deliverer(Loop):
     name = "deliverer"
 
     def __init__(
-        self, database: Database, clock: Clock, post: WebhookPost, random: Random | None = None
+        self,
+        database: Database,
+        clock: Clock,
+        post: WebhookPost,
+        masters: MasterKeys,
+        random: Random | None = None,
     ) -> None:
         super().__init__(clock)
         self._database = database
         self._post = post
+        self._masters = masters
+        self._has_told = False
         self._random = random or Random()
         self._sending: dict[asyncio.Task[None], tuple[Claimed, bool]] = {}
 
@@ -48,20 +58,48 @@ class Deliverer(Loop):
         now = self._clock.now()
         async with self._database.transaction() as connection:
             packed = await webhooks.pack(connection, now)
-        await self._claim(failing=False, room=SENDING_MAX - len(self._sending))
+            crash_point("message-before-commit")
+        known = await self._known_masters()
+        await self._claim(known, failing=False, room=SENDING_MAX - len(self._sending))
         failing = sum(is_failing for _, is_failing in self._sending.values())
         room = min(SENDING_MAX - len(self._sending), FAILING_MAX - failing)
-        await self._claim(failing=True, room=room)
+        await self._claim(known, failing=True, room=room)
         return 0.0 if packed >= webhooks.GROUPS_MAX else IDLE_S
 
-    async def _claim(self, *, failing: bool, room: int) -> None:
+    async def _known_masters(self) -> list[str]:
+        """Return the master keys that are here, and seal what a release before kept plain.
+
+        What this process cannot sign is told once, and left to others.
+        """
+        try:
+            async with self._database.transaction() as connection:
+                sealed = await webhook_secrets.seal_plain(connection, self._masters)
+                known = self._masters.known()
+                unsigned = await webhook_secrets.unsigned(connection, known)
+        except HeadraceError as error:
+            self._tell("secrets_not_sealed", why=error.message)
+            return []
+        if sealed:
+            log(loop=self.name).info("secrets_sealed", webhooks=sealed)
+        if unsigned:
+            self._tell("master_key_missing", webhooks=unsigned)
+        return known
+
+    def _tell(self, what: str, **facts: object) -> None:
+        if not self._has_told:
+            self._has_told = True
+            log(loop=self.name).warning(what, **facts)
+
+    async def _claim(self, known: list[str], *, failing: bool, room: int) -> None:
         if room <= 0 or self._stopping:
             return
         async with self._database.transaction() as connection:
             found = await webhook_deliveries.claim(
                 connection, self._clock.now(), LEASE_S,
-                1 if failing else PER_ENDPOINT, room, failing=failing,
+                1 if failing else PER_ENDPOINT, room, known, failing=failing,
             )  # fmt: skip
+        if found:
+            crash_point("message-claimed")
         for one in found:
             task = asyncio.create_task(self._send(one), name="webhook")
             self._sending[task] = (one, failing)
@@ -73,10 +111,16 @@ class Deliverer(Loop):
 
     async def _send(self, claimed: Claimed) -> None:
         body = claimed.body.encode()
-        secrets = [claimed.secret] + ([claimed.old_secret] if claimed.old_secret else [])
         name = show_id(DELIVERY_PREFIX, claimed.id)
-        headers = standard_headers(name, body, secrets, self._clock.now())
-        tried = await self._post.send(claimed.url, body, headers)
+        try:
+            secrets = claimed.secrets(self._masters)
+        except ConfigError as error:
+            log(loop=self.name).warning("not_signed", message=name, why=error.message)
+            tried = Tried(None, UNSIGNED, "", 0.0)
+        else:
+            headers = standard_headers(name, body, secrets, self._clock.now())
+            tried = await self._post.send(claimed.url, body, headers)
+            crash_point("message-after-send")
         try:
             async with self._database.transaction() as connection:
                 await webhook_deliveries.end_try(

@@ -14,7 +14,7 @@ from headrace.clock import Clock
 from headrace.loops.loop import Loop
 from headrace.store import erasure, files, statements, webhook_deliveries
 from headrace.store.database import Database
-from headrace.telemetry import log
+from headrace.telemetry import crash_point, log
 from headrace.upkeep_settings import Retention
 
 TICK_S = 60.0
@@ -57,6 +57,7 @@ class Sweeper(Loop):
         for batch_id, kinds in over:
             async with self._database.transaction() as connection:
                 await erasure.erase_if_over(connection, batch_id, kinds, now)
+                crash_point("sweep-before-commit")
 
     async def _doomed(self, now: datetime) -> None:
         """Remove artifacts that were let go of a grace ago, and that nobody has by now."""
@@ -94,6 +95,7 @@ class Sweeper(Loop):
             is_used = await files.is_used(connection, sha256)
             if not is_used and await self._blobs.exists(sha256):
                 await self._blobs.set_aside(sha256)
+                crash_point("sweep-set-aside")
                 sql = statements.load("erasure/put_off.sql")
                 await connection.execute(sql, sha256, now + GRACE)
                 return
@@ -101,6 +103,7 @@ class Sweeper(Loop):
                 await self._blobs.put_back(sha256)
             else:
                 await self._blobs.remove_aside(sha256)
+                crash_point("sweep-removed")
             await connection.execute(statements.load("erasure/left.sql"), sha256)
 
     async def _orphans(self, now: datetime) -> None:

@@ -19,6 +19,8 @@ CHECKS = (
     ("artifacts", "an artifact that an item or the cache names is not recorded"),
     ("risks", "what a batch has at risk is not what its attempts have"),
     ("events", "a batch's events have a gap"),
+    ("days", "what counts on a tenant's day is not what its items and their credits are"),
+    ("lots", "what is left of grants that expire is more than the tenant has, or was granted"),
     ("claims", "a cache claim is held by a shard that is done"),
 )
 """Each check is ``store/sql/audit/<name>.sql``, which returns a row for each violation."""

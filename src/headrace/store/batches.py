@@ -99,15 +99,16 @@ async def submit(
     tally = Tally(new.canary, new.reserve_microcredits)
     await connection.copy_records_to_table(
         "item",
-        records=records_of(new.id, items, tally, now, allowances.day_of(found)),
+        records=records_of(new.id, items, tally, now, allowances.days_of(found)),
         columns=ITEM_COLUMNS,
     )
     total, canary = tally.good + tally.bad, tally.canary_of(new.canary_items_min, new.look_first)
     each = tally.reserve_microcredits
     await connection.execute(statements.load("batches/counted.sql"), new.id, total, canary, each)
     await connection.execute(statements.load("progress/insert.sql"), new.id, tally.good, tally.bad)
-    await ledger.reserve(connection, accounts, new.tenant_id, tally.good * each, new.id, now)
-    await allowances.admit(connection, found, new.id, tally.good, now, on_demand=new.on_demand)
+    wanted = allowances.Used(tally.good, tally.good * each)
+    await ledger.reserve(connection, accounts, new.tenant_id, wanted.microcredits, new.id, now)
+    await allowances.admit(connection, found, new.id, wanted, now, on_demand=new.on_demand)
     data = f'{{"items":{total},"bad":{tally.bad},"canary":{canary}}}'
     await tell(connection, new.id, EventKind.BATCH_SUBMITTED, data, now)
     if tally.good == 0:
@@ -328,7 +329,8 @@ async def _cancel_items(
             Transfer("void", *moves, row["idx"], row["round"], None, "cancelled") for row in rows
         ]
         await ledger.write(connection, transfers, now)
-    await allowances.give_back(connection, [(batch_id, row["idx"]) for row in rows])
+    ended = [allowances.Ended(batch_id, row["idx"], amount, True) for row in rows]
+    await allowances.give_back(connection, ended)
     await deltas.write(connection, now)
     return len(rows)
 

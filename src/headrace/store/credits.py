@@ -10,7 +10,8 @@ from typing import Any
 from uuid import UUID
 
 from headrace.errors import NotFoundError
-from headrace.store import statements
+from headrace.purse import Lot
+from headrace.store import lots, statements
 from headrace.store.ledger import Accounts
 
 PAGE = 1000
@@ -60,6 +61,7 @@ class Entry:
     reason: str
     reference: str | None
     created_at: datetime
+    expires_at: datetime | None = None
 
     @property
     def place(self) -> Place:
@@ -77,8 +79,8 @@ class Entry:
         return _HELD[self.kind] * self.amount_microcredits
 
 
-_AVAILABLE = {"grant": 1, "reserve": -1, "void": 1, "post": 0}
-_HELD = {"grant": 0, "reserve": 1, "void": -1, "post": -1}
+_AVAILABLE = {"grant": 1, "reserve": -1, "void": 1, "post": 0, "expire": -1}
+_HELD = {"grant": 0, "reserve": 1, "void": -1, "post": -1, "expire": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,19 @@ async def balance(connection: Any, tenant_id: str) -> Balance:
     if row is None:
         raise NotFoundError(f"there is no tenant {tenant_id[:80]!r}")
     return Balance(*row.values())
+
+
+async def expiring(connection: Any, tenant_id: str) -> tuple[Balance, tuple[Lot, ...]]:
+    """Return what a tenant has, and what is left of its grants that expire, the first first.
+
+    Raises ``NotFoundError``.
+    """
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        has = await balance(connection, tenant_id)
+        purse = await lots.find(
+            connection, tenant_id, has.available_microcredits, has.held_microcredits
+        )
+    return has, purse.lots
 
 
 async def set_unlimited(connection: Any, tenant_id: str, unlimited: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +14,8 @@ from headrace.errors import (
     UsageError,
 )
 from headrace.price import CREDITS_MAX, credits
-from headrace.store import statements
+from headrace.purse import Lot, Purse
+from headrace.store import lots, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ async def reserve(
     """Move credits from available to held, all of them or none.
 
     A tenant without a limit is granted what is missing, as a transfer of its own, so
-    that every balance stays true. Raises ``InsufficientCreditsError``.
+    that every balance stays true. Credits past their time expire first. Raises
+    ``InsufficientCreditsError``.
     """
     if amount_microcredits == 0:
         return
@@ -109,6 +111,10 @@ async def reserve(
     available, held = accounts.id(tenant_id, "available"), accounts.id(tenant_id, "held")
     row = await connection.fetchrow(statements.load("ledger/lock_available.sql"), tenant_id)
     missing = amount_microcredits - row["balance_microcredits"]
+    purse = await lots.hold(connection, tenant_id)
+    if purse is not None:
+        purse, gone = await _expire(connection, accounts, tenant_id, purse, now)
+        missing += gone
     transfers: list[Transfer] = []
     if missing > 0:
         if not row["unlimited"]:
@@ -123,6 +129,38 @@ async def reserve(
         )
     )
     await write(connection, transfers, now)
+    if purse is not None:
+        has = replace(purse, available=purse.available + max(0, missing))
+        await lots.keep(connection, tenant_id, has.reserved(amount_microcredits))
+
+
+async def expire(connection: Any, accounts: Accounts, tenant_id: str, now: datetime) -> int:
+    """Take back what is left of a tenant's grants whose time is over, in the caller's transaction.
+
+    What is held of them may still be spent, and expires when it comes back. Returns the
+    micro-credits that were taken.
+    """
+    await accounts.know(connection, {tenant_id})
+    await connection.fetchrow(statements.load("ledger/lock_available.sql"), tenant_id)
+    purse = await lots.hold(connection, tenant_id)
+    if purse is None:
+        return 0
+    purse, gone = await _expire(connection, accounts, tenant_id, purse, now)
+    await lots.keep(connection, tenant_id, purse)
+    return gone
+
+
+async def _expire(
+    connection: Any, accounts: Accounts, tenant_id: str, purse: Purse, now: datetime
+) -> tuple[Purse, int]:
+    left, gone = purse.expired(now)
+    moves = (accounts.id(tenant_id, "available"), accounts.id(None, "grants"))
+    transfers = [
+        Transfer("expire", *moves, amount, None, None, None, None, f"grant {grant_id} expired")
+        for grant_id, amount in gone.items()
+    ]
+    await write(connection, transfers, now)
+    return left, sum(gone.values())
 
 
 def _insufficient(tenant_id: str, needed: int, missing: int) -> InsufficientCreditsError:
@@ -141,13 +179,17 @@ def _insufficient(tenant_id: str, needed: int, missing: int) -> InsufficientCred
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A grant as it stands in the ledger; ``is_new`` is false for one that was there already."""
+    """A grant as it stands in the ledger; ``is_new`` is false for one that was there already.
+
+    What has not been spent of it at ``expires_at`` is taken back then; ``None`` is never.
+    """
 
     id: int
     amount_microcredits: int
     reason: str
     created_at: datetime
     is_new: bool
+    expires_at: datetime | None = None
 
 
 async def grant(
@@ -158,11 +200,13 @@ async def grant(
     reason: str,
     now: datetime,
     reference: str | None = None,
+    expires_at: datetime | None = None,
 ) -> Granted:
     """Give a tenant credits, in the caller's transaction: of one ``reference`` only once.
 
     Raises ``NotFoundError`` for an unknown tenant, ``ConflictError`` where the reference
-    was another amount, ``UsageError`` where the balance would be beyond what can be counted.
+    was another amount or end, ``UsageError`` where the balance would be beyond what can be
+    counted, or the end is over.
     """
     await accounts.know(connection, {tenant_id})
     source, target = accounts.id(None, "grants"), accounts.id(tenant_id, "available")
@@ -171,23 +215,50 @@ async def grant(
     if reference is not None:
         found = await connection.fetchrow(statements.load("ledger/granted.sql"), target, reference)
         if found is not None:
-            return _again(found, amount_microcredits, reference)
+            return _again(found, amount_microcredits, reference, expires_at)
+    if expires_at is not None and expires_at <= now:
+        raise UsageError(
+            f"credits cannot expire in the past ({expires_at.isoformat()})",
+            remedy="Name a time to come, or none.",
+        )
     if row["balance_microcredits"] + amount_microcredits > CREDITS_MAX:
         raise UsageError(
             f"{tenant_id} would have more than {credits(CREDITS_MAX)} credits",
             remedy="Grant less.",
         )
+    purse = await lots.hold(connection, tenant_id, anew=expires_at is not None)
     ids, sums = [source, target], [-amount_microcredits, amount_microcredits]
     await connection.execute(statements.load("ledger/move.sql"), ids, sums)
-    told = (source, target, amount_microcredits, reason, reference, now)
+    told = (source, target, amount_microcredits, reason, reference, now, expires_at)
     made = await connection.fetchval(statements.load("ledger/grant.sql"), *told)
-    return Granted(made, amount_microcredits, reason, now, True)
+    if purse is not None:
+        purse = _granted(purse, made, amount_microcredits, expires_at)
+        await lots.keep(connection, tenant_id, purse)
+    return Granted(made, amount_microcredits, reason, now, True, expires_at)
 
 
-def _again(row: Any, amount_microcredits: int, reference: str) -> Granted:
-    if row["amount_microcredits"] != amount_microcredits:
+def _granted(purse: Purse, made: int, amount: int, expires_at: datetime | None) -> Purse:
+    if expires_at is None:
+        return replace(purse, available=purse.available + amount)
+    return purse.with_lot(Lot(made, expires_at, amount))
+
+
+def _again(
+    row: Any, amount_microcredits: int, reference: str, expires_at: datetime | None
+) -> Granted:
+    found = Granted(
+        row["id"],
+        row["amount_microcredits"],
+        row["reason"],
+        row["created_at"],
+        False,
+        row["expires_at"],
+    )
+    if found.amount_microcredits != amount_microcredits or found.expires_at != expires_at:
+        until = "" if found.expires_at is None else f" until {found.expires_at.isoformat()}"
         raise ConflictError(
-            f"the reference {reference!r} was a grant of {credits(row['amount_microcredits'])}",
+            f"the reference {reference!r} was a grant of {credits(found.amount_microcredits)}"
+            f"{until}",
             remedy="Use a new reference for another grant.",
         )
-    return Granted(row["id"], row["amount_microcredits"], row["reason"], row["created_at"], False)
+    return found

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from headrace.lifecycle import ItemState
+from headrace.store.allowances import Days
 from headrace.store.tally import Tally
 
-ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at", "day")
+ITEM_COLUMNS = ("batch_id", "idx", "state", "inputs", "error", "changed_at", "day", "credit_day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,14 @@ class NewItem:
 
 
 def records_of(
-    batch_id: UUID, items: Iterable[NewItem], tally: Tally, now: datetime, day: date | None
+    batch_id: UUID, items: Iterable[NewItem], tally: Tally, now: datetime, days: Days
 ) -> Iterator[tuple[Any, ...]]:
-    """Yield items as they are copied, counting them; ``day`` is the one on which they count."""
+    """Yield items as they are copied, counting them; ``days`` are those on which they count."""
     pending, failed = ItemState.PENDING.value, ItemState.FAILED.value
     for idx, item in enumerate(items):
         if item.error is None:
             tally.accept(idx, item.reserve_microcredits)
-            yield (batch_id, idx, pending, item.inputs, None, None, day)
+            yield (batch_id, idx, pending, item.inputs, None, None, days.items, days.credits)
         else:
             tally.bad += 1
-            yield (batch_id, idx, failed, item.inputs, item.error, now, None)
+            yield (batch_id, idx, failed, item.inputs, item.error, now, None, None)

@@ -13,13 +13,16 @@ from headrace.store import statements
 
 _PLAN = (
     "name", "class_name", "weight", "daily_items_max", "batches_max", "pixels_max", "watermark",
-    "waiting_max",
+    "waiting_max", "daily_microcredits_max",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A tenant's plan and state, and its ``day``, which ends at ``midnight``."""
+    """A tenant's plan and state, and its ``day``, which ends at ``midnight``.
+
+    ``own_daily_microcredits_max`` is its own cap on the day's credits, in place of the plan's.
+    """
 
     tenant_id: str
     plan: Plan
@@ -27,6 +30,13 @@ class Standing:
     state_reason: str | None
     day: date
     midnight: datetime
+    own_daily_microcredits_max: int | None = None
+
+    @property
+    def daily_microcredits_max(self) -> int | None:
+        """Return the cap on the credits of the day, ``None`` where there is none."""
+        own = self.own_daily_microcredits_max
+        return self.plan.daily_microcredits_max if own is None else own
 
     def check_active(self) -> None:
         """Raise ``SuspendedError`` with the reason where the tenant may do nothing."""
@@ -53,6 +63,7 @@ async def standing(connection: Any, tenant_id: str, now: datetime) -> Standing:
         row["state_reason"],
         row["day"],
         row["midnight"],
+        row["own_daily_microcredits_max"],
     )
 
 

@@ -11,7 +11,7 @@ from headrace.errors import InputError, UsageError
 from headrace.identity import new_uuid
 from headrace.master_key import VARIABLE, MasterKeys
 from headrace.sealing import seal, unseal
-from headrace.store import statements
+from headrace.store import statements, webhook_secrets
 
 SECRET_CHARS_MAX = 8192
 
@@ -108,7 +108,9 @@ async def remove(connection: Any, tenant_id: str | None, provider: str) -> bool:
 
 
 async def rotate_master(connection: Any, masters: MasterKeys) -> int:
-    """Seal every key under a new master key, in the caller's transaction; returns how many.
+    """Seal every key, and secret of a webhook, under a new master key; returns how many.
+
+    In the caller's transaction.
 
     A fresh one is put before those in the file; in the variable it has to stand there
     already. Whoever dies in between leaves keys that open: call ``drop_old`` after the commit.
@@ -119,8 +121,10 @@ async def rotate_master(connection: Any, masters: MasterKeys) -> int:
         _sealed(row) for row in await connection.fetch(statements.load("provider_keys/all.sql"))
     ]
     opened = [(one.key, one.open(masters)) for one in sealed]
+    hooks, needed = await webhook_secrets.opened(connection, masters)
+    needed |= {key.master_id for key, _ in opened}
     master = masters.current() if masters.is_variable else masters.put_before()
-    if masters.is_variable and all(key.master_id == master.id for key, _ in opened):
+    if masters.is_variable and needed <= {master.id}:
         raise UsageError(
             f"every key is sealed under the first master key of {VARIABLE} already",
             remedy=f"Put a new one before it, with a comma: {VARIABLE}=NEW,OLD",
@@ -130,7 +134,8 @@ async def rotate_master(connection: Any, masters: MasterKeys) -> int:
         await connection.execute(
             statements.load("provider_keys/reseal.sql"), key.id, master.id, body
         )
-    return len(opened)
+    await webhook_secrets.reseal(connection, masters, master, hooks)
+    return len(opened) + len(hooks)
 
 
 async def drop_old(connection: Any, masters: MasterKeys) -> None:
@@ -139,7 +144,8 @@ async def drop_old(connection: Any, masters: MasterKeys) -> None:
         return
     await connection.execute(statements.load("provider_keys/lock.sql"))
     rows = await connection.fetch(statements.load("provider_keys/all.sql"))
-    masters.drop_unused({row["master_id"] for row in rows})
+    _, needed = await webhook_secrets.opened(connection, masters)
+    masters.drop_unused({row["master_id"] for row in rows} | needed)
 
 
 def _about(key: ProviderKey) -> list[str | None]:

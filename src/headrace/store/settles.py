@@ -50,7 +50,12 @@ async def write(
     await _ledger(connection, done, accounts, now)
     await allowances.give_back(
         connection,
-        [(s.batch_id, s.idx) for s in done if s.to_state in allowances.NOT_DELIVERED],
+        [
+            allowances.Ended(
+                s.batch_id, s.idx, s.void_microcredits, s.to_state in allowances.NOT_DELIVERED
+            )
+            for s in done
+        ],
     )
     _count(done, deltas)
     await deltas.write(connection, now)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from headrace.errors import ConflictError, InputError, NotFoundError
-from headrace.plan import DEFAULT, Tenant, TenantState, check_id, check_text
+from headrace.plan import DEFAULT, Tenant, TenantState, check_daily_cap, check_id, check_text
 from headrace.store import plans, statements
 
 
@@ -78,6 +78,17 @@ async def set_plan(connection: Any, tenant_id: str, plan: str) -> Tenant:
     await plans.find(connection, plan)
     await find(connection, tenant_id)
     await connection.execute(statements.load("tenants/set_plan.sql"), tenant_id, plan)
+    return await find(connection, tenant_id)
+
+
+async def set_daily_cap(connection: Any, tenant_id: str, microcredits_max: Any) -> Tenant:
+    """Give a tenant a cap of its own on a day's micro-credits, or with ``None`` its plan's.
+
+    Raises ``InputError`` for what is no such number, ``NotFoundError``.
+    """
+    most = check_daily_cap(microcredits_max)
+    await find(connection, tenant_id)
+    await connection.execute(statements.load("tenants/set_daily.sql"), tenant_id, most)
     return await find(connection, tenant_id)
 
 

@@ -11,7 +11,9 @@ from uuid import UUID
 from headrace import webhook
 from headrace.errors import ConflictError, NotFoundError
 from headrace.identity import show_id
+from headrace.master_key import MasterKeys
 from headrace.store import statements
+from headrace.store.webhook_secrets import KeptSecret
 from headrace.webhook import DeliveryState
 
 GONE = 410
@@ -27,8 +29,18 @@ class Claimed:
     tries: int
     tries_before: int
     url: str
+    tenant_id: str
     secret: str
+    secret_master: str | None
     old_secret: str | None
+    old_secret_master: str | None
+
+    def secrets(self, masters: MasterKeys) -> list[str]:
+        """Return what signs the message, the secret in force first; raises ``ConfigError``."""
+        kept = [KeptSecret(self.secret, self.secret_master)]
+        if self.old_secret is not None:
+            kept.append(KeptSecret(self.old_secret, self.old_secret_master))
+        return [one.open(masters, self.tenant_id, self.webhook_id) for one in kept]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +59,14 @@ async def claim(
     lease_s: float,
     per_endpoint: int,
     most: int,
+    master_ids: list[str],
     *,
     failing: bool,
 ) -> list[Claimed]:
-    """Take messages that are due; nobody else has them until the lease ends."""
+    """Take messages that are due; nobody else has them until the lease ends.
+
+    ``master_ids`` are the master keys that are here: what others sign is left to them.
+    """
     rows = await connection.fetch(
         statements.load("webhooks/claim.sql"),
         now,
@@ -58,6 +74,7 @@ async def claim(
         per_endpoint,
         most,
         failing,
+        master_ids,
     )
     return [Claimed(**row) for row in rows]
 

@@ -11,7 +11,9 @@ from headrace import webhook
 from headrace.errors import ConflictError, NotFoundError
 from headrace.held import decode_json, encode_json
 from headrace.identity import new_uuid, show_id
+from headrace.master_key import MasterKeys
 from headrace.store import statements
+from headrace.store.webhook_secrets import seal_secret
 
 WEBHOOKS_MAX = 20
 """Endpoints of one tenant."""
@@ -36,17 +38,29 @@ class Webhook:
 
 
 async def insert(
-    connection: Any, tenant_id: str, url: str, events: list[str], secret: str, now: datetime
+    connection: Any,
+    masters: MasterKeys,
+    tenant_id: str,
+    url: str,
+    events: list[str],
+    secret: str,
+    now: datetime,
 ) -> UUID:
-    """Write an endpoint down; raises ``ConflictError`` when the tenant has too many."""
+    """Write an endpoint down, its secret sealed.
+
+    Raises ``ConflictError`` when the tenant has too many, ``ConfigError`` of the master key.
+    """
+    webhook_id = new_uuid(now)
+    kept = await seal_secret(connection, masters, tenant_id, webhook_id, secret)
     await connection.execute(statements.load("webhooks/lock_tenant.sql"), tenant_id)
     inserted: UUID | None = await connection.fetchval(
         statements.load("webhooks/insert.sql"),
-        new_uuid(now),
+        webhook_id,
         tenant_id,
         url,
         events,
-        secret,
+        kept.text,
+        kept.master_id,
         now,
         WEBHOOKS_MAX,
     )
@@ -96,13 +110,23 @@ async def delete(connection: Any, tenant_id: str, webhook_id: UUID) -> None:
 
 
 async def rotate(
-    connection: Any, tenant_id: str, webhook_id: UUID, secret: str, now: datetime
-) -> None:
-    """Give an endpoint another secret; the old one signs as well for a day. ``NotFoundError``."""
+    connection: Any,
+    masters: MasterKeys,
+    tenant_id: str,
+    webhook_id: UUID,
+    secret: str,
+    now: datetime,
+) -> datetime:
+    """Give an endpoint another secret, sealed; returns until when the old one signs as well.
+
+    Raises ``NotFoundError``, and ``ConfigError`` of the master key.
+    """
     until = now + timedelta(seconds=webhook.ROTATION_S)
-    sql = statements.load("webhooks/rotate.sql")
-    if await connection.fetchval(sql, tenant_id, webhook_id, secret, until) is None:
+    kept = await seal_secret(connection, masters, tenant_id, webhook_id, secret)
+    told = (tenant_id, webhook_id, kept.text, kept.master_id, until)
+    if await connection.fetchval(statements.load("webhooks/rotate.sql"), *told) is None:
         raise _gone(webhook_id)
+    return until
 
 
 def _gone(webhook_id: UUID) -> NotFoundError:

@@ -1,1 +1,3 @@
-SELECT coalesce((SELECT items FROM tenant_day WHERE tenant_id = $1 AND day = $2), 0)
+SELECT coalesce(sum(items), 0)::bigint AS items, coalesce(sum(microcredits), 0)::bigint AS microcredits
+FROM tenant_day
+WHERE tenant_id = $1 AND day = $2

@@ -1,7 +1,7 @@
 -- A tenant's entries before a place, the latest first: by what debits its accounts, and grants.
 -- $1: available, $2: held; $3, $4: the place; $5: how many.
 SELECT one.id, one.kind, one.amount_microcredits, one.batch_id, one.idx, one.round, one.attempt,
-    one.reason, one.reference, one.created_at
+    one.reason, one.reference, one.created_at, one.expires_at
 FROM (
     (SELECT * FROM transfer
         WHERE debit_account_id = $1 AND (created_at, id) < ($3, $4)

@@ -1,7 +1,7 @@
 -- What has moved on a tenant's accounts since an instant; $1: available, $2: held.
 SELECT
     coalesce(sum(one.amount) FILTER (WHERE one.kind IN ('grant', 'void')), 0)::bigint
-        - coalesce(sum(one.amount) FILTER (WHERE one.kind = 'reserve'), 0)::bigint AS available,
+        - coalesce(sum(one.amount) FILTER (WHERE one.kind IN ('reserve', 'expire')), 0)::bigint AS available,
     coalesce(sum(one.amount) FILTER (WHERE one.kind = 'reserve'), 0)::bigint
         - coalesce(sum(one.amount) FILTER (WHERE one.kind IN ('post', 'void')), 0)::bigint AS held
 FROM (

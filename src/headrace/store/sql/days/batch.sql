@@ -1,0 +1,1 @@
+SELECT on_demand, reserve_microcredits FROM batch WHERE id = $1

@@ -1,1 +1,0 @@
-SELECT on_demand FROM batch WHERE id = $1

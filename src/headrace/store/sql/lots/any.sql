@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM purse WHERE tenant_id = $1)

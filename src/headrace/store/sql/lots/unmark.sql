@@ -1,0 +1,1 @@
+DELETE FROM purse WHERE tenant_id = $1

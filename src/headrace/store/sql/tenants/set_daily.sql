@@ -1,0 +1,1 @@
+UPDATE tenant SET daily_microcredits_max = $2 WHERE id = $1

@@ -1,0 +1,3 @@
+SELECT secret, secret_master, old_secret, old_secret_master, old_secret_until
+FROM webhook
+WHERE tenant_id = $1 AND id = $2
