@@ -90,8 +90,9 @@ class Purchaser:
         key: str,
         folders: tuple[Path, ...],
         accepted: Callable[[str, str | None], Awaitable[None]],
+        say: Callable[[str], None] | None = None,
     ) -> Call:
-        """Return the call for ``request`` under the client key ``key``."""
+        """Return the call for ``request`` under the client key ``key``; ``say`` hears its text."""
 
         def file(sha256_hex: str) -> Path | None:
             return self._blobs.path(bytes.fromhex(sha256_hex))
@@ -114,6 +115,7 @@ class Purchaser:
             source=sources.read,
             file=file,
             over=sources.sent,
+            say=say,
         )
 
     async def buy(

@@ -19,6 +19,7 @@ from headrace.gate import Gate
 from headrace.held import HeldItem
 from headrace.judging import Judging
 from headrace.lifecycle import BatchState, ItemState
+from headrace.live_text import Listeners
 from headrace.outcome import Outcome
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
@@ -45,6 +46,7 @@ class Surroundings:
     judging: Judging
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
+    listeners: Listeners = field(default_factory=Listeners)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))
     quiet: Quiet = field(default_factory=Quiet)
     jobs: JobsUnderWay = field(default_factory=JobsUnderWay)
