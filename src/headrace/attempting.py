@@ -12,6 +12,7 @@ from typing import Any
 from headrace import routing, settlement
 from headrace.artifact import Artifact
 from headrace.batch_desk import Counter, Place
+from headrace.beginnings import Beginnings
 from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_bought
 from headrace.course import Passed
@@ -33,6 +34,11 @@ from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.surroundings import Released, Surroundings
 from headrace.tracing import origin_of
 from headrace.under_way import JobUnderWay
+
+_SEEN_LATER = (Way.RESEND, Way.RESUME, Way.FIND)
+"""Ways on to the very answer that was not seen to its end."""
+
+_AGAIN = (Decision.RETRY, Decision.PARK)
 
 
 class Attempts:
@@ -166,6 +172,7 @@ class Attempts:
             item.batch.folders,
             self._accepted(item, attempt, job),
             room,
+            _said_to(order),
         )
         resume = order.again.resume if order.again is not None else None
         if resume is not None:
@@ -313,15 +320,8 @@ class Attempts:
             way = way_on(crash_class, attempt, item.batch.unknown_policy)
         told = settlement.of_part(outcome) if is_open or way is Way.RESUME else outcome
         end = settlement.attempt_end(attempt.number, told, bought.latency_s)
-        if way is not None:
-            settle = settlement.asked(item, outcome, way, self._fallen_of(order))
-        elif settlement.goes_on(item, outcome):
-            settle = settlement.in_line(item, outcome, self._around.clock.now())
-        elif (order.may_turn or order.option.batches is not None) and not is_open:
-            settle = self._moved(order, outcome, probe=lane_fault)
-        else:
-            item.tries -= lane_fault
-            settle = self._fallen_of(order)(item, outcome)
+        settle = self._settle_of(order, outcome, way, is_open=is_open, lane_fault=lane_fault)
+        _tell_end(order, outcome, way, is_open)
         if is_open:
             settlement.keep_open(end)
         else:
@@ -330,6 +330,22 @@ class Attempts:
         settlement.attach(settle, end, attempt.fingerprint if claim else None)
         settle.was_spooled = bought.was_spooled
         await self._around.settle(item, settle)
+
+    def _settle_of(
+        self, order: Order, outcome: Outcome, way: Way | None, *, is_open: bool, lane_fault: bool
+    ) -> Settle:
+        item = order.item
+        # Who has heard a part of this answer could not be told another.
+        if order.is_heard and not is_open and (way is Way.REPEAT or outcome.decision in _AGAIN):
+            return settlement.ended(item, outcome, ItemState.FAILED, EventKind.ITEM_FAILED)
+        if way is not None:
+            return settlement.asked(item, outcome, way, self._fallen_of(order))
+        if settlement.goes_on(item, outcome):
+            return settlement.in_line(item, outcome, self._around.clock.now())
+        if (order.may_turn or order.option.batches is not None) and not is_open:
+            return self._moved(order, outcome, probe=lane_fault)
+        item.tries -= lane_fault
+        return self._fallen_of(order)(item, outcome)
 
     def _moved(self, order: Order, outcome: Outcome, *, probe: bool) -> Settle:
         """Return the settle after a failure of one of several models."""
@@ -364,6 +380,20 @@ def _started(item: HeldItem, start: Start) -> OpenAttempt:
         fingerprint=start.fingerprint,
     )
     return item.open_attempt
+
+
+def _said_to(order: Order) -> Callable[[str], None] | None:
+    """Return where a call may say its text as it comes, ``None`` where nobody listens."""
+    text = order.text
+    if text is None or not text.is_wanted or order.option.batches is not None:
+        return None
+    return Beginnings(order, text).say
+
+
+def _tell_end(order: Order, outcome: Outcome, way: Way | None, is_open: bool) -> None:
+    """Tell who listens how the call ended, unless the same answer may still be seen."""
+    if order.text is not None and way not in _SEEN_LATER and not is_open:
+        order.text.break_off(outcome)
 
 
 def _seller_of(order: Order, around: Surroundings) -> Seller:

@@ -127,6 +127,7 @@ class Engine:
         )
         self.gate = self._build_gate()
         around = self._surroundings()
+        self._listeners = around.listeners
         self._canceller = Canceller(database, clock, around.jobs)
         executor = Executor(around, self._stopping)
         dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
@@ -369,11 +370,12 @@ class Engine:
             if is_new:
                 shard_id = await shards.cut_for_now(connection, new.id, now)
                 claim = await shards.claim(connection, shard_id, self.worker.id)
-        if claim is not None and await self.worker.work(claim) is not None:
-            async with self.database.transaction() as connection:
-                await queue.enqueue(connection, [shard_id])
         batch = self.batch(batch_id)
-        await batch.done()
+        with self._listeners.hearing(batch_id, asked.listener):
+            if claim is not None and await self.worker.work(claim) is not None:
+                async with self.database.transaction() as connection:
+                    await queue.enqueue(connection, [shard_id])
+            await batch.done()
         async for item in batch.items():
             return item.artifact, item.error or {}
         raise AssertionError("a batch of one item has one item")

@@ -7,15 +7,18 @@ from dataclasses import replace
 
 from headrace import routing, settlement
 from headrace.attempting import Attempts
+from headrace.beginnings import may_be_told
 from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_hit
 from headrace.continuing import Continuing
 from headrace.course import Made
+from headrace.event import EventKind
 from headrace.gate import LaneShutError
 from headrace.held import HeldItem
 from headrace.judging import is_of_item, marked
 from headrace.lane_share import LaneShares
 from headrace.lifecycle import ITEM_FINAL, BatchState, ItemState
+from headrace.live_text import LiveText
 from headrace.named_artifacts import no_such_artifact
 from headrace.order import Option, Order
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
@@ -77,6 +80,7 @@ class Executor:
         # Before it leads: nobody who wants the same now waits for the share of another.
         async with self._lane_shares.place(order, self._stopping):
             if item.batch.cache_mode is CacheMode.OFF or not order.stage.cacheable:
+                self._listen(order, LiveText())
                 await self._lead(order, claim=False)
             else:
                 await self._share(order)
@@ -108,6 +112,7 @@ class Executor:
         key = (order.item.batch.tenant_id, b"".join(order.fingerprints))
         future = self._around.flights.board(key)
         landed: CacheHit | None = None
+        self._listen(order, self._around.flights.text(key))
         if future is not None:
             # A follower that is woken without a result leads from here on.
             landed = await future
@@ -116,6 +121,9 @@ class Executor:
                 return
         try:
             if future is not None:
+                if await self._heard_in_vain(order):
+                    return
+                self._listen(order, self._around.flights.text(key))
                 # What came may have been forbidden: then it is not bought once more.
                 await self._around.judging.before(order)
             landed = await self._lead(order, claim=True)
@@ -124,6 +132,23 @@ class Executor:
             await self._around.settle(order.item, settle)
         finally:
             self._around.flights.land(key, landed)
+
+    def _listen(self, order: Order, text: LiveText) -> None:
+        """Let who listens to an order hear ``text``, unless it has to be judged first."""
+        order.text, batch = text, order.item.batch
+        listener = self._around.listeners.of(batch.id)
+        if listener is not None and may_be_told(batch.policy):
+            listener.attach(text)
+
+    async def _heard_in_vain(self, order: Order) -> bool:
+        """Settle a follower who has heard a part of what its leader could not finish."""
+        item, listener = order.item, self._around.listeners.of(order.item.batch.id)
+        if listener is None or listener.cut_off is None:
+            return False
+        ended = listener.cut_off
+        settle = settlement.ended(item, ended, ItemState.FAILED, EventKind.ITEM_FAILED)
+        await self._around.settle(item, settle)
+        return True
 
     async def _lead(self, order: Order, *, claim: bool) -> CacheHit | None:
         """Make an attempt, or take what another bought meanwhile."""

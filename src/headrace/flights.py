@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from headrace.cache import CacheHit
+from headrace.live_text import LiveText
 
 Key = tuple[str, bytes]
 
@@ -14,6 +15,7 @@ class Flights:
 
     def __init__(self) -> None:
         self._leaders: dict[Key, list[asyncio.Future[CacheHit | None]]] = {}
+        self._texts: dict[Key, LiveText] = {}
 
     def board(self, key: Key) -> asyncio.Future[CacheHit | None] | None:
         """Return ``None`` to the leader, who must call ``land``; a future to a follower.
@@ -23,10 +25,15 @@ class Flights:
         followers = self._leaders.get(key)
         if followers is None:
             self._leaders[key] = []
+            self._texts[key] = LiveText()
             return None
         future: asyncio.Future[CacheHit | None] = asyncio.get_running_loop().create_future()
         followers.append(future)
         return future
+
+    def text(self, key: Key) -> LiveText:
+        """Return what is said while a flight lasts; the next leader begins anew."""
+        return self._texts[key]
 
     def land(self, key: Key, hit: CacheHit | None) -> None:
         """End the flight: all followers get ``hit``, or, after a failure, the first one leads.
@@ -35,6 +42,7 @@ class Flights:
         for it, so that N identical requests never become N calls at once.
         """
         followers = self._leaders.pop(key, [])
+        self._texts.pop(key, None)
         if hit is not None:
             for future in followers:
                 if not future.done():
@@ -43,4 +51,5 @@ class Flights:
         waiting = [future for future in followers if not future.done()]
         if waiting:
             self._leaders[key] = waiting[1:]
+            self._texts[key] = LiveText()
             waiting[0].set_result(None)

@@ -11,6 +11,7 @@ from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.cache import Cache, CacheHit, CacheMode
 from headrace.errors import HeadraceError, UsageError
 from headrace.judging import Judging, unmarked
+from headrace.live_text import Listener
 from headrace.openai_body import model_of
 from headrace.outcome import CallFailed
 from headrace.policy import Policy
@@ -43,6 +44,7 @@ class Asked:
     ``request`` is what the recipe's first stage asks for it, ``None`` where others but a mark
     follow, which are ``later``.
     ``key`` and ``digest`` are those of a call that may come again: it is bought once.
+    ``listener`` hears its text while it is bought, where that can be.
     """
 
     recipe: Recipe
@@ -60,6 +62,7 @@ class Asked:
 
     key: str | None = None
     digest: bytes | None = None
+    listener: Listener | None = None
 
 
 Buy = Callable[[Asked], Awaitable[tuple[Artifact | None, dict[str, Any]]]]

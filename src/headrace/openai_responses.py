@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from headrace.errors import InputError
@@ -153,26 +154,53 @@ def _usage(counts: Mapping[str, int]) -> dict[str, Any]:
 
 def response_events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield a whole response as the events by which it is streamed, numbered from 0."""
-    for number, event in enumerate(_events(told)):
+    deltas = (delta_event(told, piece) for piece in pieces(_text_of(told)))
+    events = chain(begun_events(told), deltas, ended_events(told))
+    for number, event in enumerate(events):
         yield {**event, "sequence_number": number}
 
 
-def _events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def begun_events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the events before the text of a response."""
     begun = {**told, "status": "in_progress", "output": [], "usage": None}
     yield {"type": "response.created", "response": begun}
     yield {"type": "response.in_progress", "response": begun}
     message = told["output"][0]
-    part = message["content"][0]
-    at = {"item_id": message["id"], "output_index": 0, "content_index": 0}
     empty = {**message, "status": "in_progress", "content": []}
+    part = {**message["content"][0], "text": ""}
     yield {"type": "response.output_item.added", "output_index": 0, "item": empty}
-    yield {"type": "response.content_part.added", **at, "part": {**part, "text": ""}}
-    for delta in pieces(part["text"]):
-        yield {"type": "response.output_text.delta", **at, "delta": delta, "logprobs": []}
+    yield {"type": "response.content_part.added", **_at(told), "part": part}
+
+
+def delta_event(told: Mapping[str, Any], piece: str) -> dict[str, Any]:
+    """Return the event that adds a piece to the text."""
+    return {"type": "response.output_text.delta", **_at(told), "delta": piece, "logprobs": []}
+
+
+def ended_events(told: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the events after the text."""
+    at, message = _at(told), told["output"][0]
+    part = message["content"][0]
     yield {"type": "response.output_text.done", **at, "text": part["text"], "logprobs": []}
     yield {"type": "response.content_part.done", **at, "part": part}
     yield {"type": "response.output_item.done", "output_index": 0, "item": message}
     yield {"type": f"response.{told['status']}", "response": told}
+
+
+def failed_event(told: Mapping[str, Any], code: str, message: str) -> dict[str, Any]:
+    """Return the event of a response that ends without its text being whole."""
+    error = {"code": code, "message": message}
+    failed = {**told, "status": "failed", "error": error, "output": [], "usage": None}
+    return {"type": "response.failed", "response": failed}
+
+
+def _at(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {"item_id": told["output"][0]["id"], "output_index": 0, "content_index": 0}
+
+
+def _text_of(told: Mapping[str, Any]) -> str:
+    text: str = told["output"][0]["content"][0]["text"]
+    return text
 
 
 def pieces(text: str) -> Iterator[str]:

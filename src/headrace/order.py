@@ -9,6 +9,7 @@ from headrace.cache import CacheMode
 from headrace.gate import Ask
 from headrace.held import HeldItem, OpenAttempt
 from headrace.limits import ONE_CALL, Quota
+from headrace.live_text import LiveText
 from headrace.price import Price
 from headrace.provider import CrashClass, Provider
 from headrace.provider_batch import BatchApi, batch_cost
@@ -71,7 +72,8 @@ class Order:
     """What one stage of one item wants bought: ``option``, of ``options`` in the route's order.
 
     ``patient``: it stands in line although the provider is in trouble, for no other is open;
-    for ``patience_s`` at most, where another is known to open by then.
+    for ``patience_s`` at most, where another is known to open by then. ``text`` is where what is
+    bought may be heard before it is whole.
     """
 
     item: HeldItem
@@ -81,6 +83,7 @@ class Order:
     again: Again | None = None
     patient: bool = False
     patience_s: float | None = None
+    text: LiveText | None = None
 
     @property
     def provider(self) -> Provider:
@@ -96,6 +99,11 @@ class Order:
     def fingerprints(self) -> list[bytes]:
         """Return the fingerprints under which a result would serve, the best first."""
         return list(dict.fromkeys(option.request.fingerprint for option in self.options))
+
+    @property
+    def is_heard(self) -> bool:
+        """Tell whether somebody has heard a part of it: another answer could not follow that."""
+        return self.text is not None and self.text.is_heard
 
     @property
     def may_turn(self) -> bool:

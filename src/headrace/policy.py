@@ -78,6 +78,11 @@ class Rule(Protocol):
         """Return what it judges."""
         ...
 
+    @property
+    def by_parts(self) -> bool:
+        """Tell whether a beginning of a text that it lets pass may be told before the end."""
+        ...
+
     def find(self, subject: Subject) -> Finding | None:
         """Return what is wrong with the text, ``None`` if nothing is."""
         ...

@@ -58,7 +58,9 @@ class Call:
     by param); what kind of file it is, the bytes tell. ``file(sha256_hex)`` is where such
     an artifact lies as a file on this machine, ``None`` where it does not: large ones need
     not be read into memory. What ``source`` gave counts against the process's memory until
-    ``accepted``, or until whoever made the call says that it is ``over``.
+    ``accepted``, or until whoever made the call says that it is ``over``. ``say`` is there
+    where somebody listens: a provider that can asks for the text in pieces and says each as
+    it comes; what it returns in the end is the same.
     """
 
     request: Request
@@ -71,6 +73,7 @@ class Call:
     source: Callable[[str], Awaitable[bytes]]
     file: Callable[[str], Path | None] = lambda sha256_hex: None
     over: Callable[[], None] = lambda: None
+    say: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

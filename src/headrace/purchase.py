@@ -99,10 +99,12 @@ class Purchaser:
         folders: tuple[Path, ...],
         accepted: Callable[[str, str | None], Awaitable[None]],
         room: Room | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> Call:
         """Return the call for ``request`` under the client key ``key``.
 
-        What it spools goes to ``room``, where the store is not on this machine.
+        What it spools goes to ``room``, where the store is not on this machine; ``say`` hears
+        its text as it comes.
         """
 
         def file(sha256_hex: str) -> Path | None:
@@ -126,6 +128,7 @@ class Purchaser:
             source=sources.read,
             file=file,
             over=sources.sent,
+            say=say,
         )
 
     async def buy(

@@ -19,6 +19,7 @@ from headrace.gate import Gate
 from headrace.held import HeldItem
 from headrace.judging import Judging
 from headrace.lifecycle import BatchState, ItemState
+from headrace.live_text import Listeners
 from headrace.meter import Meter
 from headrace.outbound import Outbound
 from headrace.outcome import Outcome
@@ -53,6 +54,7 @@ class Surroundings:
     traces: Traces = field(default_factory=traces_of_process)
     random: Random = field(default_factory=Random)
     flights: Flights = field(default_factory=Flights)
+    listeners: Listeners = field(default_factory=Listeners)
     budgets: dict[str, RetryBudget] = field(default_factory=lambda: defaultdict(RetryBudget))
     quiet: Quiet = field(default_factory=Quiet)
     jobs: JobsUnderWay = field(default_factory=JobsUnderWay)

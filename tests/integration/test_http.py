@@ -16,6 +16,7 @@ import openai
 import pytest
 
 from headrace.access import Scope
+from headrace.clock import Clock
 from headrace.config import Config
 from headrace.engine import Engine, open_engine
 from headrace.http.app import build_app
@@ -67,16 +68,27 @@ class Served:
 
 
 @asynccontextmanager
-async def served(database_url: str, home: Path, **more: Any) -> AsyncIterator[Served]:
-    """Serve an engine whose provider is a simulator, and another one that does as it is told."""
+async def served(
+    database_url: str,
+    home: Path,
+    *,
+    clock: Clock | None = None,
+    sim: dict[str, Any] | None = None,
+    **more: Any,
+) -> AsyncIterator[Served]:
+    """Serve an engine whose provider is a simulator, and another one that does as it is told.
+
+    ``clock`` is the simulator's, ``sim`` are further keys of its table.
+    """
     (home / "recipes").mkdir(parents=True, exist_ok=True)
     (home / "recipes" / "words.toml").write_text(RECIPE)
-    simulator = Simulator(build_settings({"latency": {"median_s": 0.01}}))
+    simulator = Simulator(build_settings({"latency": {"median_s": 0.01}}), clock)
     await simulator.start()
     table = {
         "kind": "openai",
         "base_url": f"{simulator.url}/v1",
         "models": ["gpt-x", "gpt-image-2"],
+        **(sim or {}),
     }
     config = Config(home=str(home), database_url=database_url, providers={"sim": table}, **more)
     scripted = Scripted()

@@ -625,9 +625,9 @@ async def test_a_reader_that_takes_nothing_is_dropped(
     api: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who stops reading is let go after a while, and another who watches is told everything."""
-    from headrace.http import live
+    from headrace.http import hasty_response, live
 
-    monkeypatch.setattr(live, "STALL_S", 0.05)
+    monkeypatch.setattr(hasty_response, "STALL_S", 0.05)
     api.scripted.gate.clear()
     batch = await submitted(api, 2)
 
@@ -641,7 +641,7 @@ async def test_a_reader_that_takes_nothing_is_dropped(
     found = api.engine.batch(batch["id"])
     shared = live.Feeds(api.engine.clock)
     routes = live.Live(api.engine, None, shared)  # type: ignore[arg-type]
-    response = live._LiveResponse(routes._pieces(found, 0), media_type="text/event-stream")
+    response = live.HastyResponse(routes._pieces(found, 0), media_type="text/event-stream")
     scope = {"type": "http", "path": "/x", "asgi": {"spec_version": "2.3"}}
     await asyncio.wait_for(response(scope, receive, app_send), 5)  # type: ignore[arg-type]
     assert shared._readers == 0

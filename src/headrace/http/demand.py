@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -18,26 +18,17 @@ from headrace.engine import Engine
 from headrace.errors import HeadraceError, InputError
 from headrace.generation import Asked, Generated, GenerationError
 from headrace.http.answer_keys import AnswerKeys, key_of, purchase_key
+from headrace.http.ended import Answered, EndedError
 from headrace.http.entry import Caller
+from headrace.http.telling import Telling
 from headrace.identity import new_uuid
-from headrace.openai_answers import CODES, STATUS_ELSE, STATUSES
+from headrace.live_text import Listener
 
 DEADLINE = "x-headrace-deadline"
 DEADLINE_S_MAX = 86_400.0
 FULL_WAIT_S = 2
 
 Ask = Callable[[], Awaitable[list[Asked]]]
-
-
-class EndedError(HeadraceError):
-    """A generation that ended without a result, with the status that clients expect of it."""
-
-    def __init__(self, error: GenerationError) -> None:
-        super().__init__(error.message, remedy=error.remedy)
-        self.code = CODES.get(error.outcome, error.outcome or "generation_failed")
-        self.status = STATUSES.get(error.outcome, STATUS_ELSE)
-        # It was tried as often as the settings say: a client's own tries would multiply that.
-        self.headers = {"x-should-retry": "false"} if self.status >= 409 else {}
 
 
 class DeadlineError(HeadraceError):
@@ -57,20 +48,6 @@ class FullError(HeadraceError):
     headers = {"Retry-After": str(FULL_WAIT_S)}  # noqa: RUF012 - the same for all
 
 
-@dataclass(frozen=True)
-class Answered:
-    """The results of a call in the order in which they were asked for, its name and time."""
-
-    name: str
-    at: datetime
-    made: list[Generated]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """Return what the answer says of the cache."""
-        return {"X-Headrace-Cache": "hit" if all(one.cached for one in self.made) else "miss"}
-
-
 class Demand:
     """Answers calls on demand; ``waiting_max`` results of one tenant may be waited for at once.
 
@@ -83,12 +60,42 @@ class Demand:
         self._keys = AnswerKeys(engine.database, engine.clock)
         self._waiting: Counter[str] = Counter()
         self._buying: set[asyncio.Task[Generated]] = set()
+        self._answering: set[asyncio.Task[Answered]] = set()
 
-    async def answer(self, request: Request, caller: Caller, asked: Any, ask: Ask) -> Answered:
+    def tell(self, request: Request, caller: Caller, asked: Any, ask: Ask) -> Telling:
+        """Begin to answer a call for one text, which may be told while it is bought.
+
+        What ``answer`` raises is raised by the telling.
+        """
+        now = self._engine.clock.now()
+        telling = Telling(new_uuid(now).hex, now, Listener())
+        task = asyncio.create_task(
+            self.answer(request, caller, asked, ask, telling), name="on-demand-answer"
+        )
+        telling.answering = task
+        self._answering.add(task)
+
+        def ended(task: asyncio.Task[Answered]) -> None:
+            self._answering.discard(task)
+            if not task.cancelled():
+                task.exception()  # looked at: its caller may have left
+
+        task.add_done_callback(ended)
+        return telling
+
+    async def answer(
+        self,
+        request: Request,
+        caller: Caller,
+        asked: Any,
+        ask: Ask,
+        telling: Telling | None = None,
+    ) -> Answered:
         """Return the results of what ``ask`` returns, or those that the call had before.
 
-        ``asked`` is the call as JSON: under an idempotency key it must not change. Raises
-        ``EndedError``, ``DeadlineError``, ``FullError``, ``KeyReusedError``.
+        ``asked`` is the call as JSON: under an idempotency key it must not change. ``telling``
+        is where its one text is heard. Raises ``EndedError``, ``DeadlineError``,
+        ``FullError``, ``KeyReusedError``.
         """
         deadline_s, key = _deadline_s(request), key_of(request)
         made: list[Generated] | None = None
@@ -101,7 +108,11 @@ class Demand:
                     replace(one, key=purchase_key(key_id, number), digest=digest)
                     for number, one in enumerate(asks)
                 ]
+            if telling is not None:
+                asks = [replace(one, listener=telling.listener) for one in asks]
             made = await self._all(caller.tenant_id, asks, deadline_s)
+            if telling is not None:
+                return _to_json(telling.name, telling.at, made)
             now = self._engine.clock.now()
             return _to_json(new_uuid(now).hex, now, made)
 

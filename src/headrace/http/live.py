@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.requests import HTTPConnection
-from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 
 from headrace.access import Scope as KeyScope
@@ -22,12 +20,12 @@ from headrace.errors import HeadraceError
 from headrace.http.broadcast import Feeds, Frame
 from headrace.http.described import described
 from headrace.http.entry import Entry
+from headrace.http.hasty_response import STALL_S, HastyResponse
 from headrace.http.ownership import owned
 from headrace.http.problems import answer
 from headrace.telemetry import log
 from headrace.watching import Batch
 
-STALL_S = 30.0
 PROTOCOL = "headrace"
 BEARER = "bearer."
 _MESSAGE = {
@@ -74,7 +72,7 @@ class Live:
         after = _number(request.headers.get("last-event-id", "0"))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         pieces = self._pieces(batch, after)
-        return _LiveResponse(pieces, headers=headers, media_type="text/event-stream")
+        return HastyResponse(pieces, headers=headers, media_type="text/event-stream")
 
     async def _pieces(self, batch: Batch, after: int) -> AsyncGenerator[bytes, None]:
         async with aclosing(self._frames(batch, after)) as frames:
@@ -119,26 +117,6 @@ class Live:
                 await websocket.close(_GOING_ON, "the batch has ended")
         except TimeoutError:
             _dropped(batch)
-
-
-class _LiveResponse(StreamingResponse):
-    """A stream that gives up on a reader who takes nothing, and lets go of its place."""
-
-    def __init__(self, pieces: AsyncGenerator[bytes, None], **how: Any) -> None:
-        super().__init__(pieces, **how)
-        self._pieces = pieces
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def hasty(message: Message) -> None:
-            async with asyncio.timeout(STALL_S):
-                await send(message)
-
-        try:
-            await super().__call__(scope, receive, hasty)
-        except TimeoutError:
-            log(path=scope["path"]).info("reader_dropped")
-        finally:
-            await self._pieces.aclose()
 
 
 def _dropped(batch: Batch) -> None:

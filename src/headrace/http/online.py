@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,15 +18,20 @@ from headrace.held import encode_json
 from headrace.http.answer_keys import PURCHASES_MAX
 from headrace.http.artifact_links import Links
 from headrace.http.bodies import read_json
-from headrace.http.demand import Answered, Demand
+from headrace.http.demand import Ask, Demand
+from headrace.http.ended import MISS, Answered
 from headrace.http.entry import Caller, Entry
+from headrace.http.hasty_response import HastyResponse
 from headrace.http.streams import (
     HEADERS,
     MEDIA_TYPE,
     chat_stream,
     image_stream,
+    live_chat,
+    live_response,
     response_stream,
 )
+from headrace.http.telling import Telling
 from headrace.imprinting import imprinted
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
 from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
@@ -74,36 +81,38 @@ class Online:
 
     async def chat(self, request: Request) -> Response:
         """Answer a chat."""
-        body, answered, told = await self._text(request, CHAT)
-        if body.get("stream") is True:
-            return _streaming(chat_stream(told, _wants_usage(body)), answered)
-        return JSONResponse(told, headers=answered.headers)
+        wish = await self._wish(request, CHAT)
+        with_usage = _wants_usage(wish.body)
+        if wish.body.get("stream") is not True:
+            answered = await wish.answered(self._demand)
+            return JSONResponse(wish.told(answered), headers=answered.headers)
+        telling = wish.telling(self._demand)
+        if await telling.begins():
+            told = live_chat(telling, wish.begun(telling), wish.told, with_usage)
+            return _telling(told)
+        answered = telling.whole()
+        return _streaming(chat_stream(wish.told(answered), with_usage), answered)
 
     async def responses(self, request: Request) -> Response:
         """Answer a response: a chat in other words."""
-        body, answered, told = await self._text(request, RESPONSES)
-        told["instructions"] = body.get("instructions")
-        told["metadata"] = body.get("metadata") or {}
-        if body.get("stream") is True:
-            return _streaming(response_stream(told), answered)
-        return JSONResponse(told, headers=answered.headers)
+        wish = await self._wish(request, RESPONSES)
+        if wish.body.get("stream") is not True:
+            answered = await wish.answered(self._demand)
+            return JSONResponse(wish.told(answered), headers=answered.headers)
+        telling = wish.telling(self._demand)
+        if await telling.begins():
+            return _telling(live_response(telling, wish.begun(telling), wish.told))
+        answered = telling.whole()
+        return _streaming(response_stream(wish.told(answered)), answered)
 
-    async def _text(
-        self, request: Request, endpoint: str
-    ) -> tuple[dict[str, Any], Answered, dict[str, Any]]:
+    async def _wish(self, request: Request, endpoint: str) -> _TextWish:
         caller = await self._entry.let_in(request, Scope.SUBMIT)
         body = await read_json(request)
 
         async def ask() -> list[Asked]:
             return [await self._asked(request, caller, endpoint, body, 0)]
 
-        answered = await self._demand.answer(request, caller, body, ask)
-        made = answered.made[0]
-        extension = made.artifact.extension
-        told = answer_json(
-            endpoint, answered.name, body["model"], made.body, extension, made.facts, answered.at
-        )
-        return body, answered, told
+        return _TextWish(request, caller, endpoint, body, ask)
 
     async def images(self, request: Request) -> Response:
         """Make images, each bought and kept by itself."""
@@ -170,6 +179,45 @@ async def _file(made: Generated) -> bytes:
     return await imprinted(made.artifact, made.body)
 
 
+@dataclass(frozen=True)
+class _TextWish:
+    """A call for a text: whose it is, what it says, and in which shape it is answered."""
+
+    request: Request
+    caller: Caller
+    endpoint: str
+    body: dict[str, Any]
+    ask: Ask
+
+    async def answered(self, demand: Demand) -> Answered:
+        return await demand.answer(self.request, self.caller, self.body, self.ask)
+
+    def telling(self, demand: Demand) -> Telling:
+        return demand.tell(self.request, self.caller, self.body, self.ask)
+
+    def told(self, answered: Answered) -> dict[str, Any]:
+        """Return the whole answer."""
+        made = answered.made[0]
+        extension = made.artifact.extension
+        told = answer_json(
+            self.endpoint, answered.name, self.body["model"],
+            made.body, extension, made.facts, answered.at,
+        )  # fmt: skip
+        return self._with_own(told)
+
+    def begun(self, telling: Telling) -> dict[str, Any]:
+        """Return the answer as it is before its first word."""
+        model = self.body["model"]
+        told = answer_json(self.endpoint, telling.name, model, b"", "txt", {}, telling.at)
+        return self._with_own(told)
+
+    def _with_own(self, told: dict[str, Any]) -> dict[str, Any]:
+        if self.endpoint == RESPONSES:
+            told["instructions"] = self.body.get("instructions")
+            told["metadata"] = self.body.get("metadata") or {}
+        return told
+
+
 def known_models(engine: Engine) -> list[str]:
     """Return the models that the settings name, as ``provider:model``."""
     found = []
@@ -203,6 +251,10 @@ def _whole(body: dict[str, Any], name: str, least: int, most: int, usual: int) -
 
 def _streaming(pieces: Any, answered: Answered) -> StreamingResponse:
     return StreamingResponse(pieces, headers=HEADERS | answered.headers, media_type=MEDIA_TYPE)
+
+
+def _telling(pieces: AsyncGenerator[bytes, None]) -> HastyResponse:
+    return HastyResponse(pieces, headers=HEADERS | MISS, media_type=MEDIA_TYPE)
 
 
 def _wants_usage(body: dict[str, Any]) -> bool:

@@ -37,6 +37,7 @@ class MinorsRule:
     """Sexual terms near terms for minors."""
 
     whens = frozenset(When)
+    by_parts = True
 
     def __init__(self) -> None:
         lists = _lists()

@@ -16,6 +16,8 @@ def whens_of(on: str) -> frozenset[When]:
 class WordRule:
     """One rule of a table; ``name`` is all that is told of it."""
 
+    by_parts = False
+
     def __init__(self, table: RuleTable) -> None:
         self.name = table.name
         self.whens = whens_of(table.on)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -13,9 +13,12 @@ import msgspec
 from headrace.clock import Clock
 from headrace.simulator.bodies import Films, Pictures
 from headrace.simulator.lane import Ask, Lane, Ticket, Turned
-from headrace.simulator.wire import Answer, Request
+from headrace.simulator.wire import Answer, HangUpError, Request
 
 LISTED_MAX = 100_000
+EVENTS = "text/event-stream"
+UNSEEN = ("reset_after", "reset_midway")
+"""Faults of calls that are done and paid; of an answer in pieces the second shows a part."""
 
 
 class Voice(Protocol):
@@ -32,6 +35,9 @@ class Voice(Protocol):
 
 Build = Callable[[Ticket], Answer]
 """Makes the answer of a call whose work is done."""
+
+Cut = Callable[[Answer], list[bytes]]
+"""Cuts an answer into the pieces in which it is sent."""
 
 
 @dataclass(slots=True)
@@ -67,6 +73,58 @@ class Desk:
         if listed is not None and self.settings.crash_class == "B":
             return (await self._work(ask, self._listing(build, listed), voice))[0]
         return (await self._work(ask, build, voice))[0]
+
+    async def perform_in_pieces(
+        self, ask: Ask, build: Build, voice: Voice, cut: Cut, listed: Listed | None = None
+    ) -> Answer | None:
+        """Let the call in and answer in pieces over the time that it takes; ``None`` for a reset.
+
+        In class A a call with a key seen before gets the same pieces, once all of them are made.
+        """
+        keeps = ask.is_keyed and self.settings.crash_class == "A"
+        if keeps and ask.key in self._kept:
+            answer = await self._once(ask, build, voice)
+            return answer if answer is None or answer.status >= 400 else _in_pieces(answer, cut)
+        entered = self.lane.enter(ask)
+        if isinstance(entered, Turned):
+            return await self.turn_away(entered, voice)
+        fault = None if entered.fault is None else entered.fault.kind
+        if fault not in (None, *UNSEEN):
+            await self._sleep(entered.end_s - entered.at_s)
+            broken = None if fault == "hang" else voice.broken(str(fault))
+            status = 0 if broken is None else broken.status
+            self.lane.leave(entered, status, paid=False, delivered=False)
+            return broken
+        kept: asyncio.Future[Answer | None] | None = None
+        if keeps:
+            kept = self._kept[ask.key] = asyncio.get_running_loop().create_future()
+        elif listed is not None and self.settings.crash_class == "B":
+            build = self._listing(build, listed)
+        whole = build(entered)
+        pieces = self._pieces(entered, whole, cut(whole), kept)
+        return Answer(200, headers=whole.headers, media_type=EVENTS, pieces=pieces)
+
+    async def _pieces(
+        self,
+        ticket: Ticket,
+        whole: Answer,
+        pieces: list[bytes],
+        kept: asyncio.Future[Answer | None] | None,
+    ) -> AsyncIterator[bytes]:
+        fault = None if ticket.fault is None else ticket.fault.kind
+        seen = {"reset_after": 0, "reset_midway": len(pieces) // 2}.get(str(fault), len(pieces))
+        took_s = ticket.end_s - ticket.at_s
+        for piece in pieces[:seen]:
+            await self._sleep(took_s / len(pieces))
+            yield piece
+        if seen == 0:
+            await self._sleep(took_s)
+        if kept is not None:
+            kept.set_result(whole)
+        is_seen = seen == len(pieces)
+        self.lane.leave(ticket, 200 if is_seen else 0, paid=True, delivered=is_seen)
+        if not is_seen:
+            raise HangUpError
 
     def file(self, number: int, *, is_film: bool) -> Answer:
         """Return the file that a job of that number made."""
@@ -119,8 +177,8 @@ class Desk:
             is_good = answer.status < 400
             self.lane.leave(entered, answer.status, paid=is_good, delivered=is_good)
             return answer, answer if is_good else None
-        if fault in ("reset_after", "hang"):
-            made = build(entered) if fault == "reset_after" else None
+        if fault in (*UNSEEN, "hang"):
+            made = build(entered) if fault in UNSEEN else None
             self.lane.leave(entered, 0, paid=made is not None, delivered=False)
             return None, made
         answer = voice.broken(fault)
@@ -130,6 +188,16 @@ class Desk:
     async def _sleep(self, duration_s: float) -> None:
         if duration_s > 0:
             await self.clock.sleep(duration_s)
+
+
+def _in_pieces(answer: Answer, cut: Cut) -> Answer:
+    """Return an answer that is there already in pieces, all at once."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in cut(answer):
+            yield piece
+
+    return Answer(200, headers=answer.headers, media_type=EVENTS, pieces=pieces())
 
 
 def key_of(request: Request) -> tuple[str, bool]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from headrace.simulator.desk import Desk, Voice
+from headrace.simulator.desk import UNSEEN, Desk, Voice
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.settings import MEDIA
 from headrace.simulator.wire import Answer
@@ -63,11 +63,11 @@ class Jobs:
         if isinstance(entered, Turned):
             return await self._desk.turn_away(entered, voice)
         fault = None if entered.fault is None else entered.fault.kind
-        if fault in (None, "reset_after", "failed", "aborted"):
+        if fault in (None, *UNSEEN, "failed", "aborted"):
             job = self._start(entered, body, host, marker)
             if is_known:
                 self._by_key[ask.key] = job
-            return None if fault == "reset_after" else job
+            return None if fault in UNSEEN else job
         await self._desk.clock.sleep(entered.end_s - entered.at_s)
         answer = None if fault in (None, "hang") else voice.broken(fault)
         status = 0 if answer is None else answer.status
@@ -129,7 +129,7 @@ class Jobs:
         job.ending, job.completed = ending, self._desk.clock.now()
         fault = job.ticket.fault
         delivered = ending == "succeeded" and fault is None
-        status = 0 if fault is not None and fault.kind == "reset_after" else 200
+        status = 0 if fault is not None and fault.kind in UNSEEN else 200
         self._desk.lane.leave(job.ticket, status, paid=paid, delivered=delivered)
         job.ended.set()
 

@@ -141,6 +141,6 @@ class _Run:
 
 def work_s(settings: Settings, number: int, fault: FaultSettings | None) -> float:
     """Return how long a call holds its place: errors come quickly, hanging calls hang."""
-    if fault is None or fault.kind in ("failed", "aborted", "reset_after"):
+    if fault is None or fault.kind in ("failed", "aborted", "reset_after", "reset_midway"):
         return latency_s(settings, number)
     return fault.hang_s if fault.kind == "hang" else settings.latency.refusal_s

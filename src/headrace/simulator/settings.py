@@ -32,6 +32,7 @@ FAULTS = (
     "aborted",
     "reset_before",
     "reset_after",
+    "reset_midway",
     "hang",
     "outage",
 )

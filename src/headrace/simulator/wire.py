@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.utils import format_datetime
 from http import HTTPStatus
@@ -42,12 +42,21 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """A response: ``body`` in one piece or several, ``headers`` beyond length, type and date."""
+    """A response: ``body`` in one piece or several, ``headers`` beyond length, type and date.
+
+    Instead of a body there may be ``pieces``, sent one by one as they come; where they raise
+    ``HangUpError`` the connection is reset.
+    """
 
     status: int
     body: bytes | tuple[bytes, ...] = b""
     headers: tuple[tuple[str, str], ...] = ()
     media_type: str = "application/json"
+    pieces: AsyncIterator[bytes] | None = None
+
+
+class HangUpError(Exception):
+    """An answer ends in the middle: the connection is reset."""
 
 
 Handler = Callable[[Request], Awaitable[Answer | None]]
@@ -127,6 +136,8 @@ class Connection(asyncio.Protocol):
             keep = request.headers.get("connection", "").lower() != "close"
             if answer is None:
                 self._reset()
+            elif answer.pieces is not None:
+                await self._stream(answer, answer.pieces, keep)
             else:
                 await self._write(answer, request.method != "HEAD", keep)
         finally:
@@ -159,18 +170,36 @@ class Connection(asyncio.Protocol):
         if not keep:
             self._end()
 
-    def _head(self, answer: Answer, size: int, keep: bool, body: bytes = b"") -> None:
+    async def _stream(self, answer: Answer, pieces: AsyncIterator[bytes], keep: bool) -> None:
+        """Send pieces in chunks; what the client no longer takes is made nevertheless."""
+        self._head(answer, None, keep)
+        try:
+            async for piece in pieces:
+                if self._writable is not None:
+                    await self._writable
+                if self._transport is not None:
+                    self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        except HangUpError:
+            self._reset()
+            return
+        if self._transport is not None:
+            self._transport.write(b"0\r\n\r\n")
+        if not keep:
+            self._end()
+
+    def _head(self, answer: Answer, size: int | None, keep: bool, body: bytes = b"") -> None:
         if self._transport is None:
             return
         reason = _REASONS.get(answer.status, b"Status")
         more = "".join([f"{name}: {value}\r\n" for name, value in answer.headers])
         if not keep:
             more += "connection: close\r\n"
-        head = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\ncontent-length: %d\r\ndate: %b\r\n%b\r\n" % (
+        length = b"content-length: %d" % size if size is not None else b"transfer-encoding: chunked"
+        head = b"HTTP/1.1 %d %b\r\ncontent-type: %b\r\n%b\r\ndate: %b\r\n%b\r\n" % (
             answer.status,
             reason,
             answer.media_type.encode(),
-            size,
+            length,
             _date(self._clock),
             more.encode("latin-1", "replace"),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,12 @@ from headrace.provider_batch import BatchApi
 from headrace.providers.anthropic import messages
 from headrace.providers.anthropic.batches import AnthropicBatches
 from headrace.providers.anthropic.settings import AnthropicSettings, read_anthropic
+from headrace.providers.anthropic.spoken import STREAMED, read_spoken
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
 from headrace.providers.remote.http_calls import read_whole
 from headrace.providers.remote.inlined import inlined
+from headrace.providers.remote.server_events import has_events
 from headrace.request import Request
 from headrace.signals import read_announced
 
@@ -39,6 +41,7 @@ class AnthropicProvider(RemoteProvider):
 
     def __init__(self, settings: AnthropicSettings, *, name: str, clock: Clock) -> None:
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
+        self._settings = settings
         self._url = self.http.url("v1/messages")
         batching = settings.batching
         self.batches: BatchApi | None = AnthropicBatches(self, batching) if batching.is_on else None
@@ -62,7 +65,8 @@ class AnthropicProvider(RemoteProvider):
 
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
-        body = messages.body_of(call.request, await inlined(call, PICTURES))
+        more = STREAMED if self._speaks(call) else {}
+        body = messages.body_of(call.request, await inlined(call, PICTURES), more)
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
             return await self.take(response, call)
@@ -72,14 +76,26 @@ class AnthropicProvider(RemoteProvider):
     async def take(self, response: aiohttp.ClientResponse, call: Call) -> Reply:
         """Return the result in an answer; raises ``CallFailed``."""
         await self.refuse(response, call.deadline_s)
-        return await self._take(response, call.request)
+        say = call.say if self._speaks(call) and has_events(response) else None
+        return await self._take(response, call.request, say)
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended, with Anthropic's id of the call."""
         return super().failed(response, body, **{"provider_request_id": _id(response), **more})
 
-    async def _take(self, response: aiohttp.ClientResponse, request: Request) -> Reply:
-        body = await read_whole(response)
+    def _speaks(self, call: Call) -> bool:
+        """Tell whether a call is answered in pieces: somebody listens, and it gives a text."""
+        if call.say is None or not self._settings.streams:
+            return False
+        return not messages.forced_tool(call.request)
+
+    async def _take(
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        say: Callable[[str], None] | None,
+    ) -> Reply:
+        body = await (read_whole(response) if say is None else read_spoken(response, say))
         told = messages.read_told(body)
         if told is None or told.fault or not (told.stop or told.text or told.tools):
             raise self.failed(response, body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -75,10 +76,15 @@ def wrong_param(name: str, value: Any) -> str:
     return ""
 
 
-def body_of(request: Request, pictures: Sequence[Inlined] = ()) -> bytes:
+def body_of(
+    request: Request,
+    pictures: Sequence[Inlined] = (),
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> bytes:
     """Return the body of a call: ``messages``, then the pictures and the prompt as the user's.
 
-    Raises ``CallFailed`` (invalid) for a param that cannot be sent.
+    ``more`` are params of our own. Raises ``CallFailed`` (invalid) for a param that cannot be
+    sent.
     """
     params = request.params
     for name, value in params.items():
@@ -96,7 +102,7 @@ def body_of(request: Request, pictures: Sequence[Inlined] = ()) -> bytes:
     output = _output(params)
     if output:
         body["output_config"] = output
-    return encode(body)
+    return encode({**body, **more})
 
 
 def _messages(params: Mapping[str, Any], pictures: Sequence[Inlined]) -> list[Any]:

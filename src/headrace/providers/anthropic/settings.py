@@ -13,7 +13,7 @@ from headrace.providers.remote.batching import BATCH_KEYS, NO_BATCHES, Batching,
 from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 
 AUTHS = ("x-api-key", "bearer")
-MORE = ("api_version", "auth", "betas", *BATCH_KEYS)
+MORE = ("api_version", "auth", "betas", "streams", *BATCH_KEYS)
 
 ANTHROPIC = Api(
     kind="anthropic",
@@ -29,7 +29,8 @@ _VERSION = re.compile(r"20[0-9]{2}-[01][0-9]-[0-3][0-9]")
 class AnthropicSettings:
     """The messages API: ``api_version`` is a date, ``betas`` are names of what is on trial.
 
-    ``auth`` says which header carries the key.
+    ``auth`` says which header carries the key. ``streams``: texts are asked for in pieces where
+    somebody listens.
     """
 
     remote: RemoteSettings
@@ -37,6 +38,7 @@ class AnthropicSettings:
     auth: str = "x-api-key"
     betas: tuple[str, ...] = ()
     batching: Batching = NO_BATCHES
+    streams: bool = True
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -72,4 +74,5 @@ def read_anthropic(
         auth=read.choice("auth", AUTHS, "x-api-key"),
         betas=betas,
         batching=read_batching(read, default=True),
+        streams=read.flag("streams", default=True),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,19 @@ from headrace.providers.openai.batches import OpenAIBatches
 from headrace.providers.openai.edits import edit_form
 from headrace.providers.openai.images import ImageReader
 from headrace.providers.openai.settings import APIS, OpenAISettings, read_openai
+from headrace.providers.openai.spoken import (
+    STREAMED_CHAT,
+    STREAMED_RESPONSE,
+    read_spoken_chat,
+    read_spoken_response,
+)
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import RemoteProvider, request_id
 from headrace.providers.remote.following import pause_s
 from headrace.providers.remote.http_calls import read_object, read_whole
 from headrace.providers.remote.letters import Parcel
 from headrace.providers.remote.media import IMAGES, SVG
+from headrace.providers.remote.server_events import has_events
 from headrace.request import Request
 from headrace.signals import read_announced
 
@@ -105,7 +112,9 @@ class OpenAIProvider(RemoteProvider):
         """Make the call; raises ``CallFailed`` for every ending but success."""
         request = call.request
         pictures = await self._pictures(call)
-        url, body = self._written(self.api_of(request), request, pictures)
+        url, body = self._written(
+            self.api_of(request), request, pictures, is_spoken=self._speaks(call)
+        )
         headers = {"Idempotency-Key": call.key} if self._sends_key else None
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
@@ -123,7 +132,8 @@ class OpenAIProvider(RemoteProvider):
         if messages.paints(request):
             name = "result" if api == "responses" else "b64_json"
             return await self._reader.take(response, call, self._wanted(request), name)
-        return await self._take_text(response, request, api)
+        say = call.say if self._speaks(call) and has_events(response) else None
+        return await self._take_text(response, request, api, say)
 
     def written(self, request: Request) -> tuple[str, bytes]:
         """Return the path below ``base_url``, and the JSON, of a request without sources.
@@ -152,14 +162,27 @@ class OpenAIProvider(RemoteProvider):
             self.http.url("moderations"), body, deadline_s, take, paid=False
         )
 
+    def _speaks(self, call: Call) -> bool:
+        """Tell whether a call is answered in pieces: somebody listens, and it gives a text."""
+        if call.say is None or not self._settings.streams:
+            return False
+        return self.api_of(call.request) != "images" and not messages.paints(call.request)
+
     def _written(
-        self, api: str, request: Request, pictures: messages.Pictures
+        self,
+        api: str,
+        request: Request,
+        pictures: messages.Pictures,
+        *,
+        is_spoken: bool = False,
     ) -> tuple[URL, bytes | Parcel]:
         spelling = self._spelling
         if api == "chat":
-            return self._chat_url, messages.chat_body(request, spelling, pictures)
+            more = STREAMED_CHAT if is_spoken else messages.NOTHING
+            return self._chat_url, messages.chat_body(request, spelling, pictures, more)
         if api == "responses":
-            return self._responses_url, messages.responses_body(request, spelling, pictures)
+            more = STREAMED_RESPONSE if is_spoken else messages.NOTHING
+            return self._responses_url, messages.responses_body(request, spelling, pictures, more)
         if not pictures:
             said = self._settings.response_format
             return self._images_url, messages.image_body(request, spelling, said)
@@ -178,9 +201,18 @@ class OpenAIProvider(RemoteProvider):
         }
 
     async def _take_text(
-        self, response: aiohttp.ClientResponse, request: Request, api: str
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        api: str,
+        say: Callable[[str], None] | None,
     ) -> Reply:
-        body = await read_whole(response)
+        if say is None:
+            body = await read_whole(response)
+        else:
+            body = await (read_spoken_response if api == "responses" else read_spoken_chat)(
+                response, say
+            )
         text = (replies.read_response if api == "responses" else replies.read_chat)(body)
         if text is None:
             raise self.failed(response, body)

@@ -80,5 +80,6 @@ def read_compatible(
         response_format=profile.response_format,
         takes_svg=read.flag("svg"),
         batching=read_batching(read, default=False),
+        streams=read.flag("streams", default=True),
     )
     return settings, profile

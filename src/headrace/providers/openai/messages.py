@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -43,6 +44,7 @@ _PICTURE_TOKENS = 1024
 Pictures = Mapping[str, tuple[bytes, ...]]
 """The bytes of a request's sources, by the param that each goes in under."""
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 encode = msgspec.json.Encoder().encode
 
 
@@ -100,10 +102,13 @@ def _is_number(value: Any, kind: type[int] | type[float]) -> bool:
         return False
 
 
-def chat_body(request: Request, spelling: Spelling, pictures: Pictures) -> bytes:
+def chat_body(
+    request: Request, spelling: Spelling, pictures: Pictures, more: Mapping[str, Any] = NOTHING
+) -> bytes:
     """Return the body of a chat: ``system``, then ``messages``, then the prompt as the user's.
 
-    Pictures stand beside the prompt. Raises ``CallFailed`` (invalid).
+    Pictures stand beside the prompt; ``more`` are params of our own. Raises ``CallFailed``
+    (invalid).
     """
     body = spelling.params(request)
     messages: list[Any] = list(request.params.get("messages", ()))
@@ -111,10 +116,12 @@ def chat_body(request: Request, spelling: Spelling, pictures: Pictures) -> bytes
         messages.insert(0, {"role": "system", "content": request.params["system"]})
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in _data_urls(pictures)]
     messages += _said(request, parts, "text")
-    return encode({"model": request.model, "messages": messages, **body})
+    return encode({"model": request.model, "messages": messages, **body, **more})
 
 
-def responses_body(request: Request, spelling: Spelling, pictures: Pictures) -> bytes:
+def responses_body(
+    request: Request, spelling: Spelling, pictures: Pictures, more: Mapping[str, Any] = NOTHING
+) -> bytes:
     """Return the body of a response; ``system`` is its instructions. Raises as ``chat_body``."""
     body = spelling.params(request)
     if "system" in request.params:
@@ -124,7 +131,7 @@ def responses_body(request: Request, spelling: Spelling, pictures: Pictures) -> 
         {"type": "input_image", "image_url": url, "detail": "auto"} for url in _data_urls(pictures)
     ]
     messages = [*request.params.get("messages", ()), *_said(request, parts, "input_text")]
-    return encode({"model": request.model, "input": messages, **body})
+    return encode({"model": request.model, "input": messages, **body, **more})
 
 
 def _said(request: Request, pictures: list[dict[str, Any]], text_type: str) -> list[Any]:

@@ -10,7 +10,7 @@ from headrace.providers.remote.batching import BATCH_KEYS, NO_BATCHES, Batching,
 from headrace.providers.remote.settings import Api, RemoteSettings, Table, read_remote
 
 APIS = ("chat", "responses", "images")
-MORE = ("organization", "project", "api", "crash_class", *BATCH_KEYS)
+MORE = ("organization", "project", "api", "crash_class", "streams", *BATCH_KEYS)
 CLASSES = {"A": CrashClass.KEYED, "D": CrashClass.BLIND}
 
 OPENAI = Api(
@@ -30,7 +30,7 @@ class OpenAISettings:
     ``api`` is one of ``APIS``, or empty. ``response_format`` is the word by which images
     other than OpenAI's own are asked for as base64. The crash class is A where the server
     honours ``Idempotency-Key``. ``takes_svg``: drawings are images, too. ``batching``: its files
-    and batches.
+    and batches. ``streams``: texts are asked for in pieces where somebody listens.
     """
 
     remote: RemoteSettings
@@ -40,6 +40,7 @@ class OpenAISettings:
     response_format: str = "b64_json"
     takes_svg: bool = False
     batching: Batching = NO_BATCHES
+    streams: bool = True
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -61,4 +62,5 @@ def read_openai(
         project=read.secret("project"),
         api=read.choice("api", APIS),
         batching=read_batching(read, default=True),
+        streams=read.flag("streams", default=True),
     )

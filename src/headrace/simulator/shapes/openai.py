@@ -7,6 +7,7 @@ and ``GET /v1/calls/{id}``.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket
 from headrace.simulator.shapes.openai_batches import OpenAIBatches
 from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
+from headrace.simulator.shapes.openai_pieces import cut_chat
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
@@ -106,8 +108,6 @@ class OpenAIShape:
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             return error(400, "Missing required parameter: 'messages'.", param="messages")
-        if body.get("stream"):
-            return error(400, "The simulator does not stream.", param="stream")
         prompt = _prompt(messages)
         asked = body.get("max_completion_tokens", body.get("max_tokens", MAX_TOKENS))
         if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
@@ -132,6 +132,11 @@ class OpenAIShape:
             headers = self._headers(ticket)
             return self._completion(ticket.number, model, said, tokens_in, tokens_out, headers)
 
+        if body.get("stream"):
+            options = body.get("stream_options")
+            with_usage = isinstance(options, dict) and options.get("include_usage") is True
+            cut = partial(cut_chat, with_usage=with_usage)
+            return await self._desk.perform_in_pieces(ask, build, self._voice, cut, listed)
         return await self._desk.perform(ask, build, self._voice, listed)
 
     def _completion(

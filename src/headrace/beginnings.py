@@ -1,0 +1,63 @@
+"""Tells a text while it grows: of it only beginnings that the policy's rules let pass.
+
+The whole is judged as any artifact is when it is there; until then each beginning is judged as
+if it were the whole before it is told. What hooks see, and the rules that people wrote, is
+never told in parts: half of what they forbid may be as telling as all of it.
+"""
+
+from __future__ import annotations
+
+from headrace.live_text import LiveText
+from headrace.order import Order
+from headrace.policy import Policy, Subject, When
+
+STEP_CHARS = 32
+SHARE = 8
+"""A text is judged again when it has grown by an eighth: nine times its length in all."""
+
+
+def may_be_told(policy: Policy) -> bool:
+    """Tell whether parts of a text may be told before all of it is there to be judged."""
+    rules = policy.rules_for(When.ARTIFACT)
+    return not policy.hooks_for(When.ARTIFACT) and all(rule.by_parts for rule in rules)
+
+
+class Beginnings:
+    """What is said for an order, told to those who listen once it was judged."""
+
+    def __init__(self, order: Order, text: LiveText) -> None:
+        self._order = order
+        self._text = text
+        self._rules = order.item.batch.policy.rules_for(When.ARTIFACT)
+        self._told = ""
+        self._waiting = ""
+        self._is_mute = False
+
+    def say(self, piece: str) -> None:
+        """Add a piece; it is told with those that wait when there are enough of them."""
+        if self._is_mute or not piece:
+            return
+        self._waiting += piece
+        step = max(STEP_CHARS, len(self._told) // SHARE) if self._told else 0
+        if len(self._waiting) < step:
+            return
+        beginning = self._told + self._waiting
+        if not self._text.has_room(len(self._waiting)) or not self._passes(beginning):
+            # The end tells what it is: the rest, or that it is refused.
+            self._is_mute = True
+            return
+        self._text.say(self._waiting)
+        self._told, self._waiting = beginning, ""
+
+    def _passes(self, text: str) -> bool:
+        order = self._order
+        subject = Subject(
+            When.ARTIFACT,
+            order.item.batch.tenant_id,
+            order.stage.name,
+            order.provider.name,
+            order.option.model,
+            text,
+            order.request.sources,
+        )
+        return all(rule.find(subject) is None for rule in self._rules)

@@ -1,0 +1,81 @@
+"""Texts that are heard while they are bought: places, ends, room."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from headrace.flights import Flights
+from headrace.live_text import LIVE_CHARS_MAX, Listener, Listeners, LiveText
+from headrace.outcome import Outcome, OutcomeKind
+
+BROKEN = Outcome(OutcomeKind.LOST_RESULT, "broken")
+
+
+async def test_each_hears_all_of_it_at_its_own_pace() -> None:
+    """Who is slow, or comes late, takes what was said meanwhile as one piece."""
+    text, quick, slow, late = LiveText(), Listener(), Listener(), Listener()
+    for one in (quick, slow):
+        one.attach(text)
+    assert text.is_wanted
+    heard = ""
+    for piece in ("a", "b", "c"):
+        text.say(piece)
+        heard += quick.take()
+    late.attach(text)
+    assert heard == slow.take() == late.take() == late.heard() == "abc"
+    assert not text.is_wanted
+    assert slow.take() == ""
+
+
+async def test_who_has_heard_a_part_hears_no_other_text() -> None:
+    """One that nobody has heard may be begun anew; after that it ends with how it broke."""
+    first, second, listener, other = LiveText(), LiveText(), Listener(), Listener()
+    for one in (listener, other):
+        one.attach(first)
+    first.say("half")
+    assert listener.take() == "half"
+    first.break_off(BROKEN)
+    assert first.is_heard
+    assert (listener.cut_off, other.cut_off) == (BROKEN, None)
+    assert other.take() == ""
+    for one in (listener, other):
+        one.attach(second)
+    second.say("whole")
+    assert (listener.take(), other.take()) == ("", "whole")
+    assert listener.cut_off is BROKEN
+
+
+async def test_a_text_has_room_for_so_much() -> None:
+    """What waits for a slow listener is bounded."""
+    text = LiveText()
+    text.say("x" * LIVE_CHARS_MAX)
+    assert not text.has_room(1)
+
+
+async def test_who_has_left_wants_nothing() -> None:
+    """Nobody is asked to stream for a caller who has hung up before."""
+    text, listener = LiveText(), Listener()
+    listener.attach(text)
+    listener.close()
+    assert not text.is_wanted
+
+
+async def test_the_next_leader_of_a_flight_begins_anew() -> None:
+    """After a failure the one that is woken has a text of its own."""
+    flights, key = Flights(), ("t", b"f")
+    assert flights.board(key) is None
+    first = flights.text(key)
+    future = flights.board(key)
+    assert future is not None
+    assert flights.text(key) is first
+    flights.land(key, None)
+    assert await future is None
+    assert flights.text(key) is not first
+
+
+async def test_one_listens_to_a_batch_while_it_is_bought() -> None:
+    """The first keeps its place until it is over."""
+    listeners, batch_id, first = Listeners(), uuid4(), Listener()
+    with listeners.hearing(batch_id, first), listeners.hearing(batch_id, Listener()):
+        assert listeners.of(batch_id) is first
+    assert listeners.of(batch_id) is None
