@@ -17,15 +17,16 @@ from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_bought
 from headrace.course import Passed
 from headrace.event import EventKind
-from headrace.gate import LaneShutError, Permit, PermitEnd, permit_end
+from headrace.gate import Permit, PermitEnd, permit_end
 from headrace.held import HeldItem, OpenAttempt, encode_json
 from headrace.judging import marked, of_item
 from headrace.lifecycle import ItemState
-from headrace.metering import count_bought, count_end, in_line, permit_out
-from headrace.order import Order, ask, call_key, start_of
+from headrace.metering import count_bought, count_end, permit_out
+from headrace.order import Order, call_key, start_of
 from headrace.outbound import StoppedError
 from headrace.outbox import Room
 from headrace.outcome import CallFailed, Decision, Outcome, OutcomeKind
+from headrace.permits import permit_of
 from headrace.provider import CrashClass
 from headrace.purchase import Bought, Seller
 from headrace.quiet import is_suspect
@@ -81,7 +82,7 @@ class Attempts:
     async def _make(self, order: Order, claim: bool) -> tuple[StartEnd, CacheHit | None] | None:
         """Make an attempt once there is a permit; ``None`` where the spool is full by then."""
         around, alone, room = self._around, is_suspect(order.item), None
-        permit = await self._in_line(order, alone)
+        permit = await permit_of(around, self._stopping, order, alone=alone)
         try:
             try:
                 if self._stopping.is_set():
@@ -107,42 +108,6 @@ class Attempts:
             if room is not None:
                 room.release()
             around.quiet.leave(alone)
-
-    async def _in_line(self, order: Order, alone: bool) -> Permit:
-        try:
-            with in_line(self._around.meter, order):
-                return await self._permit(order, alone)
-        except asyncio.CancelledError:
-            if not self._stopping.is_set():
-                raise
-            # Sent away from the line because this process stops.
-            raise Released from None
-
-    async def _permit(self, order: Order, alone: bool) -> Permit:
-        """Stand in line for a permit, for as long as the order has patience."""
-        around = self._around
-        if order.patience_s is None:
-            return await around.quiet.enter(around.gate, ask(order), alone)
-        entering = asyncio.ensure_future(around.quiet.enter(around.gate, ask(order), alone))
-        sleeping = asyncio.ensure_future(around.clock.sleep(order.patience_s))
-        try:
-            await asyncio.wait({entering, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-            if not entering.done():
-                entering.cancel()
-                await asyncio.wait({entering})
-                if entering.cancelled():
-                    lane = order.option.lane
-                    raise LaneShutError(lane, 0.0, "it is in trouble still", briefly=True)
-        except asyncio.CancelledError:
-            entering.cancel()
-            await asyncio.wait({entering})
-            if not entering.cancelled() and entering.exception() is None:
-                entering.result().end(PermitEnd.IGNORED)
-                around.quiet.leave(alone)
-            raise
-        finally:
-            sleeping.cancel()
-        return entering.result()
 
     # -- the call --------------------------------------------------------------------------
 

@@ -35,8 +35,7 @@ from headrace.errors import UsageError
 from headrace.executor import Executor
 from headrace.file_batches import FileBatches, clerk_of
 from headrace.files import Files
-from headrace.gates.local import LocalGate
-from headrace.gates.postgres import PostgresGate
+from headrace.gates.chosen import gate_of
 from headrace.generation import Asked, Generated, Generator
 from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
@@ -119,22 +118,19 @@ class Engine:
         self.signing = Signing(database, blobs, clock, manifests_of(config.provenance))
         self._stopping = asyncio.Event()
         self._moved = asyncio.Event()
-        self.own_keys = OwnKeys(
-            database, clock, MasterKeys(Path(config.home)), self.providers, self.providers
-        )
+        masters = MasterKeys(Path(config.home))
+        self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
         self._held = HeldBatches(
             database, self.stages_of, reads_texts, self.own_keys.versions, self.policies.of
         )
-        self.gate = self._build_gate()
+        self.gate = gate_of(config, database, clock)
         around = self._surroundings()
-        self._listeners = around.listeners
-        self._canceller = Canceller(database, clock, around.jobs)
-        executor = Executor(around, self._stopping)
-        dispatcher = Dispatcher(executor, self.cache, self.writer, self._stopping)
+        self._listeners, self._canceller = around.listeners, Canceller(database, clock, around.jobs)
         self.worker = Worker(
-            database, clock, dispatcher, self._held.open, self._stopping,
-            shards_held=config.worker.shards_held,
-            heartbeat_s=config.worker.heartbeat_s,
+            database, clock,
+            Dispatcher(Executor(around, self._stopping), self.cache, self.writer, self._stopping),
+            self._held.open, self._stopping,
+            shards_held=config.worker.shards_held, heartbeat_s=config.worker.heartbeat_s,
             version=VERSION,
             shard_done=self._shard_done, classes=config.worker.taken,
         )  # fmt: skip
@@ -155,12 +151,6 @@ class Engine:
         )  # fmt: skip
         self._heart = Heart(database, clock, self.worker, self._stopping, config.worker.heartbeat_s)
         self._upkeep = (*upkeep_of(config, database, blobs, clock), ticker_of(self, open_source))
-
-    def _build_gate(self) -> LocalGate | PostgresGate:
-        wanted, shared = self.config.worker.gate, self.config.database_url is not None
-        if wanted == "postgres" or (wanted == "auto" and shared):
-            return PostgresGate(self.database, self.clock)
-        return LocalGate(self.clock)
 
     def _surroundings(self) -> Surroundings:
         retry = self.config.retry
@@ -203,11 +193,9 @@ class Engine:
             self._heart, self.sharder, rescuer, self._guard, self._keeper, self._clerk,
             self._consigner, *self._upkeep, self._canceller,
         )  # fmt: skip
-        watch = (
-            asyncio.create_task(self.database.server.watch(), name="watchdog")
-            if self.database.server is not None
-            else None
-        )
+        server, watch = self.database.server, None
+        if server is not None:
+            watch = asyncio.create_task(server.watch(), name="watchdog")
         try:
             await rescuer.tick()
             self.worker.start()
@@ -402,10 +390,8 @@ async def open_engine(
         blobs = await blobs_of(config)
         stack.push_async_callback(blobs.close)
         engine = Engine(config, database, blobs, clock, providers)
-        stack.push_async_callback(engine.cache.close)
-        stack.push_async_callback(engine.providers.close)
-        stack.push_async_callback(engine.own_keys.close)
-        stack.push_async_callback(engine.policies.close)
+        for part in (engine.cache, engine.providers, engine.own_keys, engine.policies):
+            stack.push_async_callback(part.close)
         if work:
             await stack.enter_async_context(engine.working())
         yield engine

@@ -223,10 +223,7 @@ class Pacer:
     def end(
         self, ticket: Ticket, outcome: Outcome | None, now_s: float, call_s: float | None = None
     ) -> None:
-        """Hear how a call ended; ``None``: it was never sent, or says nothing.
-
-        ``call_s``: what the provider took, where that is not the time since it was sent.
-        """
+        """Hear how a call ended, after ``call_s``; ``None``: it was never sent, or says nothing."""
         self.in_flight -= 1
         if outcome is None or outcome.kind in _OVERLOAD or outcome.kind in _REFUSED:
             self.width.gone(ticket.place)
