@@ -199,7 +199,14 @@ def test_what_watches_finds_whom_it_watches() -> None:
     told = compose(ROOT / "compose.scale.yaml")["services"]
     scraped = _yaml("deploy/prometheus/prometheus.yml")["scrape_configs"]
     for job in scraped:
-        for target in (one for config in job["static_configs"] for one in config["targets"]):
+        fixed = [one for config in job.get("static_configs", []) for one in config["targets"]]
+        found = [
+            f"{name}:{config['port']}"
+            for config in job.get("dns_sd_configs", [])
+            for name in config["names"]
+        ]
+        assert fixed or found, job
+        for target in fixed + found:
             service, port = target.split(":")
             command = told[service]["command"]
             assert port in command, target
