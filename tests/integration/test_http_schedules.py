@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from headrace.http.schedule_shapes import ScheduleShape, TickPage
 from tests.integration.test_http import Served, served
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,7 @@ async def api(database_url: str, tmp_path: Path) -> AsyncIterator[Served]:
 async def made(api: Served, **more: Any) -> dict[str, Any]:
     status, told = await api("POST", "/api/schedules", "submit", NIGHT | more)
     assert status == 201, told
+    msgspec.convert(told, ScheduleShape)
     return dict(told)
 
 
@@ -45,6 +48,7 @@ async def ended_tick(api: Served, path: str) -> dict[str, Any]:
     """Wait until the latest tick and its batch have ended, moved by the server's own worker."""
     while True:
         _, page = await api("GET", f"{path}/ticks", "read")
+        msgspec.convert(page, TickPage)
         tick = page["ticks"][0]
         batch = tick["batch"]
         if tick["state"] != "due" and (batch is None or batch["state"] == "completed"):

@@ -12,7 +12,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from headrace.http import account_shapes, credit_shapes, shapes, webhook_shapes
+from headrace.http import account_shapes, credit_shapes, schedule_shapes, shapes, webhook_shapes
 from headrace.http.described import MARK, undescribed
 from headrace.version import VERSION
 
@@ -21,6 +21,7 @@ SHAPES = (
     shapes.BatchShape, shapes.BatchPage, shapes.ItemPage, shapes.ItemDetail, shapes.QuoteShape,
     shapes.RecipeList, shapes.LaneList, shapes.GeneratedShape, shapes.Problem,
     *account_shapes.SHAPES, *credit_shapes.SHAPES, *webhook_shapes.SHAPES,
+    *schedule_shapes.SHAPES,
 )  # fmt: skip
 _WORDS = (
     "Batches of rows through recipes. Every call carries a key, `Authorization: Bearer hr_…`; "

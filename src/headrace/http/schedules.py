@@ -13,7 +13,15 @@ from headrace.cron import check_cron
 from headrace.engine import Engine
 from headrace.errors import InputError
 from headrace.http.bodies import only, read_json
+from headrace.http.described import described, empty, says
 from headrace.http.entry import Caller, Entry
+from headrace.http.schedule_shapes import (
+    SCHEDULE,
+    ScheduleList,
+    ScheduleShape,
+    TickPage,
+    TickShape,
+)
 from headrace.identity import new_uuid
 from headrace.period import read_time
 from headrace.schedule import (
@@ -57,14 +65,18 @@ class ScheduleRoutes:
         """Return the routes."""
         router = APIRouter(prefix="/api/schedules", tags=["schedules"])
         one = "/{schedule_id}"
-        router.add_api_route("", self.add, methods=["POST"])
-        router.add_api_route("", self.listed, methods=["GET"])
-        router.add_api_route(one, self.show, methods=["GET"])
-        router.add_api_route(one, self.remove, methods=["DELETE"])
-        router.add_api_route(f"{one}/ticks", self.ticks, methods=["GET"])
-        router.add_api_route(f"{one}/pause", self.pause, methods=["POST"])
-        router.add_api_route(f"{one}/resume", self.resume, methods=["POST"])
-        router.add_api_route(f"{one}/run-now", self.run_now, methods=["POST"])
+        is_now = described(s200=says(ScheduleShape, "As it is now."))
+        for path, route, verb, told in (
+            ("", self.add, "POST", described(body=SCHEDULE, s201=says(ScheduleShape, "Added."))),
+            ("", self.listed, "GET", described(s200=says(ScheduleList, "The schedules."))),
+            (one, self.show, "GET", described(s200=says(ScheduleShape, "The schedule."))),
+            (one, self.remove, "DELETE", described(s204=empty("It is removed."))),
+            (f"{one}/ticks", self.ticks, "GET", described(s200=says(TickPage, "Its ticks."))),
+            (f"{one}/pause", self.pause, "POST", is_now),
+            (f"{one}/resume", self.resume, "POST", is_now),
+            (f"{one}/run-now", self.run_now, "POST", described(s202=says(TickShape, "It comes."))),
+        ):
+            router.add_api_route(path, route, methods=[verb], **told)
         return router
 
     async def add(self, request: Request) -> JSONResponse:
