@@ -71,6 +71,10 @@ class FlakyStore:
         ) as answer:
             told = await answer.read()
             kept = {n: v for n, v in answer.headers.items() if n.lower() not in _HOP}
+            if request.method == "HEAD":
+                # How long the body would be is what is asked.
+                kept["Content-Length"] = answer.headers.get("Content-Length", "0")
+                return web.Response(status=answer.status, headers=kept)
             return web.Response(status=answer.status, body=told, headers=kept)
 
 
