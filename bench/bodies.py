@@ -51,9 +51,15 @@ def limit_memory(limit_mib: int) -> None:
 
 
 def peak_mib() -> float:
-    """Return the most resident memory that this process has had."""
-    import resource
+    """Return the most memory that this process has held, in MiB.
 
+    What ``getrusage`` tells starts at the size of the process that it was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MIB if sys.platform == "darwin" else peak / 1024
 
