@@ -163,6 +163,10 @@ async def test_what_a_dead_worker_left_in_a_paused_batch_ends_when_that_is_cance
     ):
         batch = await submitted(dead, simulator, 1)
         await asyncio.gather(*(moving(one, accepted(dead, 1), 0.05) for one in (frozen, clock)))
+        # A dead one takes no job that comes later, or its frozen walk would be joined.
+        assert dead.worker._queue is not None
+        dead.worker._stopping.set()
+        await dead.worker._queue.abandon()
         await live.batch(batch.uuid).pause()
         async with live.database.transaction() as connection:
             shard_id = await connection.fetchval("SELECT id FROM shard")
