@@ -19,7 +19,7 @@ from headrace.held import HeldBatch
 from headrace.lifecycle import BatchState
 from headrace.plan import CLASSES
 from headrace.store import shards, statements, workers
-from headrace.store.database import Database
+from headrace.store.database import Database, session_may_end
 from headrace.store.queue import QueueWorker
 from headrace.telemetry import crash_point, log
 
@@ -115,9 +115,10 @@ class Worker:
         while not self._stopping.is_set():
             try:
                 connection = await self._database.session()
-                # First the lock: others sign out whoever does not hold it.
-                await connection.execute(statements.load("workers/lock.sql"), self.id)
-                await connection.execute(statements.load("workers/rejoin.sql"), self.id)
+                with session_may_end():
+                    # First the lock: others sign out whoever does not hold it.
+                    await connection.execute(statements.load("workers/lock.sql"), self.id)
+                    await connection.execute(statements.load("workers/rejoin.sql"), self.id)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
                 log(worker=self.id).warning("rejoin_failed", why=str(error), again_s=wait_s)
                 await self._clock.sleep(wait_s)
@@ -139,9 +140,10 @@ class Worker:
         if self._connection is None:
             return
         try:
-            await self._connection.execute(
-                statements.load("workers/leave.sql"), [self.id], self._clock.now()
-            )
+            with session_may_end():
+                await self._connection.execute(
+                    statements.load("workers/leave.sql"), [self.id], self._clock.now()
+                )
             await self._connection.close()
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log().warning("worker_sign_out_failed", why=str(error))

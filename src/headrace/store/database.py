@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,6 +27,19 @@ CONNECT_TIMEOUT_S = 20.0
 # A server that loses acknowledged commits would pay twice and lose items.
 UNSAFE = "off"
 GUARDS = ("fsync", "full_page_writes", "synchronous_commit")
+
+
+@contextmanager
+def session_may_end() -> Iterator[None]:
+    """Have a session that is ended meanwhile raise ``asyncpg.ConnectionDoesNotExistError``.
+
+    The driver says it in words of its own when the end comes before a question or in the
+    middle of an answer.
+    """
+    try:
+        yield
+    except asyncpg.InternalClientError as error:
+        raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
 
 
 class Database:
@@ -55,16 +68,13 @@ class Database:
         that wants a snapshot (``transaction(isolation=...)``) names the same one here.
         Raises OSError or asyncpg's errors when the server cannot be reached.
         """
-        try:
+        with session_may_end():
             async with self.pool.acquire() as connection:
                 if not self._pooled:
                     yield connection
                     return
                 async with connection.transaction(isolation=isolation):
                     yield connection
-        except asyncpg.InternalClientError as error:
-            # How the driver says that a session was ended in the middle of an answer.
-            raise asyncpg.ConnectionDoesNotExistError(str(error)) from error
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ import msgspec
 
 from headrace.learned import FORGET_S, Learned, Remembered, read_learned
 from headrace.store import statements
-from headrace.store.database import Database
+from headrace.store.database import Database, session_may_end
 
 CHANNEL = "headrace_lane"
 HOLD_S_MAX = 3.0
@@ -108,13 +109,14 @@ class LaneSession:
         """
         connection = await database.session()
         try:
-            limit = f"{int(HOLD_S_MAX * 1000)}ms"
-            await connection.execute(statements.load("lanes/settings.sql"), limit)
-            lock = statements.load("lanes/lock.sql")
-            while not member_id or not await connection.fetchval(lock, member_id):
-                member_id = await connection.fetchval(statements.load("lanes/member.sql"))
-            await connection.add_listener(CHANNEL, lambda _c, _p, _ch, lane: woken(lane))
-            connection.add_termination_listener(lambda _: lost())
+            with session_may_end():
+                limit = f"{int(HOLD_S_MAX * 1000)}ms"
+                await connection.execute(statements.load("lanes/settings.sql"), limit)
+                lock = statements.load("lanes/lock.sql")
+                while not member_id or not await connection.fetchval(lock, member_id):
+                    member_id = await connection.fetchval(statements.load("lanes/member.sql"))
+                await connection.add_listener(CHANNEL, lambda _c, _p, _ch, lane: woken(lane))
+                connection.add_termination_listener(lambda _: lost())
         except BaseException:  # broad: a session that is not complete holds nothing
             connection.terminate()
             raise
@@ -125,9 +127,12 @@ class LaneSession:
         """Whether the session has ended."""
         return self._connection.is_closed()
 
-    def transaction(self) -> Any:
-        """Return the transaction in which a lane is held."""
-        return self._connection.transaction()
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Be in the transaction in which a lane is held."""
+        with session_may_end():
+            async with self._connection.transaction():
+                yield
 
     async def hold(self, name: str, shape: str) -> tuple[int, bytes, float]:
         """Wait for the lane's lock; return its version, its state and the database's time.
@@ -151,9 +156,10 @@ class LaneSession:
 
     async def gone(self, member_ids: Iterable[int]) -> set[int]:
         """Return those of these workers whose session is gone."""
-        rows = await self._connection.fetch(
-            statements.load("lanes/gone.sql"), list(member_ids), timeout=2 * HOLD_S_MAX
-        )
+        with session_may_end():
+            rows = await self._connection.fetch(
+                statements.load("lanes/gone.sql"), list(member_ids), timeout=2 * HOLD_S_MAX
+            )
         return {row["id"] for row in rows}
 
     async def close(self) -> None:
