@@ -179,6 +179,8 @@ async def test_what_is_endless_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     long, _ = await outcome_of(speaks(http(b"data: " + b"x" * 5_000, headers=EVENTS)))
     many, _ = await outcome_of(speaks(http(b"data: x\n" * 5_000, headers=EVENTS)))
     assert {long.kind, many.kind} == {OutcomeKind.LOST_RESULT}
+    empty, _ = await outcome_of(speaks(http(b"data:\n" * 5_000, headers=EVENTS)))
+    assert empty.reason == many.reason
 
 
 async def test_another_choice_says_nothing() -> None:

@@ -32,14 +32,16 @@ async def data_of(
     ``CallFailed`` (lost_result) above ``bytes_max``, and for an event without an end.
     """
     data: list[bytes] = []
+    size = 0
     async for line in _lines(response, bytes_max):
         if line.startswith(b"data:"):
             data.append(line[5:].removeprefix(b" "))
-            if sum(map(len, data)) > EVENT_BYTES_MAX:
+            size += len(data[-1]) + 1
+            if size > EVENT_BYTES_MAX:
                 raise _too_large(EVENT_BYTES_MAX)
         elif not line and data:
             yield b"\n".join(data)
-            data = []
+            data, size = [], 0
     if data:
         yield b"\n".join(data)
 
