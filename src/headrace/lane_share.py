@@ -77,10 +77,11 @@ class LaneShares:
     async def place(self, order: Order, stopping: asyncio.Event) -> AsyncIterator[None]:
         """Wait for the share of an order's batch, and keep the place while the block runs.
 
-        Raises ``Released`` when the process stops meanwhile.
+        What only goes on with an earlier call needs none. Raises ``Released`` when the process
+        stops meanwhile.
         """
         hours, again = order.item.batch.hours, order.again
-        follows = again is not None and again.resume is not None
+        follows = again is not None and again.goes_on
         if not hours.is_bounded or order.option.batches is not None or follows:
             yield
             return

@@ -14,7 +14,10 @@ from headrace.hours import Hours, read_windows
 from headrace.lane_share import LaneShares, seconds_of, width_of
 from headrace.limits import Dimension, Limit, Load, Quota
 from headrace.order import Order
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
+from headrace.purchase import Bought
+from headrace.recovery import Again
 from headrace.surroundings import Released
 from headrace.testing.manual_clock import ManualClock, settle
 
@@ -126,6 +129,18 @@ async def test_a_window_has_its_share_and_shut_means_waiting_a_moment() -> None:
     await rig.clock.advance(60)
     await calls
     assert len(rig.sent) == 12
+
+
+async def test_what_is_bought_already_waits_for_no_share() -> None:
+    """Who has the result of an earlier call, or follows it to its end, calls nobody anew."""
+    rig, hours = Rig(quota(RPM_60)), Hours(share=0.01)
+    await rig.call(hours)
+    bought = Bought(Outcome(OutcomeKind.SUCCESS), 1.0)
+    for again in (Again(1, 1, bought=bought), Again(1, 1, resume=("job-1", None))):
+        kept = order(hours, rig.told)
+        kept.again = again
+        async with rig.shares.place(kept, rig.stopping):
+            assert rig.clock.monotonic_s() == 0.0
 
 
 async def test_who_waits_is_released_when_the_process_stops() -> None:
