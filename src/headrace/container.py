@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -33,30 +34,6 @@ class BytesWindow:
         return self._body[at : at + count]
 
 
-class FileWindow:
-    """A window on a file; a context manager."""
-
-    def __init__(self, path: Path) -> None:
-        self.size = 0
-        self._path = path
-        self._file: IO[bytes] | None = None
-
-    def __enter__(self) -> FileWindow:
-        self._file = self._path.open("rb")
-        self.size = self._file.seek(0, 2)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
-
-    def read(self, at: int, count: int) -> bytes:
-        """Return up to ``count`` bytes from ``at``."""
-        assert self._file is not None
-        self._file.seek(at)
-        return self._file.read(count)
-
-
 class StreamWindow:
     """A window on an open file that can be sought; whoever opened it closes it."""
 
@@ -68,6 +45,22 @@ class StreamWindow:
         """Return up to ``count`` bytes from ``at``."""
         self._file.seek(at)
         return self._file.read(count)
+
+
+Source = bytes | Path | Callable[[], Window]
+"""A file: its bytes, where it lies, or what opens a window on it where it is far."""
+
+
+@contextmanager
+def window_on(source: Source) -> Iterator[Window]:
+    """Open a window on a file while the block runs; raises ``OSError``."""
+    if isinstance(source, bytes):
+        yield BytesWindow(source)
+    elif isinstance(source, Path):
+        with source.open("rb") as file:
+            yield StreamWindow(file)
+    else:
+        yield source()
 
 
 class LeftError(Exception):
@@ -155,18 +148,12 @@ def exactly(window: Window, at: int, count: int) -> bytes:
 
 @dataclass(frozen=True)
 class Marked:
-    """A file as it is to be handed out: the patch, and the bytes or the file that it is of."""
+    """A file as it is to be handed out: the patch, and what it is of."""
 
     patch: Patch
-    source: bytes | Path | Window
+    source: Source
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the new file's bytes."""
-        if isinstance(self.source, bytes):
-            yield from self.patch.pieces(BytesWindow(self.source))
-            return
-        if not isinstance(self.source, Path):
-            yield from self.patch.pieces(self.source)
-            return
-        with FileWindow(self.source) as window:
+        with window_on(self.source) as window:
             yield from self.patch.pieces(window)

@@ -6,19 +6,17 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.blob import Blobs
 from headrace.contact_sheet import FailedTile, FilmTile, TextTile, contact_sheet
-from headrace.container import Window
 from headrace.errors import InputError
 from headrace.held import decode_json
 from headrace.imprinting import Imprinting
 from headrace.lifecycle import ITEM_FINAL, ItemState
-from headrace.outgoing import PagedWindow
+from headrace.outgoing import source_of
 from headrace.reports import (
     Delivery,
     FileNames,
@@ -145,13 +143,11 @@ class Export:
 
     async def _put(self, artifact: Artifact, stem: str) -> str:
         """Put an artifact into the folder and return its name there."""
-        source: bytes | Path | Window | None = self._blobs.path(artifact.sha256)
-        if source is None and artifact.size_bytes <= INLINE_BYTES_MAX:
-            source = await self._batch.body(artifact.sha256)
-            artifact = replace(artifact, body=source)
-        if source is None:
-            read_range = partial(self._blobs.read_range, artifact.sha256)
-            source = PagedWindow(artifact.size_bytes, read_range)
+        source = source_of(self._blobs, artifact)
+        if not isinstance(source, Path) and artifact.size_bytes <= INLINE_BYTES_MAX:
+            body = await self._batch.body(artifact.sha256)
+            if body is not None:
+                source, artifact = body, replace(artifact, body=body)
         marked = await self._marking.mark(artifact, source)
         return await self._out.publish(artifact, stem, self._blobs, marked)
 

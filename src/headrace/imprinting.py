@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from headrace.artifact import Artifact
-from headrace.container import BytesWindow, FileWindow, LeftError, Marked, Patch, Window
+from headrace.container import LeftError, Marked, Patch, Source, window_on
 from headrace.containers import patch_of
 from headrace.provenance import SIGNED, Origin
 
@@ -23,7 +22,7 @@ class Imprinting:
         self.marked = self.signed = 0
         self.left: Counter[str] = Counter()
 
-    async def mark(self, artifact: Artifact, source: bytes | Path | Window) -> Marked | None:
+    async def mark(self, artifact: Artifact, source: Source) -> Marked | None:
         """Return an artifact's file with its origin in it; ``None``: it goes out as it is.
 
         Only what a model had a part in is marked, and only headers are read for it.
@@ -67,19 +66,19 @@ async def imprinted(artifact: Artifact, body: bytes) -> bytes:
         patch = await asyncio.to_thread(planned, body, origin)
     except LeftError:
         return body
-    return b"".join(patch.pieces(BytesWindow(body)))
+    return b"".join(Marked(patch, body).pieces())
 
 
-def planned(source: bytes | Path | Window, origin: Origin) -> Patch:
-    """Return how a file becomes one with its origin in it; raises ``LeftError``."""
+def planned(source: Source, origin: Origin) -> Patch:
+    """Return how a file becomes one with its origin in it; raises ``LeftError``.
+
+    Parts that follow each other are one: a plan is small, and little is read, whatever it is of.
+    """
     try:
-        if isinstance(source, bytes):
-            return patch_of(BytesWindow(source), origin)
-        if not isinstance(source, Path):
-            return patch_of(source, origin)
-        with FileWindow(source) as window:
-            return patch_of(window, origin)
+        with window_on(source) as window:
+            patch = patch_of(window, origin)
     except (struct.error, ValueError):
         raise LeftError("it cannot be read") from None
     except OSError as error:
         raise LeftError(f"it cannot be read: {error.strerror}") from None
+    return patch.cut(0, patch.size)

@@ -11,11 +11,11 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.blob import Blobs
-from headrace.container import LeftError, Patch, Span, Window
+from headrace.container import LeftError, Patch, Source, Span
 from headrace.imprinting import planned, tells_origin
 from headrace.provenance import Origin
 from headrace.reading import Reading
@@ -67,6 +67,13 @@ class PagedWindow:
             if len(self._pages) > PAGES_HELD:
                 self._pages.popitem(last=False)
         return self._pages[number]
+
+
+def source_of(blobs: Blobs, artifact: Artifact) -> Source:
+    """Return what an artifact's file is read from: itself where it lies here, or else its pages."""
+    path = blobs.path(artifact.sha256)
+    read_range = partial(blobs.read_range, artifact.sha256)
+    return partial(PagedWindow, artifact.size_bytes, read_range) if path is None else path
 
 
 @dataclass(frozen=True)
@@ -183,18 +190,7 @@ class OutgoingFiles:
         return patch
 
     def _planned(self, artifact: Artifact, origin: Origin, body: bytes | None) -> Patch:
-        path = None if body is not None else self._blobs.path(artifact.sha256)
-        source: bytes | Path | Window = self._far(artifact) if path is None else path
-        source = source if body is None else body
-        # One span for many: a plan is small, whatever it is of.
-        patch = planned(source, origin)
-        return patch.cut(0, patch.size)
-
-    def _far(self, artifact: Artifact) -> Window:
-        def read_range(begin: int, end: int) -> bytes:
-            return self._blobs.read_range(artifact.sha256, begin, end)
-
-        return PagedWindow(artifact.size_bytes, read_range)
+        return planned(source_of(self._blobs, artifact) if body is None else body, origin)
 
 
 def _name(sha256: bytes, patch: Patch) -> str:

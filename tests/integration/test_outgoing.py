@@ -170,6 +170,28 @@ async def test_the_out_folder_is_filled_from_afar(
     assert (tmp_path / "out" / "000001.jpg").read_bytes() == whole
 
 
+async def test_a_file_of_many_parts_is_written_from_afar(
+    api: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may be read of a file for its mark is not used up by then writing it."""
+    frames = [Image.effect_noise((200, 200), 50) for _ in range(20)]
+    film = io.BytesIO()
+    frames[0].save(film, "WEBP", save_all=True, append_images=frames[1:], quality=90)
+    gives(api, film.getvalue(), "image/webp")
+    batch = await submitted(api, 1)
+    await ended(api, batch["id"])
+    monkeypatch.setattr(api.engine.blobs, "path", lambda sha256: None)
+    monkeypatch.setattr(going, "PAGE_BYTES", 65_536)
+    monkeypatch.setattr(going, "PAGES_READ_MAX", len(film.getvalue()) // 65_536 + 2)
+    one = api.engine.batch(batch["id"])
+    export = Export(one, tmp_path / "out", api.engine.blobs)
+    export.prepare()
+    report = await export.finish(await one.summary(), sheet=False)
+    assert report["provenance"] == {"marked": 1, "left": {}}
+    _, whole = await raw(api, "GET", f"/api/batches/{batch['id']}/items/1/artifact")
+    assert (tmp_path / "out" / "000001.webp").read_bytes() == whole
+
+
 # -- without a server ----------------------------------------------------------------------------
 
 
