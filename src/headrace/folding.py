@@ -80,7 +80,7 @@ def words(text: str) -> list[Word]:
                 found += _spelled(run)
                 run = run[-1:]
             gap = between
-        word = Word(_forms(one[0]), at, clause, one.start(), one.end())
+        word = Word(forms_of(one[0]), at, clause, one.start(), one.end())
         if len(one[0]) == 1 and "a" <= word.forms[-1] <= "z":
             run.append(word)
         else:
@@ -110,11 +110,6 @@ def plain_words(text: str) -> list[str] | None:
     return found
 
 
-def forms_of(word: str) -> tuple[str, ...]:
-    """Return what a word of ``plain_words`` may stand for, as it is written first."""
-    return _forms(word)
-
-
 def _spelled(run: list[Word]) -> list[Word]:
     """Return the word that single letters spell, if there are enough of them."""
     if len(run) < SPELLED_MIN:
@@ -129,12 +124,12 @@ def _with_signs(text: str, found: list[Word]) -> list[Word]:
     made = []
     for one in _SIGNED.finditer(text):
         first = found[min(bisect_left(starts, one.start()), len(found) - 1)]
-        made.append(Word(_forms(one[0]), first.at, first.clause, one.start(), one.end()))
+        made.append(Word(forms_of(one[0]), first.at, first.clause, one.start(), one.end()))
     return made
 
 
-def _forms(word: str) -> tuple[str, ...]:
-    """Return what a word may stand for: with look-alikes of other scripts, digits for letters."""
+def forms_of(word: str) -> tuple[str, ...]:
+    """Return what a word may stand for, itself first: look-alikes, digits for letters."""
     # What is kept is bounded in characters too: a text may be one word.
     return _known_forms(word) if len(word) <= KNOWN_CHARS_MAX else _made_forms(word)
 
