@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from headrace.errors import ConfigError
 from headrace.manifest import Manifests
-from headrace.manifests.c2pa_manifests import C2paManifests
 from headrace.provenance_settings import ProvenanceSettings
 
 __all__ = ["manifests_of"]
@@ -24,4 +23,7 @@ def manifests_of(settings: ProvenanceSettings) -> Manifests | None:
             place="[provenance]",
             remedy="Set c2pa_certificate and c2pa_key, both or neither.",
         )
+    # Only here: it loads all of cryptography's certificates, which few processes need.
+    from headrace.manifests.c2pa_manifests import C2paManifests
+
     return C2paManifests(certificate, key)
