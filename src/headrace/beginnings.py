@@ -7,9 +7,10 @@ never told in parts: half of what they forbid may be as telling as all of it.
 
 from __future__ import annotations
 
+from headrace.judging import subject_of
 from headrace.live_text import LiveText
 from headrace.order import Order
-from headrace.policy import Policy, Subject, When
+from headrace.policy import Policy, When
 
 STEP_CHARS = 32
 SHARE = 8
@@ -50,14 +51,5 @@ class Beginnings:
         self._told, self._waiting = beginning, ""
 
     def _passes(self, text: str) -> bool:
-        order = self._order
-        subject = Subject(
-            When.ARTIFACT,
-            order.item.batch.tenant_id,
-            order.stage.name,
-            order.provider.name,
-            order.option.model,
-            text,
-            order.request.sources,
-        )
+        subject = subject_of(self._order, text)
         return all(rule.find(subject) is None for rule in self._rules)

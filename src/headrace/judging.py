@@ -183,17 +183,7 @@ class Judging:
             except StorageError as error:
                 raise AwayError("blob store", error.message) from error
         text = body[:TEXT_BYTES_MAX].decode("utf-8", "replace") if is_text and body else ""
-        return Subject(
-            When.ARTIFACT,
-            order.item.batch.tenant_id,
-            order.stage.name,
-            order.provider.name,
-            order.option.model,
-            text,
-            order.request.sources,
-            artifact,
-            body,
-        )
+        return subject_of(order, text, artifact, body)
 
     # -- deciding ----------------------------------------------------------------------------
 
@@ -248,6 +238,23 @@ class Judging:
     def _key(self, item: HeldItem, policy: Policy, prints: bytes) -> _Key:
         # The round: a person who tries refused items again wants them judged again.
         return policy.fingerprint, item.batch.tenant_id, item.round, prints
+
+
+def subject_of(
+    order: Order, text: str, artifact: Artifact | None = None, body: bytes | None = None
+) -> Subject:
+    """Return what an order made, to be judged; without an artifact, a beginning of its text."""
+    return Subject(
+        When.ARTIFACT,
+        order.item.batch.tenant_id,
+        order.stage.name,
+        order.provider.name,
+        order.option.model,
+        text,
+        order.request.sources,
+        artifact,
+        body,
+    )
 
 
 def _by_rules(policy: Policy, subject: Subject) -> Finding | None:
