@@ -27,10 +27,10 @@ class Imprinting:
 
         Only what a model had a part in is marked, and only headers are read for it.
         """
-        origin = artifact.origin
-        if origin is not None and origin.c2pa == SIGNED:
+        if artifact.origin is not None and artifact.origin.c2pa == SIGNED:
             self.signed += 1
-        if origin is None or not tells_origin(artifact):
+        origin = origin_to_tell(artifact)
+        if origin is None:
             return None
         try:
             patch = await asyncio.to_thread(planned, source, origin)
@@ -46,21 +46,21 @@ class Imprinting:
         return told | ({"signed": self.signed} if self.signed else {})
 
 
-def tells_origin(artifact: Artifact) -> bool:
-    """Tell whether an artifact's file has to be made to say where it came from.
+def origin_to_tell(artifact: Artifact) -> Origin | None:
+    """Return the origin that an artifact's file has to be made to tell, ``None`` where it has not.
 
     A model had a part in it, and it was not signed when it was kept: then it says so already.
     """
     origin = artifact.origin
     if origin is None or not origin.source_type or origin.c2pa == SIGNED:
-        return False
-    return artifact.media_type.startswith(_KINDS)
+        return None
+    return origin if artifact.media_type.startswith(_KINDS) else None
 
 
 async def imprinted(artifact: Artifact, body: bytes) -> bytes:
     """Return an artifact's bytes with its origin in them, as a file of it would be."""
-    origin = artifact.origin
-    if origin is None or not tells_origin(artifact):
+    origin = origin_to_tell(artifact)
+    if origin is None:
         return body
     try:
         patch = await asyncio.to_thread(planned, body, origin)

@@ -16,7 +16,7 @@ from functools import partial
 from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.blob import Blobs
 from headrace.container import LeftError, Patch, Source, Span
-from headrace.imprinting import planned, tells_origin
+from headrace.imprinting import origin_to_tell, planned
 from headrace.provenance import Origin
 from headrace.reading import Reading
 
@@ -113,9 +113,8 @@ class OutgoingFiles:
         body = None
         if artifact.size_bytes <= INLINE_BYTES_MAX:
             body = await self._reading.small(artifact.sha256)
-        patch = None
-        if not as_kept and tells_origin(artifact) and artifact.origin is not None:
-            patch = await self._plan(artifact, artifact.origin, body)
+        origin = None if as_kept else origin_to_tell(artifact)
+        patch = None if origin is None else await self._plan(artifact, origin, body)
         if patch is None:
             whole = Patch((Span(0, artifact.size_bytes),))
             return Outgoing(artifact, artifact.sha256.hex(), whole, body)

@@ -14,7 +14,7 @@ from headrace.errors import NotFoundError
 from headrace.http.entry import UnknownKeyError
 from headrace.http.item_links import ItemLinks
 from headrace.http.redirecting import redirected
-from headrace.imprinting import tells_origin
+from headrace.imprinting import origin_to_tell
 from headrace.outgoing import OutgoingFiles
 from headrace.provenance import Origin, packed, unpacked
 from headrace.store.database import Database
@@ -35,8 +35,9 @@ class Links:
         come from somewhere else, too.
         """
         name = f"{artifact.sha256.hex()}.{artifact.extension}"
-        if artifact.origin is not None and tells_origin(artifact):
-            name = f"{packed(artifact.origin)}/{name}"
+        origin = origin_to_tell(artifact)
+        if origin is not None:
+            name = f"{packed(origin)}/{name}"
         return await self._signed.sign(_path(name), LASTS_S)
 
     async def check(self, request: Request, name: str) -> None:
