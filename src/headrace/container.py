@@ -98,6 +98,16 @@ class Patch:
         """Return how many bytes of the new file are not the other's."""
         return sum(len(part) for part in self.parts if isinstance(part, bytes))
 
+    def only_adds(self, size: int) -> bool:
+        """Tell whether all of the other file, of ``size`` bytes, is in the new one, in order."""
+        at = 0
+        for part in self.parts:
+            if isinstance(part, Span):
+                if part.start != at:
+                    return False
+                at = part.end
+        return at == size
+
     def cut(self, begin: int, end: int) -> Patch:
         """Return the patch that makes the new file's bytes from ``begin`` up to ``end`` alone.
 

@@ -167,7 +167,24 @@ async def test_the_out_folder_is_filled_from_afar(
     report = await export.finish(await one.summary(), sheet=False)
     assert report["provenance"] == {"marked": 1, "left": {}}
     _, whole = await raw(api, "GET", f"/api/batches/{batch['id']}/items/1/artifact")
-    assert (tmp_path / "out" / "000001.jpg").read_bytes() == whole
+    written = tmp_path / "out" / "000001.jpg"
+    assert written.read_bytes() == whole
+    read: list[int] = []
+    inner = api.engine.blobs.read_range
+
+    def read_range(sha256: bytes, begin: int, end: int) -> bytes:
+        read.append(end - begin)
+        return inner(sha256, begin, end)
+
+    monkeypatch.setattr(api.engine.blobs, "read_range", read_range)
+    monkeypatch.setattr(going, "PAGE_BYTES", 1024)
+    await export.finish(await one.summary(), sheet=False)
+    # A JPEG is looked at from both ends for its mark; it is not fetched once more besides.
+    assert sum(read) < len(whole) * 1.5
+    for spoiled in (whole[:-1] + b"x", whole[:40] + b"x" + whole[41:], whole[:-1]):
+        written.write_bytes(spoiled)
+        await export.finish(await one.summary(), sheet=False)
+        assert written.read_bytes() == whole
 
 
 async def test_a_file_of_many_parts_is_written_from_afar(

@@ -87,7 +87,7 @@ class OutputFolder:
         target = self.folder / name
         try:
             if marked is not None:
-                if not await asyncio.to_thread(self._is_marked, target, marked):
+                if not await asyncio.to_thread(self._is_marked, target, artifact, marked):
                     await asyncio.to_thread(_write, target, marked)
                 return name
             kept = None if artifact.body is not None else bodies.path(artifact.sha256)
@@ -111,18 +111,14 @@ class OutputFolder:
         self._check_ours(target)
         return False
 
-    def _is_marked(self, target: Path, marked: Marked) -> bool:
+    def _is_marked(self, target: Path, artifact: Artifact, marked: Marked) -> bool:
         """Tell whether the marked file is there already, byte by byte."""
         try:
             size = target.lstat().st_size
         except FileNotFoundError:
             return False
-        if size == marked.patch.size:
-            digest = hashlib.sha256()
-            for piece in marked.pieces():
-                digest.update(piece)
-            if _digest(target) == digest.digest():
-                return True
+        if size == marked.patch.size and _holds(target, artifact, marked):
+            return True
         self._check_ours(target)
         return False
 
@@ -146,6 +142,27 @@ class OutputFolder:
             await asyncio.to_thread(beside.replace, target)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _holds(target: Path, artifact: Artifact, marked: Marked) -> bool:
+    """Tell whether a file has the marked bytes; the artifact's are read only where they have to."""
+    digest = hashlib.sha256()
+    if not marked.patch.only_adds(artifact.size_bytes):
+        for piece in marked.pieces():
+            digest.update(piece)
+        return _digest(target) == digest.digest()
+    try:
+        with target.open("rb") as file:
+            for part in marked.patch.parts:
+                if isinstance(part, bytes):
+                    if file.read(len(part)) != part:
+                        return False
+                    continue
+                for at in range(part.start, part.end, READ_BYTES):
+                    digest.update(file.read(min(READ_BYTES, part.end - at)))
+    except OSError:
+        return False  # a folder, or unreadable: in any case not our bytes
+    return digest.digest() == artifact.sha256
 
 
 def _write(target: Path, marked: Marked) -> None:
