@@ -82,6 +82,6 @@ STATEMENT_QUERY: list[dict[str, Any]] = [
         ("from", _TEXT, "A date or a time, this month by default."),
         ("to", _TEXT, "A date or a time, now by default."),
         ("format", {"enum": ["json", "csv", "focus"]}, "What is given; focus: what calls cost."),
-        ("tenant", _TEXT, "Whose, for an admin key."),
+        ("tenant", _TEXT, "Whose, for the operator."),
     )
 ]

@@ -1,4 +1,4 @@
-"""``/api/price-book``: what results cost, now and in times past; an admin adds rules."""
+"""``/api/price-book``: what results cost, now and in times past; the operator adds rules."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ class PriceBook:
         return router
 
     async def show(self, request: Request) -> JSONResponse:
-        """List the rules in force; margins are told to an admin only."""
+        """List the rules in force; margins are told to the operator only."""
         caller = await self._entry.let_in(request, Scope.READ)
-        hidden = () if caller.key.allows(Scope.ADMIN) else _HIDDEN
+        hidden = () if caller.is_operator else _HIDDEN
         async with self._engine.database.acquire() as connection:
             rules = await price_book.in_force(connection, self._engine.clock.now())
         told = [
@@ -81,7 +81,7 @@ class PriceBook:
         self, request: Request, cursor: str | None = None, limit: int = 100
     ) -> JSONResponse:
         """List every rule that was added, the latest first, also ended and coming ones."""
-        await self._entry.let_in(request, Scope.ADMIN)
+        await self._entry.operator(request)
         limit = max(1, min(limit, PAGE_MAX))
         before = price_book.ID_MAX if cursor is None else _before(cursor)
         async with self._engine.database.acquire() as connection:
@@ -91,7 +91,7 @@ class PriceBook:
 
     async def add(self, request: Request) -> JSONResponse:
         """Add a rule: a price that holds from now on, or from a time to come, or its end."""
-        await self._entry.let_in(request, Scope.ADMIN)
+        await self._entry.operator(request)
         body = await read_json(request, BODY_BYTES_MAX)
         only(body, _RULE)
         now = self._engine.clock.now()
