@@ -24,11 +24,11 @@ from headrace.http.schedule_shapes import (
 )
 from headrace.identity import new_uuid
 from headrace.period import read_time
+from headrace.recipe import check_recipe_name
 from headrace.schedule import (
     TOLD,
     Schedule,
     check_name,
-    check_recipe_name,
     read_schedule_id,
     read_settings,
 )
