@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from headrace.http.bodies import only, read_json
 from headrace.http.described import described, says
 from headrace.http.entry import Caller, Entry
 from headrace.nearest import did_you_mean
+from headrace.period import read_time
 from headrace.store import keys, tenants
 
 BODY_BYTES_MAX = 64 * 1024
@@ -132,13 +134,10 @@ def _scope(word: str) -> Scope:
 def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            raise ValueError
-    except ValueError:
-        raise InputError(
-            f"expires_at = {text[:40]!r} is not a time",
-            remedy='Write it as RFC 3339 does: "2027-01-31T12:00:00Z".',
-        ) from None
-    return found
+    with suppress(ValueError):
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return read_time(text, "expires_at")
+    raise InputError(
+        f"expires_at = {text[:40]!r} is not a time",
+        remedy='Write it as RFC 3339 does: "2027-01-31T12:00:00Z".',
+    )
