@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from headrace.access import Scope
 from headrace.egress import read_endpoint
 from headrace.engine import Engine
-from headrace.errors import ConflictError, InputError
+from headrace.errors import InputError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
 from headrace.http.described import described, empty, says
@@ -192,10 +192,7 @@ class WebhookRoutes:
     async def ping(self, request: Request, webhook_id: str) -> JSONResponse:
         """Send a message that only says hello; its path tells what became of it."""
         found = await self._found(request, webhook_id, Scope.ADMIN)
-        if found.state != "enabled":
-            raise ConflictError(
-                "the webhook is disabled", remedy='Enable it: PATCH {"state": "enabled"}.'
-            )
+        found.check_enabled()
         async with self._database.transaction() as connection:
             delivery_id = await webhooks.ping(connection, found.id, self._clock.now())
             told = await webhook_deliveries.find(connection, found.tenant_id, found.id, delivery_id)
@@ -223,8 +220,7 @@ class WebhookRoutes:
         """Send a message once more, under the same id."""
         found = await self._found(request, webhook_id, Scope.ADMIN)
         known = read_delivery_id(delivery_id)
-        if found.state != "enabled":
-            raise ConflictError("the webhook is disabled", remedy="Enable it first.")
+        found.check_enabled()
         await self._message(found, known)
         async with self._database.transaction() as connection:
             await webhook_deliveries.redeliver(connection, known, self._clock.now())
