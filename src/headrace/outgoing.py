@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.artifact import INLINE_BYTES_MAX, Artifact
+from headrace.artifact import Artifact
 from headrace.blob import Blobs
 from headrace.container import LeftError, Patch, Span, Window
 from headrace.imprinting import planned, tells_origin
@@ -103,9 +103,7 @@ class OutgoingFiles:
         Only headers are read. Raises ``StorageError``, and ``NotFoundError`` where the
         bytes are gone and were looked at.
         """
-        body = None
-        if artifact.size_bytes <= INLINE_BYTES_MAX:
-            body = await self._reading.small(artifact.sha256)
+        body = await self._reading.inline(artifact)
         patch = None
         if not as_kept and tells_origin(artifact) and artifact.origin is not None:
             patch = await self._plan(artifact, artifact.origin, body)

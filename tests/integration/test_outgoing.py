@@ -176,7 +176,7 @@ async def test_the_out_folder_is_filled_from_afar(
 class Nowhere:
     """A database without small bodies."""
 
-    async def small(self, sha256: bytes) -> bytes | None:
+    async def inline(self, artifact: Artifact) -> bytes | None:
         return None
 
 
