@@ -18,11 +18,12 @@ from headrace.errors import InputError, UsageError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
 from headrace.http.credit_shapes import AuditShape, BalanceShape, EntryPage, GrantShape
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry as Door
 from headrace.identity import show_batch_id
 from headrace.period import read_time
-from headrace.price import credits, read_credits
+from headrace.price import read_credits
+from headrace.price_book import plain
 from headrace.purse import Lot
 from headrace.store import audit, ledger
 from headrace.store import credits as store
@@ -50,40 +51,19 @@ class Credits:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/credits", tags=["credits"])
-        router.add_api_route(
-            "/balance",
-            self.balance,
-            methods=["GET"],
-            **described(s200=says(BalanceShape, "The balance.")),
-        )
-        router.add_api_route(
-            "/entries",
-            self.entries,
-            methods=["GET"],
-            **described(s200=says(EntryPage, "The entries.")),
-        )
-        router.add_api_route(
-            "/grants",
-            self.grants,
-            methods=["GET"],
-            **described(s200=says(EntryPage, "The grants.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "/balance", self.balance, s200=says(BalanceShape, "The balance."))
+        route(router, "GET", "/entries", self.entries, s200=says(EntryPage, "The entries."))
+        route(router, "GET", "/grants", self.grants, s200=says(EntryPage, "The grants."))
+        route(
+            router,
+            "POST",
             "/grants",
             self.grant,
-            methods=["POST"],
-            **described(
-                body=bodies.GRANT,
-                s200=says(GrantShape, "It was there already."),
-                s201=says(GrantShape, "It is granted."),
-            ),
+            body=bodies.GRANT,
+            s200=says(GrantShape, "It was there already."),
+            s201=says(GrantShape, "It is granted."),
         )
-        router.add_api_route(
-            "/verify",
-            self.verify,
-            methods=["GET"],
-            **described(s200=says(AuditShape, "What was found.")),
-        )
+        route(router, "GET", "/verify", self.verify, s200=says(AuditShape, "What was found."))
         return router
 
     async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:
@@ -159,7 +139,7 @@ class Credits:
             "entry": str(made.id),
             "tenant": tenant_id,
             "microcredits": made.amount_microcredits,
-            "credits": credits(made.amount_microcredits).replace(",", ""),
+            "credits": plain(made.amount_microcredits),
             "reason": made.reason,
             "reference": reference,
             "at": made.created_at.isoformat(),

@@ -15,7 +15,7 @@ from headrace.errors import ConflictError, InputError
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import KeyList, KeyShape, NewKey
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Caller, Entry
 from headrace.nearest import did_you_mean
 from headrace.period import read_time
@@ -40,29 +40,18 @@ class KeyRoutes:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/keys", tags=["keys"])
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(KeyList, "The keys.")),
-        )
-        router.add_api_route(
-            "",
-            self.make,
-            methods=["POST"],
-            **described(body=bodies.KEY, s201=says(NewKey, "It is made.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "", self.listed, s200=says(KeyList, "The keys."))
+        route(router, "POST", "", self.make, body=bodies.KEY, s201=says(NewKey, "It is made."))
+        route(
+            router,
+            "POST",
             "/{key_id}/rotate",
             self.rotate,
-            methods=["POST"],
-            **described(body=bodies.ROTATE_KEY, s201=says(NewKey, "Its successor.")),
+            body=bodies.ROTATE_KEY,
+            s201=says(NewKey, "Its successor."),
         )
-        router.add_api_route(
-            "/{key_id}/revoke",
-            self.revoke,
-            methods=["POST"],
-            **described(s200=says(KeyShape, "It is revoked.")),
+        route(
+            router, "POST", "/{key_id}/revoke", self.revoke, s200=says(KeyShape, "It is revoked.")
         )
         return router
 

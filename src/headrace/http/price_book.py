@@ -13,7 +13,7 @@ from headrace.errors import UsageError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
 from headrace.http.credit_shapes import RuleList, RulePage, RuleShape
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry
 from headrace.price_book import read_rule
 from headrace.store import price_book
@@ -45,24 +45,9 @@ class PriceBook:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/price-book", tags=["credits"])
-        router.add_api_route(
-            "",
-            self.show,
-            methods=["GET"],
-            **described(s200=says(RuleList, "The rules in force.")),
-        )
-        router.add_api_route(
-            "",
-            self.add,
-            methods=["POST"],
-            **described(body=bodies.RULE, s201=says(RuleShape, "It is added.")),
-        )
-        router.add_api_route(
-            "/history",
-            self.history,
-            methods=["GET"],
-            **described(s200=says(RulePage, "The rules.")),
-        )
+        route(router, "GET", "", self.show, s200=says(RuleList, "The rules in force."))
+        route(router, "POST", "", self.add, body=bodies.RULE, s201=says(RuleShape, "It is added."))
+        route(router, "GET", "/history", self.history, s200=says(RulePage, "The rules."))
         return router
 
     async def show(self, request: Request) -> JSONResponse:
