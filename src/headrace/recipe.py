@@ -166,7 +166,7 @@ def find_recipe(
         if _NAME.fullmatch(name) and path.is_file():
             return read_recipe(path, folders, changes)
     raise RecipeError(
-        f"there is no recipe {name!r}", remedy=did_you_mean(name, recipe_names(folders))
+        f"there is no recipe {name[:80]!r}", remedy=did_you_mean(name, recipe_names(folders))
     )
 
 
