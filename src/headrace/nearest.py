@@ -5,9 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+WORD_CHARS_MAX = 200
+"""What is longer is no slip of the pen; to compare megabytes takes gigabytes."""
+
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word most like ``word``, or ``None`` when none is near."""
+    if len(word) > WORD_CHARS_MAX:
+        return None
     folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
     return folded[found[0]] if found else None

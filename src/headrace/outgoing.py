@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 
-from headrace.artifact import INLINE_BYTES_MAX, Artifact
+from headrace.artifact import Artifact
 from headrace.blob import Blobs
 from headrace.container import LeftError, Patch, Source, Span
 from headrace.imprinting import origin_to_tell, planned
@@ -110,9 +110,7 @@ class OutgoingFiles:
         Only headers are read. Raises ``StorageError``, and ``NotFoundError`` where the
         bytes are gone and were looked at.
         """
-        body = None
-        if artifact.size_bytes <= INLINE_BYTES_MAX:
-            body = await self._reading.small(artifact.sha256)
+        body = await self._reading.inline(artifact)
         origin = None if as_kept else origin_to_tell(artifact)
         patch = None if origin is None else await self._plan(artifact, origin, body)
         if patch is None:

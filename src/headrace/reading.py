@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.artifact import Artifact
+from headrace.artifact import INLINE_BYTES_MAX, Artifact
 from headrace.blob import Blobs
 from headrace.errors import NotFoundError
 from headrace.store import owners, statements
@@ -40,6 +40,12 @@ class Reading:
         async with self._database.acquire() as connection:
             row = await connection.fetchrow(statements.load("artifacts/body.sql"), sha256)
         return None if row is None else row["body"]
+
+    async def inline(self, artifact: Artifact) -> bytes | None:
+        """Return what ``small`` does; the database is asked only where it may have them."""
+        if artifact.body is not None or artifact.size_bytes > INLINE_BYTES_MAX:
+            return artifact.body
+        return await self.small(artifact.sha256)
 
     async def foreign(self, tenant_id: str, sha256s: set[bytes]) -> set[bytes]:
         """Return those of some digests that a tenant may not name: another's, or nobody's."""

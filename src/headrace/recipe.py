@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import RecipeError
+from headrace.errors import InputError, RecipeError
 from headrace.fingerprint import fingerprint
 from headrace.nearest import did_you_mean
 from headrace.policy_table import PolicyTable, read_policy
@@ -166,8 +166,17 @@ def find_recipe(
         if _NAME.fullmatch(name) and path.is_file():
             return read_recipe(path, folders, changes)
     raise RecipeError(
-        f"there is no recipe {name!r}", remedy=did_you_mean(name, recipe_names(folders))
+        f"there is no recipe {name[:80]!r}", remedy=did_you_mean(name, recipe_names(folders))
     )
+
+
+def check_recipe_name(name: str) -> str:
+    """Return a name that a stranger may tell: of a recipe, not a path. Raises ``InputError``."""
+    if not name or name.endswith(".toml") or "/" in name or not name.isprintable():
+        raise InputError(
+            "recipe must be the name of one", place="recipe", remedy="headrace recipes lists them."
+        )
+    return name
 
 
 def recipe_names(folders: tuple[Path, ...] = ()) -> list[str]:

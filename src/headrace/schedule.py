@@ -143,15 +143,6 @@ def check_name(name: str) -> str:
     return name
 
 
-def check_recipe_name(name: str) -> str:
-    """Return the name of a recipe that is no path; raises ``InputError``."""
-    if not name or name.endswith(".toml") or "/" in name or not name.isprintable():
-        raise InputError(
-            "recipe must be the name of one", place="recipe", remedy="headrace recipes lists them."
-        )
-    return name
-
-
 TOLD: dict[str, Any] = {
     "class": str,
     "cache": str,

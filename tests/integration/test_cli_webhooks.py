@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from headrace.webhook_signature import is_standard_webhook
@@ -51,3 +52,16 @@ async def test_messages_are_looked_at_and_sent_again(shell: Shell) -> None:
     other = one["id"][:-1] + ("0" if one["id"][-1] != "0" else "1")
     assert (await shell("webhooks", "redeliver", made["id"], other)).code == 2
     assert (await shell("webhooks", "deliveries", made["id"], "--tenant", "nobody")).code == 2
+
+
+async def test_what_would_never_be_sent_is_told(shell: Shell, database_url: str) -> None:
+    """A message for a disabled endpoint, or an endpoint of nobody, is an error in words."""
+    made = (await shell("webhooks", "create", "https://x.example/h", "item.failed", "--json")).json
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("UPDATE webhook SET state = 'disabled'")
+    await connection.close()
+    told = await shell("webhooks", "ping", made["id"])
+    assert (told.code, "is disabled" in told.err) == (2, True)
+    foreign = ("https://x.example/h", "item.failed", "--tenant", "nobody")
+    told = await shell("webhooks", "create", *foreign)
+    assert (told.code, "there is no tenant" in told.err) == (2, True)

@@ -217,6 +217,28 @@ async def test_only_an_admin_grants_prices_and_audits(office: Office) -> None:
         assert (await Client(office.app, "")("GET", f"/api/credits/{part}")).status == 401
 
 
+async def test_a_tenants_admin_has_the_credits_of_its_tenant_only(office: Office) -> None:
+    """An admin key of a tenant grants nothing, prices nothing, audits nothing, sees no other's."""
+    own = await office.tenant("second", Scope.ADMIN)
+    wanted = {"credits": "1000", "reference": "mine"}
+    price = {"kind": "default", "margin": "0.5"}
+    for method, path, body in (
+        ("POST", "/api/credits/grants", wanted),
+        ("POST", "/api/credits/grants", {**wanted, "tenant": "guest"}),
+        ("GET", "/api/credits/verify", None),
+        ("POST", "/api/price-book", price),
+        ("GET", "/api/price-book/history", None),
+    ):
+        answer = await own(method, path, body)
+        assert (answer.status, answer.json["code"]) == (403, "forbidden"), path
+    for part in ("balance", "entries", "grants", "statement"):
+        assert (await own("GET", f"/api/credits/{part}?tenant=guest")).status == 404
+        assert (await own("GET", f"/api/credits/{part}")).status == 200
+    assert (await office.admin("POST", "/api/price-book", price)).status == 201
+    (rule,) = (await own("GET", "/api/price-book")).json["rules"]
+    assert "margin" not in rule
+
+
 # -- what cannot be paid -----------------------------------------------------------------------
 
 

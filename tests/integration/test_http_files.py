@@ -128,6 +128,13 @@ async def test_another_tenants_file_is_not_there(api: Served) -> None:
     await client.close()
 
 
+async def test_a_list_of_no_purpose_that_can_be_is_told(api: Served) -> None:
+    """A NUL, which PostgreSQL cannot look for, is a bad request; an unknown word finds none."""
+    status, told = await api("GET", "/v1/files?purpose=%00", "read")
+    assert (status, told["error"]["code"]) == (400, "usage")
+    assert (await api("GET", "/v1/files?purpose=none", "read"))[1]["data"] == []
+
+
 BAD_FORMS: list[tuple[bytes, str | None]] = [
     (b"", None),
     (b"no form at all", None),

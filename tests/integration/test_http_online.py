@@ -528,6 +528,18 @@ async def test_a_recipe_of_several_stages_is_made_on_demand(
     assert api.scripted.prompts.count("y") == 1
 
 
+async def test_no_file_of_the_server_is_a_recipe(api: Served, tmp_path: Path) -> None:
+    """A path names no recipe over HTTP, whether there is one or not, and nothing of it is told."""
+    (tmp_path / "own.toml").write_text(TWO_STAGES)
+    (tmp_path / "secret.toml").write_text("password = 1")
+    for name in ("own.toml", "secret.toml", "nobody.toml"):
+        body = {"recipe": str(tmp_path / name), "row": {"t": "x"}}
+        status, told = await api("POST", "/api/generate", body=body)
+        assert (status, told["code"]) == (422, "invalid_input"), told
+        assert "password" not in str(told)
+    assert not api.scripted.prompts
+
+
 WRONG: list[tuple[dict[str, Any], int]] = [
     ({}, 422),
     ({"model": "x", "prompt": "p"}, 422),

@@ -206,6 +206,8 @@ async def test_when_a_key_was_last_used_is_written_once_a_minute(api: Served) ->
         ("POST", "/api/keys", {"name": "x", "scope": "root"}, 422),
         ("POST", "/api/keys", {"name": "x", "expires_at": "2001-01-01T00:00:00Z"}, 422),
         ("POST", "/api/keys", {"name": "x", "expires_at": "2099-01-01"}, 422),
+        ("POST", "/api/keys", {"name": "x", "expires_at": "9999-12-31T23:59:59-12:00"}, 422),
+        ("POST", "/api/keys", {"name": "x", "expires_at": "9999-12-31T00:00:00Z"}, 422),
         ("POST", "/api/keys", {"name": "x", "tenant": "nobody"}, 404),
         ("POST", "/api/keys/key_nobody/rotate", {}, 404),
         ("POST", "/api/keys/%00/revoke", {}, 404),

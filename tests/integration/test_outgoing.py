@@ -215,7 +215,7 @@ async def test_a_file_of_many_parts_is_written_from_afar(
 class Nowhere:
     """A database without small bodies."""
 
-    async def small(self, sha256: bytes) -> bytes | None:
+    async def inline(self, artifact: Artifact) -> bytes | None:
         return None
 
 

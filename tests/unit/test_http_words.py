@@ -20,8 +20,9 @@ from obstore.store import S3Store
 from headrace import zip_stream
 from headrace.blob import Blobs, blob_key, open_blobs
 from headrace.byte_range import UnsatisfiableError, byte_range
-from headrace.errors import UsageError
+from headrace.errors import InputError, UsageError
 from headrace.http.artifacts import disposition
+from headrace.http.bodies import only
 from headrace.http.page_cursor import read_cursor, show_cursor
 from headrace.signed_links import LASTS_S_MAX, lasts_s, seconds_left, signed
 from headrace.zip_stream import ZipStream
@@ -169,3 +170,19 @@ def test_a_zip_of_very_many_or_very_large_ones_is_wide(monkeypatch: pytest.Monke
     stream = ZipStream(AT)
     assert stream.begin("large", 1000)[-20:-16] == b"\1\0\x10\0"
     assert len(stream.end()) == 24
+
+
+# -- bodies ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_key_of_megabytes_is_compared_with_nothing() -> None:
+    """It is told in a short answer, at once and in flat memory; a slip of the pen is corrected."""
+    tracemalloc.start()
+    with pytest.raises(InputError) as caught:
+        only({"recipe" * 200_000: 1}, {"recipe": str})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8_000_000
+    assert len(str(caught.value)) < 200
+    with pytest.raises(InputError, match="Did you mean 'recipe'"):
+        only({"recip": 1}, {"recipe": str})

@@ -52,10 +52,11 @@ def prune(
             )
             if everything:
                 await cache_secrets.renew(connection, (row["tenant_id"] for row in rows))
+        removed = sum(row["removed"] for row in rows)
         if common is not None and common.json:
-            data({"removed": len(rows)})
+            data({"removed": removed})
         else:
-            line(f"{len(rows)} results removed from the cache.")
+            line(f"{removed} results removed from the cache.")
         return 0
 
     return int(on_loop(work()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter, validators
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _SPAN = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DAYS_MAX = 999_999
 ONCE = "This is the only time that it is shown."
 
 
@@ -28,7 +29,10 @@ def create(
     tenant: Annotated[str, Parameter(help="Whose it is.")] = "default",
     days: Annotated[
         int | None,
-        Parameter(help="It expires after so many days.", validator=validators.Number(gte=1)),
+        Parameter(
+            help="It expires after so many days.",
+            validator=validators.Number(gte=1, lte=DAYS_MAX),
+        ),
     ] = None,
     expires: Annotated[
         str | None, Parameter(help="When it expires: 12h, 90d, or 2027-01-31.")
@@ -179,14 +183,14 @@ def _span(text: str) -> timedelta:
 
 def moment(text: str, now: datetime) -> datetime:
     """Return the time that a text names from ``now`` on, in UTC; raises ``UsageError``."""
-    from headrace.errors import UsageError
+    from headrace.errors import InputError, UsageError
+    from headrace.period import read_time
 
     if _SPAN.fullmatch(text.strip()):
         return now + _span(text)
     try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+        return read_time(text, "the time")
+    except InputError:
         raise UsageError(
             f"{text!r} is not a time", remedy="Write 12h, 90d, or a date such as 2027-01-31."
         ) from None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)

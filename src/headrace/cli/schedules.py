@@ -97,7 +97,8 @@ def add(
     async def work(engine: Engine) -> int:
         from headrace.cron import check_cron
         from headrace.identity import new_uuid
-        from headrace.schedule import Schedule, check_name, check_recipe_name, read_settings
+        from headrace.recipe import check_recipe_name
+        from headrace.schedule import Schedule, check_name, read_settings
         from headrace.schedule_rows import by_hand
         from headrace.schedule_settings import read_schedules
         from headrace.store import schedules, tenants

@@ -31,7 +31,7 @@ def create(
     async def work() -> int:
         from headrace.egress import read_endpoint
         from headrace.identity import show_id
-        from headrace.store import webhooks
+        from headrace.store import tenants, webhooks
         from headrace.webhook import WEBHOOK_PREFIX, check_events
         from headrace.webhook_signature import new_standard_secret
 
@@ -40,6 +40,7 @@ def create(
             allowed = frozenset(engine.config.webhooks.allowed_hosts or ())
             where, wanted = str(read_endpoint(url, allowed)), check_events(events)
             async with engine.database.transaction() as connection:
+                await tenants.find(connection, tenant)
                 masters = engine.own_keys.masters
                 made = await webhooks.insert(
                     connection, masters, tenant, where, wanted, secret, engine.clock.now()
@@ -112,6 +113,7 @@ def ping(webhook: str, *, tenant: Tenant = "default", common: Common | None = No
             engine.database.transaction() as connection,
         ):
             found = await webhooks.find(connection, tenant, known)
+            found.check_enabled()
             sent = await webhooks.ping(connection, found.id, engine.clock.now())
         line(f"{show_id(DELIVERY_PREFIX, sent)} goes out as soon as a worker runs.")
         return 0
@@ -261,7 +263,6 @@ def redeliver(
     """Let a worker send a message once more, under the same id."""
 
     async def work() -> int:
-        from headrace.errors import ConflictError
         from headrace.store import webhook_deliveries, webhooks
         from headrace.webhook import read_delivery_id, read_webhook_id
 
@@ -271,8 +272,7 @@ def redeliver(
             engine.database.transaction() as connection,
         ):
             found = await webhooks.find(connection, tenant, known)
-            if found.state != "enabled":
-                raise ConflictError("the webhook is disabled", remedy="Enable it first.")
+            found.check_enabled()
             await webhook_deliveries.find(connection, tenant, known, one)
             await webhook_deliveries.redeliver(connection, one, engine.clock.now())
         line(f"{message} goes out again as soon as a worker runs.")

@@ -1,15 +1,18 @@
-"""What the API is sent about tenants, plans, keys, credits, prices, webhooks and retention."""
+"""What the API is sent about tenants, plans, keys, credits, webhooks, retention and schedules."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from headrace.access import Scope
+from headrace.cache import CacheMode
+from headrace.plan import CLASSES
 from headrace.price import CREDITS_MAX
 from headrace.price_book import RuleKind
 from headrace.webhook import EVENTS
 
 _TEXT: dict[str, Any] = {"type": "string"}
+_TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 _FLAG: dict[str, Any] = {"type": "boolean"}
 _AMOUNT: dict[str, Any] = {"type": ["string", "number"], "description": "Six decimals at most."}
 _TIME: dict[str, Any] = {"type": ["string", "null"], "format": "date-time"}
@@ -29,14 +32,12 @@ def _sent(*required: str, **properties: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": told | ({"required": list(required)} if required else {})}
 
 
-TENANT = _sent(
-    "id", id=_TEXT, name=_TEXT, plan=_TEXT, timezone=_TEXT, unlimited={"type": "boolean"}
-)
+TENANT = _sent("id", id=_TEXT, name=_TEXT, plan=_TEXT, timezone=_TEXT, unlimited=_FLAG)
 SUSPEND = _sent("reason", reason=_TEXT)
 SET_PLAN = _sent("plan", plan=_TEXT)
 DAILY_CREDITS = _sent("daily_microcredits_max", daily_microcredits_max=_CREDITS)
 PLAN = _sent(
-    class_={"enum": ["interactive", "batch", "bulk"]},
+    class_={"enum": list(CLASSES)},
     weight={"type": "integer", "minimum": 1, "maximum": 100},
     daily_items_max=_COUNT,
     daily_microcredits_max=_CREDITS,
@@ -76,12 +77,35 @@ CHANGED_WEBHOOK = _sent(
     state={"enum": ["enabled", "disabled"]},
 )
 RETENTION = _sent(inputs_days=_DAYS, artifacts_days=_DAYS, events_days=_DAYS)
+SCHEDULE = _sent(
+    "name",
+    "cron",
+    "recipe",
+    name=_TEXT,
+    cron={"type": "string", "examples": ["30 2 * * *"]},
+    timezone={"type": "string", "examples": ["Europe/Berlin"]},
+    recipe=_TEXT,
+    file=_TEXT,
+    folder=_TEXT,
+    query=_TEXT,
+    database=_TEXT,
+    class_={"enum": list(CLASSES)},
+    cache={"enum": list(CacheMode)},
+    rows=_TEXT,
+    key=_TEXTS,
+    rows_max={"type": "integer", "minimum": 1},
+    missed=_TEXT,
+    share={"type": "string", "examples": ["30%"]},
+    windows=_TEXTS | {"examples": [["22:00-06:00=30%"]]},
+    max_cost_usd={"type": ["number", "string"]},
+    canary={"type": "integer", "minimum": 0, "maximum": 1000},
+)
 STATEMENT_QUERY: list[dict[str, Any]] = [
     {"name": name, "in": "query", "required": False, "schema": schema, "description": words}
     for name, schema, words in (
         ("from", _TEXT, "A date or a time, this month by default."),
         ("to", _TEXT, "A date or a time, now by default."),
         ("format", {"enum": ["json", "csv", "focus"]}, "What is given; focus: what calls cost."),
-        ("tenant", _TEXT, "Whose, for an admin key."),
+        ("tenant", _TEXT, "Whose, for the operator."),
     )
 ]

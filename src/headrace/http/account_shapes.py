@@ -33,18 +33,21 @@ class PlanList(msgspec.Struct, frozen=True):
     plans: list[PlanShape]
 
 
-class TenantShape(msgspec.Struct, frozen=True):
-    """A tenant; ``daily_microcredits_max`` is its own cap, ``null`` for its plan's."""
-
+class _AnyTenant(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
-    plan: str
     timezone: str
     state: TenantState
     reason: str | None
     unlimited: bool
     daily_microcredits_max: int | None
     created_at: Time
+
+
+class TenantShape(_AnyTenant, frozen=True, kw_only=True):
+    """A tenant; ``daily_microcredits_max`` is its own cap, ``null`` for its plan's."""
+
+    plan: str
 
 
 class TenantList(msgspec.Struct, frozen=True):
@@ -64,18 +67,10 @@ class DayShape(msgspec.Struct, frozen=True):
     microcredits_max: int | None
 
 
-class TenantDetail(msgspec.Struct, frozen=True):
+class TenantDetail(_AnyTenant, frozen=True, kw_only=True):
     """A tenant with its plan and its day."""
 
-    id: str
-    name: str
     plan: PlanShape
-    timezone: str
-    state: TenantState
-    reason: str | None
-    unlimited: bool
-    daily_microcredits_max: int | None
-    created_at: Time
     today: DayShape
 
 

@@ -50,7 +50,7 @@ def only(body: dict[str, Any], known: dict[str, Any]) -> None:
 
     for name, value in body.items():
         if name not in known:
-            raise InputError(f"unknown key {name!r}", remedy=did_you_mean(name, known))
+            raise InputError(f"unknown key {name[:80]!r}", remedy=did_you_mean(name, known))
         good = isinstance(value, known[name])
         if not good or (isinstance(value, bool) and known[name] is not bool):
             raise InputError(f"{name} has the wrong type: {type(value).__name__}")

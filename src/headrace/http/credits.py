@@ -14,15 +14,16 @@ from fastapi.responses import JSONResponse
 
 from headrace.access import Scope
 from headrace.engine import Engine
-from headrace.errors import InputError, NotFoundError, UsageError
+from headrace.errors import InputError, UsageError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
 from headrace.http.credit_shapes import AuditShape, BalanceShape, EntryPage, GrantShape
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry as Door
 from headrace.identity import show_batch_id
 from headrace.period import read_time
-from headrace.price import credits, read_credits
+from headrace.price import read_credits
+from headrace.price_book import plain
 from headrace.purse import Lot
 from headrace.store import audit, ledger
 from headrace.store import credits as store
@@ -40,7 +41,7 @@ Read = Callable[..., Awaitable[list[Entry]]]
 
 
 class Credits:
-    """The routes of credits; a key sees its own tenant's, an admin's key those of any."""
+    """The routes of credits; a key sees its own tenant's, the operator's those of any."""
 
     def __init__(self, engine: Engine, door: Door) -> None:
         self._engine = engine
@@ -50,40 +51,19 @@ class Credits:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/credits", tags=["credits"])
-        router.add_api_route(
-            "/balance",
-            self.balance,
-            methods=["GET"],
-            **described(s200=says(BalanceShape, "The balance.")),
-        )
-        router.add_api_route(
-            "/entries",
-            self.entries,
-            methods=["GET"],
-            **described(s200=says(EntryPage, "The entries.")),
-        )
-        router.add_api_route(
-            "/grants",
-            self.grants,
-            methods=["GET"],
-            **described(s200=says(EntryPage, "The grants.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "/balance", self.balance, s200=says(BalanceShape, "The balance."))
+        route(router, "GET", "/entries", self.entries, s200=says(EntryPage, "The entries."))
+        route(router, "GET", "/grants", self.grants, s200=says(EntryPage, "The grants."))
+        route(
+            router,
+            "POST",
             "/grants",
             self.grant,
-            methods=["POST"],
-            **described(
-                body=bodies.GRANT,
-                s200=says(GrantShape, "It was there already."),
-                s201=says(GrantShape, "It is granted."),
-            ),
+            body=bodies.GRANT,
+            s200=says(GrantShape, "It was there already."),
+            s201=says(GrantShape, "It is granted."),
         )
-        router.add_api_route(
-            "/verify",
-            self.verify,
-            methods=["GET"],
-            **described(s200=says(AuditShape, "What was found.")),
-        )
+        route(router, "GET", "/verify", self.verify, s200=says(AuditShape, "What was found."))
         return router
 
     async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:
@@ -133,12 +113,12 @@ class Credits:
 
     async def grant(self, request: Request) -> JSONResponse:
         """Give a tenant credits, of one reference only once."""
-        caller = await self._door.let_in(request, Scope.ADMIN)
+        caller = await self._door.operator(request)
         body = await read_json(request, BODY_BYTES_MAX)
         only(body, _GRANT)
         amount = read_credits(str(body.get("credits", "")))
         reference = _text(body, "reference", "")
-        tenant_id = _possible(body.get("tenant", caller.tenant_id))
+        tenant_id = caller.reach(body.get("tenant"), "tenant")
         reason = _text(body, "reason", "granted")
         until = body.get("expires_at")
         expires_at = None if until is None else read_time(until, "expires_at")
@@ -159,7 +139,7 @@ class Credits:
             "entry": str(made.id),
             "tenant": tenant_id,
             "microcredits": made.amount_microcredits,
-            "credits": credits(made.amount_microcredits).replace(",", ""),
+            "credits": plain(made.amount_microcredits),
             "reason": made.reason,
             "reference": reference,
             "at": made.created_at.isoformat(),
@@ -169,7 +149,7 @@ class Credits:
 
     async def verify(self, request: Request) -> JSONResponse:
         """Audit ledger, items and counts of all tenants, as ``headrace ledger verify`` does."""
-        await self._door.let_in(request, Scope.ADMIN)
+        await self._door.operator(request)
         # One at a time: it reads everything.
         async with self._auditing, self._engine.database.acquire("repeatable_read") as connection:
             findings = await audit.verify(connection)
@@ -182,27 +162,12 @@ NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 async def whose(door: Door, request: Request, tenant: str | None) -> str:
-    """Return the tenant that is asked about: the caller's own, or, for an admin, any.
+    """Return the tenant that is asked about: the caller's own, or, for the operator, any.
 
     Raises ``NotFoundError`` for another's, so that nobody learns who there is.
     """
     caller = await door.let_in(request, Scope.READ)
-    if tenant is None or tenant == caller.tenant_id:
-        return caller.tenant_id
-    if not caller.key.allows(Scope.ADMIN):
-        raise _nobody(tenant)
-    return _possible(tenant)
-
-
-def _possible(tenant: str) -> str:
-    """Return a name that a tenant may have; PostgreSQL would refuse to look for some others."""
-    if not tenant.isprintable():
-        raise _nobody(tenant)
-    return tenant
-
-
-def _nobody(tenant: str) -> NotFoundError:
-    return NotFoundError(f"there is no tenant {tenant[:80]!r}")
+    return caller.reach(tenant, "tenant")
 
 
 def entry_json(entry: Entry) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from headrace.files import read_file_id, show_file_id
 from headrace.http.answer_keys import AnswerKeys, key_of
 from headrace.http.entry import Entry
 from headrace.http.multipart import Form
+from headrace.http.ownership import plain
 from headrace.http.problems import TooLargeError
 from headrace.sent_pictures import PURPOSE, add_picture
 from headrace.spool import Spool
@@ -89,7 +90,7 @@ class FileRoutes:
         caller = await self._entry.let_in(request, Scope.READ)
         count = max(1, min(limit, PAGE_MAX))
         behind = None if after is None else read_file_id(after)
-        page = Page(count + 1, behind, purpose, oldest_first=order == "asc")
+        page = Page(count + 1, behind, plain(purpose, "purpose"), oldest_first=order == "asc")
         found = await self._engine.files.listed(caller.tenant_id, page)
         return JSONResponse(list_json([file_json(one) for one in found], count))
 

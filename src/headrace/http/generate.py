@@ -19,6 +19,7 @@ from headrace.http.described import described, says
 from headrace.http.entry import Caller, Entry
 from headrace.http.online import cache_mode
 from headrace.http.shapes import GeneratedShape
+from headrace.recipe import check_recipe_name
 
 _RECIPE = {"recipe": str, "row": dict}
 _BODY: dict[str, Any] = {
@@ -75,7 +76,7 @@ class Generate:
             only(body, _RECIPE)
             if len(body) < len(_RECIPE):
                 raise InputError("a recipe and its row go together")
-            recipe = self._engine.recipe(body["recipe"])
+            recipe = self._engine.recipe(check_recipe_name(body["recipe"]))
             return await generator.row(recipe, body["row"], mode, caller.tenant_id)
         model, prompt = body.get("model"), body.get("prompt", "")
         if not isinstance(model, str) or not isinstance(prompt, str):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,9 +15,10 @@ from headrace.errors import ConflictError, InputError
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import KeyList, KeyShape, NewKey
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Caller, Entry
 from headrace.nearest import did_you_mean
+from headrace.period import read_time
 from headrace.store import keys, tenants
 
 BODY_BYTES_MAX = 64 * 1024
@@ -38,29 +40,18 @@ class KeyRoutes:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/keys", tags=["keys"])
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(KeyList, "The keys.")),
-        )
-        router.add_api_route(
-            "",
-            self.make,
-            methods=["POST"],
-            **described(body=bodies.KEY, s201=says(NewKey, "It is made.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "", self.listed, s200=says(KeyList, "The keys."))
+        route(router, "POST", "", self.make, body=bodies.KEY, s201=says(NewKey, "It is made."))
+        route(
+            router,
+            "POST",
             "/{key_id}/rotate",
             self.rotate,
-            methods=["POST"],
-            **described(body=bodies.ROTATE_KEY, s201=says(NewKey, "Its successor.")),
+            body=bodies.ROTATE_KEY,
+            s201=says(NewKey, "Its successor."),
         )
-        router.add_api_route(
-            "/{key_id}/revoke",
-            self.revoke,
-            methods=["POST"],
-            **described(s200=says(KeyShape, "It is revoked.")),
+        route(
+            router, "POST", "/{key_id}/revoke", self.revoke, s200=says(KeyShape, "It is revoked.")
         )
         return router
 
@@ -132,13 +123,10 @@ def _scope(word: str) -> Scope:
 def _time(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        found = datetime.fromisoformat(text)
-        if found.tzinfo is None:
-            raise ValueError
-    except ValueError:
-        raise InputError(
-            f"expires_at = {text[:40]!r} is not a time",
-            remedy='Write it as RFC 3339 does: "2027-01-31T12:00:00Z".',
-        ) from None
-    return found
+    with suppress(ValueError):
+        if datetime.fromisoformat(text).tzinfo is not None:
+            return read_time(text, "expires_at")
+    raise InputError(
+        f"expires_at = {text[:40]!r} is not a time",
+        remedy='Write it as RFC 3339 does: "2027-01-31T12:00:00Z".',
+    )

@@ -9,7 +9,7 @@ from headrace.engine import Engine
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import PlanList, PlanShape
 from headrace.http.bodies import read_json
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry
 from headrace.store import plans
 
@@ -27,23 +27,15 @@ class PlanRoutes:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/plans", tags=["plans"])
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(PlanList, "The plans.")),
-        )
-        router.add_api_route(
-            "/{name}",
-            self.show,
-            methods=["GET"],
-            **described(s200=says(PlanShape, "The plan.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "", self.listed, s200=says(PlanList, "The plans."))
+        route(router, "GET", "/{name}", self.show, s200=says(PlanShape, "The plan."))
+        route(
+            router,
+            "PUT",
             "/{name}",
             self.put,
-            methods=["PUT"],
-            **described(body=bodies.PLAN, s200=says(PlanShape, "As it is now.")),
+            body=bodies.PLAN,
+            s200=says(PlanShape, "As it is now."),
         )
         return router
 

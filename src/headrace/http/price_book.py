@@ -1,4 +1,4 @@
-"""``/api/price-book``: what results cost, now and in times past; an admin adds rules."""
+"""``/api/price-book``: what results cost, now and in times past; the operator adds rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headrace.errors import UsageError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
 from headrace.http.credit_shapes import RuleList, RulePage, RuleShape
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry
 from headrace.price_book import read_rule
 from headrace.store import price_book
@@ -45,30 +45,15 @@ class PriceBook:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/price-book", tags=["credits"])
-        router.add_api_route(
-            "",
-            self.show,
-            methods=["GET"],
-            **described(s200=says(RuleList, "The rules in force.")),
-        )
-        router.add_api_route(
-            "",
-            self.add,
-            methods=["POST"],
-            **described(body=bodies.RULE, s201=says(RuleShape, "It is added.")),
-        )
-        router.add_api_route(
-            "/history",
-            self.history,
-            methods=["GET"],
-            **described(s200=says(RulePage, "The rules.")),
-        )
+        route(router, "GET", "", self.show, s200=says(RuleList, "The rules in force."))
+        route(router, "POST", "", self.add, body=bodies.RULE, s201=says(RuleShape, "It is added."))
+        route(router, "GET", "/history", self.history, s200=says(RulePage, "The rules."))
         return router
 
     async def show(self, request: Request) -> JSONResponse:
-        """List the rules in force; margins are told to an admin only."""
+        """List the rules in force; margins are told to the operator only."""
         caller = await self._entry.let_in(request, Scope.READ)
-        hidden = () if caller.key.allows(Scope.ADMIN) else _HIDDEN
+        hidden = () if caller.is_operator else _HIDDEN
         async with self._engine.database.acquire() as connection:
             rules = await price_book.in_force(connection, self._engine.clock.now())
         told = [
@@ -81,7 +66,7 @@ class PriceBook:
         self, request: Request, cursor: str | None = None, limit: int = 100
     ) -> JSONResponse:
         """List every rule that was added, the latest first, also ended and coming ones."""
-        await self._entry.let_in(request, Scope.ADMIN)
+        await self._entry.operator(request)
         limit = max(1, min(limit, PAGE_MAX))
         before = price_book.ID_MAX if cursor is None else _before(cursor)
         async with self._engine.database.acquire() as connection:
@@ -91,7 +76,7 @@ class PriceBook:
 
     async def add(self, request: Request) -> JSONResponse:
         """Add a rule: a price that holds from now on, or from a time to come, or its end."""
-        await self._entry.let_in(request, Scope.ADMIN)
+        await self._entry.operator(request)
         body = await read_json(request, BODY_BYTES_MAX)
         only(body, _RULE)
         now = self._engine.clock.now()

@@ -14,7 +14,7 @@ from headrace.forgetting import Forgetting
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import Forgotten, RetentionShape
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, empty, gives, says
+from headrace.http.described import empty, gives, route, says
 from headrace.http.entry import Caller, Entry
 from headrace.identity import read_batch_id
 from headrace.store import erasure
@@ -36,35 +36,29 @@ class PrivacyRoutes:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api", tags=["privacy"])
-        router.add_api_route(
-            "/batches/{batch_id}",
-            self.forget,
-            methods=["DELETE"],
-            **described(s204=empty("It is forgotten.")),
-        )
-        router.add_api_route(
+        route(router, "DELETE", "/batches/{batch_id}", self.forget, s204=empty("It is forgotten."))
+        route(
+            router,
+            "DELETE",
             "/tenants/{tenant_id}/data",
             self.forget_all,
-            methods=["DELETE"],
-            **described(s200=says(Forgotten, "All is forgotten.")),
+            s200=says(Forgotten, "All is forgotten."),
         )
-        router.add_api_route(
+        route(
+            router,
+            "GET",
             "/export",
             self.export,
-            methods=["GET"],
-            **described(s200=gives("All data, a JSON object a line.", "application/jsonl")),
+            s200=gives("All data, a JSON object a line.", "application/jsonl"),
         )
-        router.add_api_route(
-            "/retention",
-            self.kept,
-            methods=["GET"],
-            **described(s200=says(RetentionShape, "The days.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "/retention", self.kept, s200=says(RetentionShape, "The days."))
+        route(
+            router,
+            "PUT",
             "/retention",
             self.keep,
-            methods=["PUT"],
-            **described(body=bodies.RETENTION, s200=says(RetentionShape, "As it is now.")),
+            body=bodies.RETENTION,
+            s200=says(RetentionShape, "As it is now."),
         )
         return router
 

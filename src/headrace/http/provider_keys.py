@@ -11,7 +11,7 @@ from headrace.errors import ConfigError, InputError, NotFoundError
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import ProviderKeyGone, ProviderKeyList, ProviderKeyShape
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Caller, Entry, ForbiddenError
 from headrace.store import provider_keys, tenants
 
@@ -31,23 +31,21 @@ class ProviderKeyRoutes:
     def router(self) -> APIRouter:
         """Return the routes."""
         router = APIRouter(prefix="/api/provider-keys", tags=["provider keys"])
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(ProviderKeyList, "Which keys there are.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "", self.listed, s200=says(ProviderKeyList, "Which keys there are."))
+        route(
+            router,
+            "PUT",
             "/{provider}",
             self.put,
-            methods=["PUT"],
-            **described(body=bodies.PROVIDER_KEY, s200=says(ProviderKeyShape, "It is kept.")),
+            body=bodies.PROVIDER_KEY,
+            s200=says(ProviderKeyShape, "It is kept."),
         )
-        router.add_api_route(
+        route(
+            router,
+            "DELETE",
             "/{provider}",
             self.remove,
-            methods=["DELETE"],
-            **described(s200=says(ProviderKeyGone, "It is removed.")),
+            s200=says(ProviderKeyGone, "It is removed."),
         )
         return router
 

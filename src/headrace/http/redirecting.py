@@ -33,7 +33,7 @@ async def redirected(engine: Engine, artifact: Artifact, lasts_s: int | None) ->
     settings, lasts_s = engine.config.http, lasts_s or REDIRECT_S
     if not (settings.redirect or settings.public_url) or bare(artifact) not in INLINE:
         return None
-    if artifact.body is not None or await engine.reading.small(artifact.sha256) is not None:
+    if await engine.reading.inline(artifact) is not None:
         return None
     if settings.public_url:
         # Its name never changes, so that it may be kept for as long as the link is good.

@@ -1,43 +1,12 @@
-"""What the API is sent about schedules, and what it says of them and their ticks."""
+"""What the API says of schedules and their ticks, as structures."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from headrace.http.shapes import Time
-
-_TEXT: dict[str, Any] = {"type": "string"}
-_TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
-
-SCHEDULE: dict[str, Any] = {
-    "application/json": {
-        "type": "object",
-        "required": ["name", "cron", "recipe"],
-        "additionalProperties": False,
-        "properties": {
-            "name": _TEXT,
-            "cron": {"type": "string", "examples": ["30 2 * * *"]},
-            "timezone": {"type": "string", "examples": ["Europe/Berlin"]},
-            "recipe": _TEXT,
-            "file": _TEXT,
-            "folder": _TEXT,
-            "query": _TEXT,
-            "database": _TEXT,
-            "class": {"enum": ["interactive", "batch", "bulk"]},
-            "cache": {"enum": ["reuse", "refresh", "off"]},
-            "rows": _TEXT,
-            "key": _TEXTS,
-            "rows_max": {"type": "integer", "minimum": 1},
-            "missed": _TEXT,
-            "share": {"type": "string", "examples": ["30%"]},
-            "windows": {"type": "array", "items": _TEXT, "examples": [["22:00-06:00=30%"]]},
-            "max_cost_usd": {"type": ["number", "string"]},
-            "canary": {"type": "integer", "minimum": 0, "maximum": 1000},
-        },
-    }
-}
 
 
 class ScheduleShape(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,11 +12,11 @@ from headrace.access import Scope
 from headrace.cron import check_cron
 from headrace.engine import Engine
 from headrace.errors import InputError
+from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, empty, says
+from headrace.http.described import empty, route, says
 from headrace.http.entry import Caller, Entry
 from headrace.http.schedule_shapes import (
-    SCHEDULE,
     ScheduleList,
     ScheduleShape,
     TickPage,
@@ -24,11 +24,11 @@ from headrace.http.schedule_shapes import (
 )
 from headrace.identity import new_uuid
 from headrace.period import read_time
+from headrace.recipe import check_recipe_name
 from headrace.schedule import (
     TOLD,
     Schedule,
     check_name,
-    check_recipe_name,
     read_schedule_id,
     read_settings,
 )
@@ -65,18 +65,16 @@ class ScheduleRoutes:
         """Return the routes."""
         router = APIRouter(prefix="/api/schedules", tags=["schedules"])
         one = "/{schedule_id}"
-        is_now = described(s200=says(ScheduleShape, "As it is now."))
-        for path, route, verb, told in (
-            ("", self.add, "POST", described(body=SCHEDULE, s201=says(ScheduleShape, "Added."))),
-            ("", self.listed, "GET", described(s200=says(ScheduleList, "The schedules."))),
-            (one, self.show, "GET", described(s200=says(ScheduleShape, "The schedule."))),
-            (one, self.remove, "DELETE", described(s204=empty("It is removed."))),
-            (f"{one}/ticks", self.ticks, "GET", described(s200=says(TickPage, "Its ticks."))),
-            (f"{one}/pause", self.pause, "POST", is_now),
-            (f"{one}/resume", self.resume, "POST", is_now),
-            (f"{one}/run-now", self.run_now, "POST", described(s202=says(TickShape, "It comes."))),
-        ):
-            router.add_api_route(path, route, methods=[verb], **told)
+        is_now = says(ScheduleShape, "As it is now.")
+        added = says(ScheduleShape, "Added.")
+        route(router, "POST", "", self.add, body=bodies.SCHEDULE, s201=added)
+        route(router, "GET", "", self.listed, s200=says(ScheduleList, "The schedules."))
+        route(router, "GET", one, self.show, s200=says(ScheduleShape, "The schedule."))
+        route(router, "DELETE", one, self.remove, s204=empty("It is removed."))
+        route(router, "GET", f"{one}/ticks", self.ticks, s200=says(TickPage, "Its ticks."))
+        route(router, "POST", f"{one}/pause", self.pause, s200=is_now)
+        route(router, "POST", f"{one}/resume", self.resume, s200=is_now)
+        route(router, "POST", f"{one}/run-now", self.run_now, s202=says(TickShape, "It comes."))
         return router
 
     async def add(self, request: Request) -> JSONResponse:

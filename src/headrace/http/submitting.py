@@ -23,7 +23,7 @@ from headrace.http.entry import Caller
 from headrace.http.multipart import Form
 from headrace.http.problems import TooLargeError
 from headrace.price import read_usd
-from headrace.recipe import Recipe
+from headrace.recipe import Recipe, check_recipe_name
 from headrace.source import BadRow, Limits, Row
 from headrace.spans import read_span
 from headrace.submission import Terms, request_digest
@@ -131,9 +131,7 @@ def _made(
     name: str | None = None,
 ) -> Submission:
     only(told, SETTINGS)
-    recipe = told.get("recipe")
-    if not recipe or recipe.endswith(".toml") or "/" in recipe:
-        raise InputError("recipe must be the name of one", remedy="headrace recipes lists them.")
+    recipe = check_recipe_name(told.get("recipe", ""))
     key = request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= KEY_CHARS_MAX:
         raise InputError(f"an Idempotency-Key has 1 to {KEY_CHARS_MAX} characters")

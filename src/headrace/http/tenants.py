@@ -11,7 +11,7 @@ from headrace.errors import ConflictError, InputError
 from headrace.http import account_bodies as bodies
 from headrace.http.account_shapes import TenantDetail, TenantList, TenantShape
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, says
+from headrace.http.described import route, says
 from headrace.http.entry import Entry
 from headrace.plan import DEFAULT
 from headrace.store import allowances, plans, tenants
@@ -32,47 +32,35 @@ class TenantRoutes:
         """Return the routes."""
         router = APIRouter(prefix="/api/tenants", tags=["tenants"])
         one = "/{tenant_id}"
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(TenantList, "The tenants.")),
+        route(router, "GET", "", self.listed, s200=says(TenantList, "The tenants."))
+        route(
+            router, "POST", "", self.make, body=bodies.TENANT, s201=says(TenantShape, "It is made.")
         )
-        router.add_api_route(
-            "",
-            self.make,
-            methods=["POST"],
-            **described(body=bodies.TENANT, s201=says(TenantShape, "It is made.")),
-        )
-        router.add_api_route(
-            one,
-            self.show,
-            methods=["GET"],
-            **described(s200=says(TenantDetail, "The tenant.")),
-        )
-        router.add_api_route(
+        route(router, "GET", one, self.show, s200=says(TenantDetail, "The tenant."))
+        route(
+            router,
+            "POST",
             f"{one}/suspend",
             self.suspend,
-            methods=["POST"],
-            **described(body=bodies.SUSPEND, s200=says(TenantShape, "It is suspended.")),
+            body=bodies.SUSPEND,
+            s200=says(TenantShape, "It is suspended."),
         )
-        router.add_api_route(
-            f"{one}/resume",
-            self.resume,
-            methods=["POST"],
-            **described(s200=says(TenantShape, "It is active.")),
-        )
-        router.add_api_route(
+        route(router, "POST", f"{one}/resume", self.resume, s200=says(TenantShape, "It is active."))
+        route(
+            router,
+            "POST",
             f"{one}/plan",
             self.set_plan,
-            methods=["POST"],
-            **described(body=bodies.SET_PLAN, s200=says(TenantShape, "It has the plan.")),
+            body=bodies.SET_PLAN,
+            s200=says(TenantShape, "It has the plan."),
         )
-        router.add_api_route(
+        route(
+            router,
+            "POST",
             f"{one}/daily-credits",
             self.set_daily_cap,
-            methods=["POST"],
-            **described(body=bodies.DAILY_CREDITS, s200=says(TenantShape, "The cap is set.")),
+            body=bodies.DAILY_CREDITS,
+            s200=says(TenantShape, "The cap is set."),
         )
         return router
 

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from headrace.access import Scope
 from headrace.egress import read_endpoint
 from headrace.engine import Engine
-from headrace.errors import ConflictError, InputError
+from headrace.errors import InputError
 from headrace.http import account_bodies as bodies
 from headrace.http.bodies import only, read_json
-from headrace.http.described import described, empty, says
+from headrace.http.described import empty, route, says
 from headrace.http.entry import Entry
 from headrace.http.webhook_shapes import (
     DeliveryDetail,
@@ -56,70 +56,46 @@ class WebhookRoutes:
         """Return the routes."""
         router = APIRouter(prefix="/api/webhooks", tags=["webhooks"])
         one = "/{webhook_id}"
-        router.add_api_route(
+        route(
+            router,
+            "POST",
             "",
             self.create,
-            methods=["POST"],
-            **described(body=bodies.WEBHOOK, s201=says(NewWebhook, "It is added.")),
+            body=bodies.WEBHOOK,
+            s201=says(NewWebhook, "It is added."),
         )
-        router.add_api_route(
-            "",
-            self.listed,
-            methods=["GET"],
-            **described(s200=says(WebhookList, "The endpoints.")),
-        )
-        router.add_api_route(
-            one,
-            self.show,
-            methods=["GET"],
-            **described(s200=says(WebhookShape, "The endpoint.")),
-        )
-        router.add_api_route(
+        route(router, "GET", "", self.listed, s200=says(WebhookList, "The endpoints."))
+        route(router, "GET", one, self.show, s200=says(WebhookShape, "The endpoint."))
+        route(
+            router,
+            "PATCH",
             one,
             self.change,
-            methods=["PATCH"],
-            **described(body=bodies.CHANGED_WEBHOOK, s200=says(WebhookShape, "As it is now.")),
+            body=bodies.CHANGED_WEBHOOK,
+            s200=says(WebhookShape, "As it is now."),
         )
-        router.add_api_route(
-            one,
-            self.delete,
-            methods=["DELETE"],
-            **described(s204=empty("It is deleted.")),
-        )
-        router.add_api_route(
+        route(router, "DELETE", one, self.delete, s204=empty("It is deleted."))
+        route(
+            router,
+            "POST",
             f"{one}/rotate",
             self.rotate,
-            methods=["POST"],
-            **described(s200=says(NewWebhook, "It has another secret.")),
+            s200=says(NewWebhook, "It has another secret."),
         )
-        router.add_api_route(
-            f"{one}/ping",
-            self.ping,
-            methods=["POST"],
-            **described(s202=says(DeliveryDetail, "It goes out.")),
-        )
+        route(router, "POST", f"{one}/ping", self.ping, s202=says(DeliveryDetail, "It goes out."))
         self._add_log(router, f"{one}/deliveries")
         return router
 
     def _add_log(self, router: APIRouter, path: str) -> None:
         message = f"{path}/{{delivery_id}}"
-        router.add_api_route(
-            path,
-            self.deliveries,
-            methods=["GET"],
-            **described(s200=says(DeliveryPage, "The messages.")),
-        )
-        router.add_api_route(
-            message,
-            self.delivery,
-            methods=["GET"],
-            **described(s200=says(DeliveryDetail, "The message.")),
-        )
-        router.add_api_route(
+        route(router, "GET", path, self.deliveries, s200=says(DeliveryPage, "The messages."))
+        route(router, "GET", message, self.delivery, s200=says(DeliveryDetail, "The message."))
+        route(
+            router,
+            "POST",
             f"{message}/redeliver",
             self.redeliver,
-            methods=["POST"],
-            **described(s202=says(DeliveryDetail, "It goes out again.")),
+            s202=says(DeliveryDetail, "It goes out again."),
         )
 
     async def create(self, request: Request) -> JSONResponse:
@@ -192,10 +168,7 @@ class WebhookRoutes:
     async def ping(self, request: Request, webhook_id: str) -> JSONResponse:
         """Send a message that only says hello; its path tells what became of it."""
         found = await self._found(request, webhook_id, Scope.ADMIN)
-        if found.state != "enabled":
-            raise ConflictError(
-                "the webhook is disabled", remedy='Enable it: PATCH {"state": "enabled"}.'
-            )
+        found.check_enabled()
         async with self._database.transaction() as connection:
             delivery_id = await webhooks.ping(connection, found.id, self._clock.now())
             told = await webhook_deliveries.find(connection, found.tenant_id, found.id, delivery_id)
@@ -223,8 +196,7 @@ class WebhookRoutes:
         """Send a message once more, under the same id."""
         found = await self._found(request, webhook_id, Scope.ADMIN)
         known = read_delivery_id(delivery_id)
-        if found.state != "enabled":
-            raise ConflictError("the webhook is disabled", remedy="Enable it first.")
+        found.check_enabled()
         await self._message(found, known)
         async with self._database.transaction() as connection:
             await webhook_deliveries.redeliver(connection, known, self._clock.now())

@@ -54,6 +54,7 @@ async def shown_item(connection: Any, batch_id: UUID, idx: int) -> list[Any]:
     """Return the row of one item as ``owned_item`` does, once for each of its attempts.
 
     Those have their columns as ``attempt_number`` and so on; none where there is no batch.
+    The item's ``inputs``, ``outputs``, ``made`` and ``error`` stand in the first row alone.
     """
     rows: list[Any] = await connection.fetch(statements.load("items/shown.sql"), batch_id, idx)
     return rows

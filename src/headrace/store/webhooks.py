@@ -36,6 +36,14 @@ class Webhook:
     old_secret_until: datetime | None
     created_at: datetime
 
+    def check_enabled(self) -> None:
+        """Raise ``ConflictError`` where it is sent nothing."""
+        if self.state != "enabled":
+            raise ConflictError(
+                "the webhook is disabled",
+                remedy='Enable it first, over HTTP: PATCH {"state": "enabled"}.',
+            )
+
 
 async def insert(
     connection: Any,

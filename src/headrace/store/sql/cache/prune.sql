@@ -8,4 +8,4 @@ WITH gone AS (
     UPDATE artifact SET doomed_at = $1
     WHERE sha256 IN (SELECT sha256 FROM gone ORDER BY sha256)
 )
-SELECT tenant_id FROM gone
+SELECT tenant_id, count(*) AS removed FROM gone GROUP BY tenant_id
