@@ -155,6 +155,13 @@ class Outbox:
                 found[sha256] = stat.st_size, stat.st_mtime
         return found
 
+    def remove_old(self, sha256: bytes, before_s: float) -> None:
+        """Remove a body that came before then (seconds); where it came anew since, it stays."""
+        path = self.path(sha256)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before_s:
+                path.unlink()
+
     # -- what others left --------------------------------------------------------------------
 
     async def strays(self) -> dict[bytes, tuple[int, float]]:
