@@ -91,9 +91,9 @@ async def seal_plain(connection: Any, masters: MasterKeys) -> int:
 
 
 async def look(connection: Any, master_ids: list[str]) -> tuple[bool, int]:
-    """Tell whether a secret is kept plain, and for how many endpoints another master key is missing.
+    """Tell whether a secret is kept plain, and for how many endpoints nobody can sign here.
 
-    ``master_ids`` are those that are here.
+    ``master_ids`` are the master keys that are here.
     """
     row = await connection.fetchrow(statements.load("webhooks/look.sql"), master_ids)
     return row["is_plain"], row["unsigned"]
