@@ -106,13 +106,12 @@ async def count_try(connection: Any, schedule_id: UUID, at: datetime) -> int | N
 
 async def end(
     connection: Any, schedule_id: UUID, at: datetime, ended: Ended, now: datetime
-) -> bool:
-    """End a tick, in the transaction that writes its batch; ``False`` where it is not due."""
-    found = await connection.fetchval(
+) -> None:
+    """End a due tick, in the transaction that writes its batch."""
+    await connection.execute(
         statements.load("schedules/end_tick.sql"), schedule_id, at, ended.state.value,
         ended.batch_id, encode_json(ended.told).decode(), ended.has_windows, ended.shut_at, now,
     )  # fmt: skip
-    return found is not None
 
 
 async def history(
