@@ -20,7 +20,7 @@ COMPOSE = (ROOT / "compose.yaml", ROOT / "compose.scale.yaml")
 CHART = ROOT / "deploy" / "helm" / "headrace"
 
 # What a setting is given where its value alone is of no interest.
-_VALUES = {"HEADRACE_WORKER__GATE": "auto"}
+_VALUES = {"HEADRACE_WORKER__GATE": "auto", "HEADRACE_STORAGE__SPOOL_BYTES_MAX": "536870912"}
 
 
 def instructions() -> list[tuple[str, str]]:

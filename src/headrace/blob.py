@@ -27,7 +27,7 @@ from headrace.artifact import Artifact
 from headrace.blob_keys import (
     aside_key,
     blob_key,
-    gone_error,
+    giving,
     read_range,
     signed_url,
     some,
@@ -213,17 +213,13 @@ class Blobs:
         ``span`` is the first byte that is wanted and the one behind the last; ``None`` is all.
         """
         options: GetOptions | None = None if span is None else {"range": span}
-        try:
+        with giving(sha256):
             try:
                 found = await obstore.get_async(self._store, blob_key(sha256), options=options)
             except FileNotFoundError:
                 found = await obstore.get_async(self._store, aside_key(sha256), options=options)
             async for piece in found.stream(min_chunk_size=READ_BYTES):
                 yield bytes(piece)
-        except FileNotFoundError as error:
-            raise gone_error(sha256) from error
-        except (BaseError, OSError) as error:
-            raise store_error(f"cannot give blob {sha256.hex()}", error) from error
 
     def read_range(self, sha256: bytes, begin: int, end: int) -> bytes:
         """Return some of a blob's bytes, not verified; it waits, so it is for a thread."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -28,19 +30,12 @@ async def some(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
 
     Raises ``NotFoundError`` and ``StorageError``.
     """
-    try:
+    with giving(sha256):
         try:
-            return bytes(
-                await obstore.get_range_async(store, blob_key(sha256), start=begin, end=end)
-            )
+            found = await obstore.get_range_async(store, blob_key(sha256), start=begin, end=end)
         except FileNotFoundError:
-            return bytes(
-                await obstore.get_range_async(store, aside_key(sha256), start=begin, end=end)
-            )
-    except FileNotFoundError as error:
-        raise gone_error(sha256) from error
-    except (BaseError, OSError) as error:
-        raise store_error(f"cannot give blob {sha256.hex()}", error) from error
+            found = await obstore.get_range_async(store, aside_key(sha256), start=begin, end=end)
+        return bytes(found)
 
 
 def public_address(base: str, sha256: bytes) -> str:
@@ -70,24 +65,26 @@ def read_range(store: Any, sha256: bytes, begin: int, end: int) -> bytes:
 
     Raises ``NotFoundError`` and ``StorageError``.
     """
-    try:
+    with giving(sha256):
         try:
             found = obstore.get_range(store, blob_key(sha256), start=begin, end=end)
         except FileNotFoundError:
             found = obstore.get_range(store, aside_key(sha256), start=begin, end=end)
+        return bytes(found)
+
+
+@contextmanager
+def giving(sha256: bytes) -> Iterator[None]:
+    """Let what a store says while it gives a blob be ``NotFoundError`` or ``StorageError``."""
+    try:
+        yield
     except FileNotFoundError as error:
-        raise gone_error(sha256) from error
+        raise NotFoundError(
+            f"blob {sha256.hex()} is not in the store",
+            remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
+        ) from error
     except (BaseError, OSError) as error:
         raise store_error(f"cannot give blob {sha256.hex()}", error) from error
-    return bytes(found)
-
-
-def gone_error(sha256: bytes) -> NotFoundError:
-    """Return what to tell of a blob that the store does not have."""
-    return NotFoundError(
-        f"blob {sha256.hex()} is not in the store",
-        remedy="Was the blob folder moved or pruned? Run again with --cache refresh.",
-    )
 
 
 def store_error(what: str, error: Exception) -> StorageError:

@@ -146,7 +146,7 @@ class Metrics:
                 return
             try:
                 async with asyncio.timeout(2 * observed.READ_S_MAX):
-                    async with self._database.acquire() as connection:
+                    async with self._database.acquire("repeatable_read") as connection:
                         self._observed = await observed.read(connection, self._clock.now())
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 # Old figures would look like new ones.

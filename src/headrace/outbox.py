@@ -34,6 +34,8 @@ class Outbox:
         self.lost_after_s = lost_after_s
         self._tree: DurableTree | None = None
         self._rooms: set[Room] = set()
+        # Kept as sums: each call asks, and all that wait ask again at each change.
+        self._promised_bytes = self._stray_bytes = 0
         self._own: Counter[bytes] = Counter()
         self._strays: dict[bytes, int] = {}
         self._likely_bytes = min(FIRST_BYTES, max(1, bytes_max // SHARE))
@@ -44,8 +46,7 @@ class Outbox:
     @property
     def used_bytes(self) -> int:
         """Return the bytes that are kept, arriving, or promised to calls under way."""
-        promised = sum(room.size_bytes for room in self._rooms)
-        return promised + sum(self._strays.values())
+        return self._promised_bytes + self._stray_bytes
 
     # -- room ------------------------------------------------------------------------------
 
@@ -110,16 +111,25 @@ class Outbox:
     def opened(self, room: Room) -> None:
         """Count a room."""
         self._rooms.add(room)
+        self._promised_bytes += room.size_bytes
+
+    def resized(self, room: Room, more_bytes: int) -> None:
+        """Count a room as so many bytes more; one that is closed counts no more."""
+        if room in self._rooms:
+            self._promised_bytes += more_bytes
 
     def closed(self, room: Room, digests: list[bytes]) -> None:
         """Count a room no more; of its bodies, those that are still here are strays."""
+        self.resized(room, -room.size_bytes)
         self._rooms.discard(room)
         for sha256 in digests:
             self._own[sha256] -= 1
             if self._own[sha256] <= 0:
                 del self._own[sha256]
                 with suppress(OSError):  # as a rule it is gone: it was sent
-                    self._strays[sha256] = self.path(sha256).stat().st_size
+                    size_bytes = self.path(sha256).stat().st_size
+                    self._stray_bytes += size_bytes - self._strays.get(sha256, 0)
+                    self._strays[sha256] = size_bytes
         self.changed()
 
     def seen(self, sha256: bytes, size_bytes: int) -> None:
@@ -155,6 +165,13 @@ class Outbox:
                 found[sha256] = stat.st_size, stat.st_mtime
         return found
 
+    def remove_old(self, sha256: bytes, before_s: float) -> None:
+        """Remove a body that came before then (seconds); where it came anew since, it stays."""
+        path = self.path(sha256)
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before_s:
+                path.unlink()
+
     # -- what others left --------------------------------------------------------------------
 
     async def strays(self) -> dict[bytes, tuple[int, float]]:
@@ -162,12 +179,15 @@ class Outbox:
         found = await asyncio.to_thread(self.files)
         left = {sha256: told for sha256, told in found.items() if sha256 not in self._own}
         self._strays = {sha256: size_bytes for sha256, (size_bytes, _) in left.items()}
+        self._stray_bytes = sum(self._strays.values())
         self.changed()
         return left
 
     def gone(self, sha256: bytes) -> None:
         """Note that a body left the folder."""
-        if self._strays.pop(sha256, None) is not None:
+        size_bytes = self._strays.pop(sha256, None)
+        if size_bytes is not None:
+            self._stray_bytes -= size_bytes
             self.changed()
 
 
@@ -191,22 +211,27 @@ class Room:
         beyond = self._written_bytes + size_bytes - self.size_bytes
         if beyond > 0:
             await self._outbox.room_for(self, beyond)
-        self._written_bytes += size_bytes
+        self._count(self._reserved_bytes, self._written_bytes + size_bytes)
 
     def give_back(self, size_bytes: int) -> None:
         """Need so many bytes less: a file was given up."""
-        self._written_bytes -= size_bytes
+        self._count(self._reserved_bytes, self._written_bytes - size_bytes)
         self._outbox.changed()
 
     def kept(self, sha256: bytes, size_bytes: int) -> None:
         """Note that a body is finished; nothing more is promised beside it."""
         self._digests.append(sha256)
         self._outbox.seen(sha256, size_bytes)
-        self._reserved_bytes = 0
+        self._count(0, self._written_bytes)
         self._outbox.changed()
 
     def release(self) -> None:
         """Let others have the room; again does nothing."""
-        self._reserved_bytes = self._written_bytes = 0
         digests, self._digests = self._digests, []
         self._outbox.closed(self, digests)
+        self._reserved_bytes = self._written_bytes = 0
+
+    def _count(self, reserved_bytes: int, written_bytes: int) -> None:
+        before = self.size_bytes
+        self._reserved_bytes, self._written_bytes = reserved_bytes, written_bytes
+        self._outbox.resized(self, self.size_bytes - before)

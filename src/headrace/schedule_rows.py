@@ -130,15 +130,17 @@ class Reader:
 
     async def _of_file(self, path: Path, within: str | None) -> AsyncGenerator[Page, None]:
         name = str(path) if within is None else str(path.relative_to(within))
-        opened = await asyncio.to_thread(self._opened, path, name, within)
         try:
-            rows = iter(opened)
-            while page := await asyncio.to_thread(lambda: list(islice(rows, PAGE))):
-                yield Page(opened.columns, page)
+            opened = await asyncio.to_thread(self._opened, path, name, within)
+            try:
+                rows = iter(opened)
+                while page := await asyncio.to_thread(lambda: list(islice(rows, PAGE))):
+                    yield Page(opened.columns, page)
+            finally:
+                opened.close()
+        # It must not pass for a database that is away, for which all schedules would wait.
         except OSError as error:
             raise InputError(f"it cannot be read: {error.strerror or error}", place=name) from error
-        finally:
-            opened.close()
 
     def _opened(self, path: Path, name: str, within: str | None) -> Source:
         real = path.resolve()

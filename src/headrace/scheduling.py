@@ -258,14 +258,15 @@ class Scheduling:
             expired = kept is not None and isinstance(row, Row) and row.number not in kept
             if before is not None and not before.failed and not (before.is_made and expired):
                 continue
+            size_bytes = _size(row) if key else len(text)
             full = len(picked.rows) >= schedule.settings.rows_max
-            if full or (picked.rows and picked.size_bytes + len(text) > ROWS_BYTES_MAX):
+            if full or (picked.rows and picked.size_bytes + size_bytes > ROWS_BYTES_MAX):
                 picked.is_full = True
                 return
             again = before is not None and before.failed
             picked.digests[digest] = before.tries + 1 if before is not None and again else 1
             picked.rows.append(row)
-            picked.size_bytes += _size(row)
+            picked.size_bytes += size_bytes
 
 
 def _check_key(key: tuple[str, ...], columns: list[str], place: str) -> None:

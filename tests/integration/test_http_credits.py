@@ -149,6 +149,15 @@ async def test_a_grant_that_expires_is_seen_everywhere(office: Office) -> None:
     )  # fmt: skip
 
 
+async def test_the_balance_is_told_behind_a_pooler(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a block is one transaction, balance and grants come out of that one's snapshot."""
+    monkeypatch.setattr(office.engine.database, "_pooled", True)
+    await office.grant(5)
+    assert await office.balance() == (5 * CREDIT, 0)
+
+
 async def test_a_grant_is_made_once_for_its_reference(office: Office) -> None:
     """Twenty at once under one reference are one grant; another amount under it is refused."""
     answers = await asyncio.gather(*(office.grant("2.5") for _ in range(20)))

@@ -23,6 +23,7 @@ from headrace.metrics import OF_DATABASE, OF_PROCESS, Metrics
 from headrace.outcome import OutcomeKind
 from headrace.store import keys, observed
 from headrace.store.audit import verify
+from headrace.store.database import connect
 from headrace.testing.manual_clock import ManualClock
 from tests.integration.asgi import Client
 from tests.integration.scripted import Scripted
@@ -254,6 +255,16 @@ async def test_a_database_that_is_away_costs_only_its_own_figures(
     assert seen["headrace_fence_refusals_total"] == 0
     # What was true a minute ago is not told as if it were so now.
     assert "headrace_workers" not in seen
+
+
+async def test_the_database_is_told_of_behind_a_pooler(engine: Engine, database_url: str) -> None:
+    """Where a block is one transaction, the snapshot of the figures is that transaction's."""
+    behind = await connect(database_url, direct_url=database_url)
+    try:
+        seen = await told(Metrics(engine.meter, engine.writer, engine.clock, database=behind))
+    finally:
+        await behind.close()
+    assert seen["headrace_database_up"] == 1
 
 
 async def test_lanes_are_told_but_for_those_of_tenants_own_keys(engine: Engine) -> None:

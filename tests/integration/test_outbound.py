@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -307,6 +308,30 @@ async def test_what_nobody_waits_for_leaves_the_spool(
         assert not await engine.blobs.exists(stray.sha256)
         async with engine.database.acquire() as connection:
             assert await spooled.waiting(connection) == []
+
+
+async def test_bytes_that_come_anew_are_not_removed_with_old_ones(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody waited for, and is bought once more during the look, stays in the spool."""
+    far, clock = FarStore(), ManualClock()
+    told = (far, Scripted(), database_url, tmp_path, monkeypatch, clock)
+    async with machine(*told) as engine:
+        outbox = engine.blobs.outbox
+        assert outbox is not None
+        room = await outbox.enter()
+        stray = await engine.blobs.put(b"x" * 20_000, "text/plain", room)
+        room.release()
+        path, named = outbox.path(stray.sha256), spooled.named
+        clock.step_wall(path.stat().st_mtime - clock.now().timestamp() + NOBODYS_S + 1)
+
+        async def bought_meanwhile(connection: Any, sha256s: list[bytes]) -> list[Artifact]:
+            os.utime(path, (clock.now().timestamp(),) * 2)
+            return await named(connection, sha256s)
+
+        monkeypatch.setattr(spooled, "named", bought_meanwhile)
+        await Uploader(engine.database, engine.blobs, clock).tick()
+        assert path.is_file()
 
 
 async def test_pictures_that_cannot_be_read_cost_no_try(

@@ -425,6 +425,16 @@ async def test_a_fault_over_one_schedule_does_not_end_the_others(night: Set) -> 
     assert error["message"] == "unexpected: KeyError"
 
 
+async def test_a_name_that_no_disk_takes_fails_its_tick_alone(night: Set) -> None:
+    """A path that cannot even be looked at is told of; it is no database that is away."""
+    broken = await night.add({"file": "x" * 300 + ".csv"}, name="broken")
+    good = await night.add(night.rows("a"))
+    await night.pass_by()
+    assert (await night.states(broken), await night.states(good)) == (["failed"], ["made"])
+    error = (await night.ticks(broken))[0]["told"]["error"]
+    assert "cannot be read" in error["message"]
+
+
 async def test_credits_that_do_not_suffice_fail_the_tick_and_leave_nothing(night: Set) -> None:
     """A submit that is refused is undone whole; its rows are new the next time."""
     await night.all("UPDATE tenant SET unlimited = false WHERE id = 'default'")

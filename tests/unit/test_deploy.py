@@ -194,6 +194,15 @@ def test_passwords_have_no_default(path: Path) -> None:
                 assert value is None or value.startswith("${"), f"{name}: {variable}"
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_who_has_no_home_that_lasts_is_given_the_master_key(name: str) -> None:
+    """What one process seals, a webhook's secret as well, another opens, also after a restart."""
+    in_memory = [one.partition(":")[0] for one in OURS[name].get("tmpfs", [])]
+    if image_environment()["HEADRACE_HOME"] in in_memory:
+        given = variables(OURS[name])["HEADRACE_MASTER_KEY"]
+        assert (given or "").startswith("${HEADRACE_MASTER_KEY:?")
+
+
 def test_what_watches_finds_whom_it_watches() -> None:
     """Prometheus asks a service at its port, and Grafana asks Prometheus."""
     told = compose(ROOT / "compose.scale.yaml")["services"]

@@ -69,7 +69,7 @@ class Credits:
     async def balance(self, request: Request, tenant: str | None = None) -> JSONResponse:
         """Show what a tenant has."""
         tenant_id = await whose(self._door, request, tenant)
-        async with self._engine.database.acquire() as connection:
+        async with self._engine.database.acquire("repeatable_read") as connection:
             found, lots = await store.expiring(connection, tenant_id)
         told = {
             "tenant": tenant_id,

@@ -72,18 +72,25 @@ class Deliverer(Loop):
         What this process cannot sign is told once, and left to others.
         """
         try:
-            async with self._database.transaction() as connection:
-                sealed = await webhook_secrets.seal_plain(connection, self._masters)
+            known = self._masters.known()
+            # Asked after each message: without a transaction, which hardly any look needs.
+            async with self._database.acquire() as connection:
+                is_plain, unsigned = await webhook_secrets.look(connection, known)
+            if is_plain:
+                await self._seal_plain()
                 known = self._masters.known()
-                unsigned = await webhook_secrets.unsigned(connection, known)
         except HeadraceError as error:
             self._tell("secrets_not_sealed", why=error.message)
             return []
-        if sealed:
-            log(loop=self.name).info("secrets_sealed", webhooks=sealed)
         if unsigned:
             self._tell("master_key_missing", webhooks=unsigned)
         return known
+
+    async def _seal_plain(self) -> None:
+        async with self._database.transaction() as connection:
+            sealed = await webhook_secrets.seal_plain(connection, self._masters)
+        if sealed:
+            log(loop=self.name).info("secrets_sealed", webhooks=sealed)
 
     def _tell(self, what: str, **facts: object) -> None:
         if not self._has_told:

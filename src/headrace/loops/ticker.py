@@ -8,12 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import msgspec
-
 from headrace.clock import Clock
 from headrace.cron import due_moments, read_zone
 from headrace.errors import InputError
-from headrace.hours import Hours
 from headrace.loops.loop import Loop
 from headrace.schedule import Missed, Schedule, made_of
 from headrace.store import schedule_ticks, schedules
@@ -119,10 +116,13 @@ class Ticker(Loop):
         """Pause batches whose hours are over, and let those go on whose hours have begun."""
         async with self._database.acquire() as connection:
             bound = await schedule_ticks.bound(connection)
+        now = self._clock.now()
         for batch in bound:
-            hours = msgspec.convert(batch.source.get("hours", {}), Hours)
+            is_open = batch.hours.share_at(now) > 0
+            if not batch.moves(is_open):
+                continue
             async with self._database.transaction() as connection:
-                moved = await schedule_ticks.keep_hours(connection, batch, hours, self._clock.now())
+                moved = await schedule_ticks.keep_hours(connection, batch, is_open, now)
             if moved is not None:
                 log(loop=self.name).info("hours_" + moved, batch=str(batch.batch_id))
                 self._moved()

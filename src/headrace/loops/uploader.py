@@ -50,10 +50,10 @@ class Uploader(Loop):
             named = await spooled.named(connection, list(strays))
         await self._send(named[:AT_ONCE_MAX])
         known = {artifact.sha256 for artifact in named}
-        now_s = self._clock.now().timestamp()
+        before_s = self._clock.now().timestamp() - NOBODYS_S
         for sha256, (_, came_s) in strays.items():
-            if sha256 not in known and now_s - came_s > NOBODYS_S:
-                await asyncio.to_thread(outbox.path(sha256).unlink, True)
+            if sha256 not in known and came_s < before_s:
+                await asyncio.to_thread(outbox.remove_old, sha256, before_s)
                 outbox.gone(sha256)
 
     async def _send(self, named: list[Artifact]) -> None:

@@ -7,12 +7,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from headrace.errors import ConflictError
 from headrace.held import decode_json, encode_json
 from headrace.hours import Hours
 from headrace.pause import Pause, PauseCode, read_pause
 from headrace.schedule import Schedule, TickState
 from headrace.store import batches, statements
+
+_read_hours = msgspec.json.Decoder(Hours).decode
 
 SHUT = Pause(PauseCode.HOURS, "outside of its hours", "It goes on by itself when they begin.")
 
@@ -41,7 +45,13 @@ class BoundBatch:
     shut_at: datetime | None
     state: str
     pause: Pause | None
-    source: dict[str, Any]
+    hours: Hours
+
+    def moves(self, is_open: bool) -> bool:
+        """Tell whether it is to be paused, or to go on: once for each end of its hours."""
+        if is_open:
+            return self.shut_at is not None
+        return self.shut_at is None and self.state == "running"
 
 
 async def add(
@@ -96,13 +106,12 @@ async def count_try(connection: Any, schedule_id: UUID, at: datetime) -> int | N
 
 async def end(
     connection: Any, schedule_id: UUID, at: datetime, ended: Ended, now: datetime
-) -> bool:
-    """End a tick, in the transaction that writes its batch; ``False`` where it is not due."""
-    found = await connection.fetchval(
+) -> None:
+    """End a due tick, in the transaction that writes its batch."""
+    await connection.execute(
         statements.load("schedules/end_tick.sql"), schedule_id, at, ended.state.value,
         ended.batch_id, encode_json(ended.told).decode(), ended.has_windows, ended.shut_at, now,
     )  # fmt: skip
-    return found is not None
 
 
 async def history(
@@ -120,30 +129,30 @@ async def bound(connection: Any) -> list[BoundBatch]:
     return [
         BoundBatch(
             row["schedule_id"], row["at"], row["batch_id"], row["shut_at"], row["state"],
-            read_pause(row["pause"]), decode_json(row["source"]),
+            read_pause(row["pause"]), _read_hours(row["hours"] or b"{}"),
         )
         for row in rows
     ]  # fmt: skip
 
 
-async def keep_hours(connection: Any, batch: BoundBatch, hours: Hours, now: datetime) -> str | None:
-    """Pause a batch whose hours are over, or let it go on; in the caller's transaction.
+async def keep_hours(
+    connection: Any, batch: BoundBatch, is_open: bool, now: datetime
+) -> str | None:
+    """Pause a batch that ``moves``, or let it go on; in the caller's transaction.
 
-    Once for each end of its hours: a person who then resumes it is not overruled. Returns
-    ``shut`` or ``opened`` where it moved.
+    A person who has resumed it is not overruled. Returns ``shut`` or ``opened`` where it moved.
     """
-    is_open, shut = hours.share_at(now) > 0, statements.load("schedules/shut.sql")
-    if not is_open and batch.shut_at is None and batch.state == "running":
+    shut = statements.load("schedules/shut.sql")
+    if not is_open:
         if not await batches.pause(connection, batch.batch_id, now, SHUT):
             return None
         await connection.execute(shut, batch.schedule_id, batch.at, now)
         return "shut"
-    if is_open and batch.shut_at is not None:
-        await connection.execute(shut, batch.schedule_id, batch.at, None)
-        of_ours = batch.pause is not None and batch.pause.code is PauseCode.HOURS
-        if batch.state == "paused" and of_ours:
-            await batches.resume(connection, batch.batch_id, now)
-            return "opened"
+    await connection.execute(shut, batch.schedule_id, batch.at, None)
+    of_ours = batch.pause is not None and batch.pause.code is PauseCode.HOURS
+    if batch.state == "paused" and of_ours:
+        await batches.resume(connection, batch.batch_id, now)
+        return "opened"
     return None
 
 

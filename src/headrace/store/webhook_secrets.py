@@ -82,18 +82,21 @@ async def seal_plain(connection: Any, masters: MasterKeys) -> int:
 
     Raises ``ConfigError`` and ``StorageError`` of the master key.
     """
-    if not await connection.fetchval(statements.load("webhooks/any_plain.sql")):
-        return 0
     await connection.execute(statements.load("provider_keys/lock_one.sql"))
     rows = await connection.fetch(statements.load("webhooks/all_secrets.sql"), True)
+    if not rows:
+        return 0
     await _seal(connection, masters, masters.current(), rows)
     return len(rows)
 
 
-async def unsigned(connection: Any, master_ids: list[str]) -> int:
-    """Return for how many endpoints nobody can sign who has these master keys only."""
-    found: int = await connection.fetchval(statements.load("webhooks/unsigned.sql"), master_ids)
-    return found
+async def look(connection: Any, master_ids: list[str]) -> tuple[bool, int]:
+    """Tell whether a secret is kept plain, and for how many endpoints nobody can sign here.
+
+    ``master_ids`` are the master keys that are here.
+    """
+    row = await connection.fetchrow(statements.load("webhooks/look.sql"), master_ids)
+    return row["is_plain"], row["unsigned"]
 
 
 async def opened(connection: Any, masters: MasterKeys) -> tuple[list[Any], set[str]]:
