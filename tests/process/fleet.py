@@ -60,9 +60,13 @@ class Fleet:
             **environment,
         }
         self.workers: list[subprocess.Popen[str]] = []
-        settings = SETTINGS.format(latency_s=latency_s, folder=folder)
-        (folder / "headrace.toml").write_text(settings)
+        self.answers_after(latency_s)
         (folder / "recipe.toml").write_text(RECIPE)
+
+    def answers_after(self, latency_s: float) -> None:
+        """Let calls take so long, of workers that are started from now on."""
+        settings = SETTINGS.format(latency_s=latency_s, folder=self.folder)
+        (self.folder / "headrace.toml").write_text(settings)
 
     def command(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command of headrace to its end."""
@@ -74,16 +78,25 @@ class Fleet:
 
     def worker(self, *words: str) -> subprocess.Popen[str]:
         """Start a worker; returns when it works."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "headrace", "worker", *words],
-            cwd=self.folder, env=self.environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        # Into a file: a pipe that nobody empties would hold up who has much to complain about.
+        with self._complaints(len(self.workers)).open("w") as complaints:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "headrace", "worker", *words],
+                cwd=self.folder, env=self.environment, text=True,
+                stdout=subprocess.PIPE, stderr=complaints,
+            )  # fmt: skip
         self.workers.append(process)
         assert process.stdout is not None
         said = process.stdout.readline()
-        assert "works on" in said, process.communicate()[1]
+        assert "works on" in said, self.complaints(process)
         return process
+
+    def complaints(self, process: subprocess.Popen[str]) -> str:
+        """What a worker has written to its standard error."""
+        return self._complaints(self.workers.index(process)).read_text()
+
+    def _complaints(self, number: int) -> Path:
+        return self.folder / f"worker-{number}.err"
 
     def submit(self, count: int) -> str:
         """Submit a batch without working on it; returns its id."""
@@ -112,7 +125,7 @@ class Fleet:
         """Wait until the provider has seen so many calls."""
         self.until(lambda: len(self.calls()) >= count, f"{count} calls")
 
-    def until(self, true: Any, what: str, seconds: float = 60.0) -> None:
+    def until(self, true: Any, what: str, seconds: float = 120.0) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -121,11 +134,11 @@ class Fleet:
             time.sleep(0.05)
         raise AssertionError(f"not within {seconds:g} s: {what}")
 
-    def ask(self, sql: str, url: str = "") -> list[Any]:
+    def ask(self, sql: str) -> list[Any]:
         """Ask the database."""
 
         async def work() -> list[Any]:
-            connection = await asyncpg.connect(url or self.url, statement_cache_size=0)
+            connection = await asyncpg.connect(self.url)
             try:
                 return [dict(row) for row in await connection.fetch(sql)]
             finally:
@@ -136,7 +149,7 @@ class Fleet:
     def until_done(self, count: int) -> None:
         """Wait until all items are delivered."""
         sql = "SELECT count(*) AS made FROM item WHERE state = 'succeeded'"
-        self.until(lambda: self.ask(sql)[0]["made"] == count, "all is delivered", 90.0)
+        self.until(lambda: self.ask(sql)[0]["made"] == count, "all is delivered", 240.0)
 
     def all_is_well(self, count: int) -> None:
         """Every row is delivered, none was paid twice, nobody is blamed, the books add up."""
