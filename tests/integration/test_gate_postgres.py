@@ -236,7 +236,7 @@ async def timed(gate: PostgresGate, ask: Ask, log: list[tuple[float, float]]) ->
 
 async def reach(log: list[tuple[float, float]], count: int, after_s: float = 0.0) -> None:
     """Wait until so many permits were given after a moment."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sum(given_s >= after_s for given_s, _ in log) < count:
             await CLOCK.sleep(0.01)
 
@@ -264,7 +264,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
 
     gate._sign_in, gate._lose = refuse, note  # type: ignore[assignment, method-assign]
     await sign_out(gate, database_url)
-    lost_s, rate, share = await asyncio.wait_for(lost, 30)
+    lost_s, rate, share = await asyncio.wait_for(lost, 60)
     assert share >= 100
     assert rate == pytest.approx(0.5 * share / SPAN_S), "half of what it was given"
     await reach(log, 20, after_s=lost_s)
@@ -273,7 +273,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     # A busy machine may send later than this, never closer together.
     assert min(b - a for a, b in pairwise([lost_s, *alone])) >= 0.95 / rate
     await asyncio.gather(*sending)
-    async with asyncio.timeout(30):  # every permit comes back, those given alone too
+    async with asyncio.timeout(60):  # every permit comes back, those given alone too
         while await out_of(gate, "a") != 0:
             await CLOCK.sleep(0.01)
     times = sorted(at for _, at in log)
