@@ -188,6 +188,18 @@ async def test_a_stopped_process_leaves_results_and_the_next_sends_them(
         assert await audit(engine) == []
 
 
+async def test_what_was_left_takes_room_before_the_first_call(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the spool holds from the start, with the bodies of processes before."""
+    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
+    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
+    await left_on_a_machine(*told)
+    async with machine(*told) as engine:
+        assert engine.blobs.outbox is not None
+        assert engine.blobs.outbox.used_bytes == ROWS * 20_000
+
+
 async def test_another_machine_waits_for_the_one_that_has_the_result(
     database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
