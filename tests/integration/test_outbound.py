@@ -27,7 +27,7 @@ from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.testing import ManualClock
 from headrace.watching import Batch
-from tests.integration.far_jobs import _run_on, moving
+from tests.integration.far_jobs import moving, run_on
 from tests.integration.scripted import Scripted
 
 ROWS = 3
@@ -90,7 +90,7 @@ async def machine(
         try:
             yield engine
         finally:
-            ending = asyncio.create_task(_run_on(clock))
+            ending = asyncio.create_task(run_on(clock))
     ending.cancel()
 
 
