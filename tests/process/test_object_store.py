@@ -53,7 +53,7 @@ class Spool:
         return sum(1 for _ in waiting.iterdir()) if waiting.is_dir() else 0
 
     def leave(self) -> None:
-        """Leave out what a killed process was receiving: it stays until it is swept, hours later."""
+        """Leave out what a killed process was receiving: it stays for hours, until it is swept."""
         self._left |= {path for path in self._files() if path.parent == self._folder}
 
     def _files(self) -> set[Path]:
