@@ -117,9 +117,10 @@ async def engine_at(
 
 async def run_on(clock: ManualClock) -> None:
     """Let time go by, not faster than by three minutes a second: a database may be slow."""
+    never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     while True:
         await clock.advance(1.0)
-        await asyncio.sleep(0.005)
+        await asyncio.wait({never}, timeout=0.005)
 
 
 def recipe(simulator: FarProvider) -> Recipe:
