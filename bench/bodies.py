@@ -27,6 +27,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from bench.peak import MIB, peak_mib
 from headrace.bytes_budget import SHARE
 from headrace.config import Config, Limits
 from headrace.engine import open_engine
@@ -40,7 +41,6 @@ MODELS = {"openai": "gpt-image-2", "fal": "fal-ai/any/picture"}
 EDITS = {"fal": "fal-ai/any/edit", "bfl": "flux-2-pro"}
 """Models that are asked to change a picture: it goes in as base64."""
 SOURCE_MB = 3
-MIB = 1024 * 1024
 
 
 def limit_memory(limit_mib: int) -> None:
@@ -48,22 +48,6 @@ def limit_memory(limit_mib: int) -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (limit_mib * MIB, limit_mib * MIB))
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has held, in MiB.
-
-    What ``getrusage`` tells starts at the size of the process that it was forked from.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / MIB if sys.platform == "darwin" else peak / 1024
 
 
 @contextlib.contextmanager

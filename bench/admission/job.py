@@ -6,14 +6,10 @@ import json
 import resource
 import sys
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
-import psutil
-
 from bench.admission.scenario import Item, Scenario
-
-MIB = 1024 * 1024
+from bench.peak import peak_mib
 
 
 @dataclass(frozen=True)
@@ -68,19 +64,6 @@ def tell(told: Told) -> None:
     """Write what is told as the last line of standard output."""
     told.peak_mib = peak_mib()
     print(json.dumps(asdict(told)), flush=True)
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has held, in MiB.
-
-    What ``getrusage`` tells starts at the size of the process that it was forked from.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    return psutil.Process().memory_info().rss / MIB
 
 
 def cpu_s() -> float:

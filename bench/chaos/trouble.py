@@ -30,15 +30,6 @@ class Seen:
     findings: list[str] = field(default_factory=list)
 
 
-async def every(dice: random.Random, least_s: float, most_s: float, do: Callable[[], Any]) -> None:
-    """Do something again and again, after a time drawn anew for each."""
-    while True:
-        await asyncio.sleep(dice.uniform(least_s, most_s))
-        done = do()
-        if isinstance(done, Awaitable):
-            await done
-
-
 class Troubles:
     """What is done to a crew, its database and its store, at moments drawn from ``dice``."""
 

@@ -182,6 +182,8 @@ class Engine:
         await self.signing.open()
         # What an earlier crash left half written; younger files may belong to a neighbour.
         await asyncio.to_thread(self.blobs.sweep, SWEEP_S, self.clock.now().timestamp())
+        if self.blobs.outbox is not None:
+            await self.blobs.outbox.strays()  # they take room before the first call does
         await self.worker.join()
         async with self.database.acquire() as connection:
             self.gate.remember(await lanes.remembered(connection, self.clock.now()))

@@ -306,7 +306,7 @@ async def test_a_batch_begins_as_wide_as_its_size_advises(
 
 async def asked(engine: Engine, provider: Scripted, *, at_work: int, of: int) -> None:
     """Wait until so many calls are at work, and with those in line there are ``of``."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (begun := len(provider.prompts)) < at_work or (
             begun + engine.gate.waiting(provider.name) < of
         ):

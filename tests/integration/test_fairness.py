@@ -148,7 +148,7 @@ async def test_a_tenant_in_another_lane_does_not_wait_for_a_slow_one(
             columns=["t"],
             terms=Terms(class_name="bulk", tenant_id="light"),
         )
-        summary = await asyncio.wait_for(batch.done(), 30)
+        summary = await asyncio.wait_for(batch.done(), 60)
         assert summary.succeeded == 30
         slow.gate.set()
         await quietly(engine, heavy)
@@ -222,7 +222,7 @@ async def test_an_express_shard_of_a_dead_worker_goes_the_express_way_again(
         )
         assert job["entrypoint"] == "express"
     async with engine_on(database_url, tmp_path, provider) as engine:
-        summary = await asyncio.wait_for(engine.batch(batch.uuid).done(), 30)
+        summary = await asyncio.wait_for(engine.batch(batch.uuid).done(), 60)
         assert (summary.succeeded, len(provider.prompts)) == (5, 5)
 
 

@@ -129,7 +129,7 @@ async def moved(clock: ManualClock, work: Any) -> Any:
         left_s = clock.next_wake_s
         if left_s is not None:
             await clock.advance(left_s)
-    return await asyncio.wait_for(task, 10)
+    return await asyncio.wait_for(task, 60)
 
 
 @dataclass

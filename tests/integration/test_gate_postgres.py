@@ -14,6 +14,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.gate import Ask, Gate, LaneShutError, Permit, PermitEnd
+from headrace.gates import postgres, side
 from headrace.gates.drift import SPAN_S
 from headrace.gates.postgres import PostgresGate, PostgresPermit
 from headrace.limits import Dimension, Limit, Quota
@@ -103,10 +104,9 @@ async def test_the_width_of_a_lane_holds_for_all_its_workers_together(gates: Mak
 async def test_the_rate_of_a_lane_holds_for_all_its_workers_together(gates: MakeGate) -> None:
     """Four gates at 200 a second send 200 a second, evenly, not 800."""
     four = [await gates() for _ in range(4)]
-    log: list[tuple[float, int]] = []
-    await asyncio.gather(*(work(g, paced("a", 200), 0.0, log, i) for i, g in enumerate(four)
-                           for _ in range(100)))  # fmt: skip
-    times = sorted(at for at, _ in log)
+    log: list[tuple[float, float]] = []
+    await asyncio.gather(*(timed(g, paced("a", 200), log) for g in four for _ in range(100)))
+    times = sorted(at for _, at in log)
     took_s = times[-1] - times[0]
     assert 1.6 < took_s < 2.6, "20 may go out at once, the other 380 follow at 200 a second"
     most = max(sum(1 for t in times if at <= t < at + 0.25) for at in times[20:])
@@ -123,17 +123,19 @@ async def test_workers_share_a_lane_of_one_place(gates: MakeGate) -> None:
     assert 15 <= sum(first_half) <= 285
 
 
-async def test_a_freed_place_goes_to_another_worker_at_once(gates: MakeGate) -> None:
+async def test_a_freed_place_goes_to_another_worker_at_once(
+    gates: MakeGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A worker that waits for a place is woken; it does not find it at its next look."""
+    monkeypatch.setattr(side, "LOOK_S", 3600.0)
+    monkeypatch.setattr(postgres, "SWEEP_S", 3600.0)
     one, two = await gates(), await gates()
     held = await one.acquire(wide("a", 1))
     waiting = asyncio.create_task(two.acquire(wide("a", 1)))
     await CLOCK.sleep(0.2)
     assert not waiting.done()
-    freed_s = monotonic()
     held.end(PermitEnd.SUCCESS, SUCCESS)
-    (await waiting).end(PermitEnd.SUCCESS, SUCCESS)
-    assert monotonic() - freed_s < 0.2
+    (await asyncio.wait_for(waiting, 60)).end(PermitEnd.SUCCESS, SUCCESS)
 
 
 async def test_a_refusal_holds_all_workers_back(gates: MakeGate) -> None:
@@ -236,7 +238,7 @@ async def timed(gate: PostgresGate, ask: Ask, log: list[tuple[float, float]]) ->
 
 async def reach(log: list[tuple[float, float]], count: int, after_s: float = 0.0) -> None:
     """Wait until so many permits were given after a moment."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while sum(given_s >= after_s for given_s, _ in log) < count:
             await CLOCK.sleep(0.01)
 
@@ -264,7 +266,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
 
     gate._sign_in, gate._lose = refuse, note  # type: ignore[assignment, method-assign]
     await sign_out(gate, database_url)
-    lost_s, rate, share = await asyncio.wait_for(lost, 30)
+    lost_s, rate, share = await asyncio.wait_for(lost, 60)
     assert share >= 100
     assert rate == pytest.approx(0.5 * share / SPAN_S), "half of what it was given"
     await reach(log, 20, after_s=lost_s)
@@ -273,7 +275,7 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     # A busy machine may send later than this, never closer together.
     assert min(b - a for a, b in pairwise([lost_s, *alone])) >= 0.95 / rate
     await asyncio.gather(*sending)
-    async with asyncio.timeout(30):  # every permit comes back, those given alone too
+    async with asyncio.timeout(60):  # every permit comes back, those given alone too
         while await out_of(gate, "a") != 0:
             await CLOCK.sleep(0.01)
     times = sorted(at for _, at in log)

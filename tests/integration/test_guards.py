@@ -91,7 +91,7 @@ async def test_the_first_three_rows_of_fifty_run_alone(engine: Engine, provider:
     """A batch of 50 calls nobody for its fourth row before its first three have ended well."""
     provider.gate.clear()
     batch = await submit(engine, rows(50))
-    await asyncio.wait_for(provider.entered.wait(), 20)
+    await asyncio.wait_for(provider.entered.wait(), 60)
     before = await batch.summary()
     provider.gate.set()
     after = await batch.done()
@@ -199,7 +199,7 @@ async def test_a_rejected_key_or_spent_funds_stop_after_the_canary(
         assert now.waiting >= 1
         called = len(provider.prompts)
         await batch.resume()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(provider.prompts) == called:
                 await batch.changed(0.02)
         assert await batch.cancel() is not None
@@ -251,7 +251,7 @@ async def test_a_batch_is_cancelled_in_its_canary(engine: Engine, provider: Scri
     """Cancelled while its canary is under way, the rest never starts and is refunded."""
     provider.gate.clear()
     batch = await submit(engine, rows(60))
-    await asyncio.wait_for(provider.entered.wait(), 20)
+    await asyncio.wait_for(provider.entered.wait(), 60)
     await batch.cancel()
     provider.gate.set()
     after = await batch.done()
@@ -269,12 +269,12 @@ async def test_calls_in_flight_at_a_cancel_are_not_tried_again(
     async with engine_on(database_url, tmp_path, provider) as engine:
         provider.gate.clear()
         batch = await submit(engine, rows(2))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(provider.prompts) < 2:
                 await batch.changed(0.02)
         assert await batch.cancel() == 0
         provider.gate.set()
-        after = await asyncio.wait_for(batch.done(), 20)
+        after = await asyncio.wait_for(batch.done(), 60)
         assert (after.state, after.cancelled) == ("cancelled", 2)
         assert await balance(engine, "held") == 0
         assert await audited(engine) == []
@@ -286,11 +286,11 @@ async def test_a_cancel_races_with_items_on_the_move(database_url: str, tmp_path
     async with engine_on(database_url, tmp_path, provider) as engine:
         for number in range(6):
             batch = await submit(engine, rows(200, f"race {number}"), canary=0)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await batch.summary()).waiting == 0:
                     await batch.changed(0.001)
             await batch.cancel()
-            after = await asyncio.wait_for(batch.done(), 30)
+            after = await asyncio.wait_for(batch.done(), 60)
             assert (after.state, after.cancelled) == ("cancelled", 200)
         assert await audited(engine) == []
 
@@ -304,7 +304,7 @@ async def test_a_canary_whose_guard_died_is_moved_on_by_another(
         with monkeypatch.context() as patch:
             patch.setattr(type(first._guard), "tick", _asleep)
             batch = await submit(first, rows(60))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while (await batch.summary()).succeeded < 3:
                     await batch.changed(0.02)
             assert (await batch.summary()).state == "canary"
@@ -322,7 +322,7 @@ async def test_who_waits_for_a_paused_batch_is_told(database_url: str, tmp_path:
     async with engine_on(database_url, tmp_path, fails(OutcomeKind.INVALID)) as engine:
         batch = await submit(engine, [{"t": ""}, *rows(9)], canary=3)
         with pytest.raises(PausedError, match="3 of 3 canary items"):
-            await asyncio.wait_for(batch.done(), 20)
+            await asyncio.wait_for(batch.done(), 60)
         seen: list[int] = []
 
         async def collect() -> None:
@@ -330,7 +330,7 @@ async def test_who_waits_for_a_paused_batch_is_told(database_url: str, tmp_path:
                 seen.append(item.row_number)
 
         with pytest.raises(PausedError):
-            await asyncio.wait_for(collect(), 20)
+            await asyncio.wait_for(collect(), 60)
         assert sorted(seen) == [1, 2, 3, 4]
 
 
@@ -484,7 +484,7 @@ async def test_several_stages_stop_between_two(database_url: str, tmp_path: Path
         batch = await engine.submit(
             rows(4), two, columns=["t"], terms=Terms(cost_cap_microusd=5 * CALL)
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await batch.summary()).state != "paused" or not await batch.is_at_rest():
                 await batch.changed(0.02)
         assert (await batch.summary()).cost_microusd == 5 * CALL

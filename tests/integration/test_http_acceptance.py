@@ -56,7 +56,7 @@ async def test_a_thousand_lines_a_cancel_and_a_stream(api: Served) -> None:
         api.scripted.gate.clear()
         api.scripted.entered.clear()
         third = await asked(client, [drawing(number) for number in range(500, 900)], IMAGES)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await api.scripted.entered.wait()
         await client.batches.cancel(third.id)
         api.scripted.gate.set()

@@ -245,7 +245,7 @@ async def test_what_is_cancelled_midway_gives_what_was_made(api: Served, door: s
 
     api.scripted._script = script
     batch = await asked(client, [prompted(f"p{n}") for n in range(60)], IMAGES)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await first.wait()
     if door == "v1":
         cancelling = await client.batches.cancel(batch.id)
@@ -291,7 +291,7 @@ async def test_a_batch_expires_with_what_was_made(api: Served) -> None:
     client = api.client()
     api.scripted.gate.clear()
     batch = await asked(client, [prompted(f"p{n}") for n in range(40)], IMAGES)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await api.scripted.entered.wait()
     async with api.engine.database.transaction() as connection:
         past = api.engine.clock.now() - timedelta(seconds=1)

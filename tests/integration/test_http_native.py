@@ -643,7 +643,7 @@ async def test_a_reader_that_takes_nothing_is_dropped(
     routes = live.Live(api.engine, None, shared)  # type: ignore[arg-type]
     response = live.HastyResponse(routes._pieces(found, 0), media_type="text/event-stream")
     scope = {"type": "http", "path": "/x", "asgi": {"spec_version": "2.3"}}
-    await asyncio.wait_for(response(scope, receive, app_send), 5)  # type: ignore[arg-type]
+    await asyncio.wait_for(response(scope, receive, app_send), 60)  # type: ignore[arg-type]
     assert shared._readers == 0
     api.scripted.gate.set()
     await ended(api, batch["id"])

@@ -293,7 +293,7 @@ async def test_who_hangs_up_wastes_nothing(api: Served, client: openai.AsyncOpen
     )
     writer.write(head.encode() + body)
     await writer.drain()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await api.scripted.entered.wait()
     writer.transport.abort()
     api.scripted.gate.set()
@@ -330,7 +330,7 @@ async def test_those_who_wait_are_capped_for_each_tenant(
     api.scripted.gate.clear()
     api.scripted.entered.clear()
     first = asyncio.create_task(drawn(client, n=2))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await api.scripted.entered.wait()
     with pytest.raises(openai.RateLimitError) as caught:
         await drawn(client, "other", extra_headers={"Idempotency-Key": "full"})
@@ -351,7 +351,7 @@ async def test_many_who_ask_the_same_share_one_call(
     native = asyncio.create_task(
         api("POST", "/api/generate", body={"model": "scripted:m", "prompt": "p"})
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await api.scripted.entered.wait()
     batch = await api("POST", "/api/batches", body={"recipe": "words", "rows": [{"t": "p"}]})
     api.scripted.gate.set()

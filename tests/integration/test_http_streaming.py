@@ -60,7 +60,7 @@ def slow(api: Served, **settings: Any) -> None:
 
 async def until(true: Callable[[], bool]) -> None:
     """Go on when something holds, which it will without time going by."""
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(60):
         while not true():
             await asyncio.sleep(0)
 
@@ -115,7 +115,7 @@ async def begun(
 async def ended(clock: ManualClock, reading: Reading) -> Reading:
     """The stream at its end."""
     await clock.advance(PIECES)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(60):
         await reading.task
     return reading
 
@@ -126,7 +126,7 @@ async def whole(clock: ManualClock, api: Served, client: openai.AsyncOpenAI, **m
     asking = asyncio.create_task(client.chat.completions.create(**told))
     await until(lambda: bool(clock.sleepers) or asking.done())
     await clock.advance(PIECES)
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(60):
         return await asking
 
 

@@ -29,7 +29,7 @@ class Ear:
         self.came.put_nowait(heard)
 
     async def next(self) -> Heard:
-        return await asyncio.wait_for(self.came.get(), 30)
+        return await asyncio.wait_for(self.came.get(), 60)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_an_endpoint_from_its_secret_to_its_log(
 
 async def ended(api: Served, path: str, count: int) -> list[dict[str, Any]]:
     """The log, once so many messages stand in it as delivered."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found: list[dict[str, Any]] = (await api("GET", path, "read"))[1]["deliveries"]
             if [one["state"] for one in found] == ["delivered"] * count:

@@ -540,7 +540,7 @@ async def test_a_connection_with_an_unread_rest_is_closed() -> None:
         provider = provider_at(speaker.url)
         with pytest.raises(CallFailed):
             await provider.call(CallDesk().call(ask()))
-        await asyncio.wait_for(speaker.left.wait(), 10)
+        await asyncio.wait_for(speaker.left.wait(), 60)
         await provider.close()
 
 

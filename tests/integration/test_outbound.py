@@ -28,7 +28,7 @@ from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.testing import ManualClock
 from headrace.watching import Batch
-from tests.integration.far_jobs import _run_on, moving
+from tests.integration.far_jobs import moving, run_on
 from tests.integration.scripted import Scripted
 
 ROWS = 3
@@ -91,7 +91,7 @@ async def machine(
         try:
             yield engine
         finally:
-            ending = asyncio.create_task(_run_on(clock))
+            ending = asyncio.create_task(run_on(clock))
     ending.cancel()
 
 
@@ -187,6 +187,18 @@ async def test_a_stopped_process_leaves_results_and_the_next_sends_them(
         assert (await moving(clock, again.done())).succeeded == ROWS
         assert len(provider.prompts) == ROWS
         assert await audit(engine) == []
+
+
+async def test_what_was_left_takes_room_before_the_first_call(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bound of the spool holds from the start, with the bodies of processes before."""
+    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
+    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
+    await left_on_a_machine(*told)
+    async with machine(*told) as engine:
+        assert engine.blobs.outbox is not None
+        assert engine.blobs.outbox.used_bytes == ROWS * 20_000
 
 
 async def test_another_machine_waits_for_the_one_that_has_the_result(

@@ -602,7 +602,7 @@ async def test_a_worker_that_stops_leaves_the_prediction_alone() -> None:
         played.on("GET", "/v1/predictions/", look)
         desk = CallDesk(deadline_s=1e9)
         task = asyncio.create_task(provider.call(desk.call(ask())))
-        await asyncio.wait_for(looked.wait(), 10)
+        await asyncio.wait_for(looked.wait(), 60)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await provider.close()

@@ -41,7 +41,7 @@ class Client:
             left_s = self.clock.next_wake_s
             if left_s is not None:
                 await self.clock.advance(left_s)
-        return await asyncio.wait_for(task, 10)
+        return await asyncio.wait_for(task, 60)
 
     async def send(self, method: str, path: str, **more: Any) -> tuple[int, Any, Any]:
         """Send a request; returns status, headers and the body, decoded where it is JSON."""

@@ -104,7 +104,7 @@ async def test_draining_is_told_while_calls_are_in_flight(
         await submit(engine, 300, "batch", "row")
         await until(lambda: len(provider.prompts) == 16)
         closing = asyncio.create_task(stack.pop_all().aclose())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (await seen(database, engine))[0].state is not WorkerState.DRAINING:
                 await asyncio.sleep(0)
         assert not closing.done()

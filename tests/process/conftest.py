@@ -67,12 +67,12 @@ class Owner:
 
     def close(self) -> None:
         """Let it close its share and end."""
-        self.process.communicate("\n", timeout=60)
+        self.process.communicate("\n", timeout=240)
 
     def kill(self) -> None:
         """Kill it without a chance to clean up."""
         self.process.kill()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=240)
 
 
 def python_of_everybody() -> str:

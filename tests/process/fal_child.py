@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 from headrace.config import Config
-from headrace.engine import open_engine
-from headrace.recipe import parse_recipe
-from headrace.submission import Terms
+from tests.process.child import worked
 
 ITEMS = 12
 MODEL = "fal-ai/any/text-to-video"
@@ -27,16 +25,7 @@ async def main(home: Path, url: str) -> None:
         database_url=os.environ["HEADRACE_DATABASE_URL"],
         providers={"fal": {"base_url": url}},
     )
-    rows = [{"t": f"film {number}"} for number in range(ITEMS)]
-    async with open_engine(config) as engine:
-        batch = await engine.submit(
-            rows,
-            parse_recipe(RECIPE, "films"),
-            columns=["t"],
-            terms=Terms(idempotency_key="films"),
-            digest=b"films",
-        )
-        await batch.done()
+    await worked(config, RECIPE, "t", (f"film {number}" for number in range(ITEMS)))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import time
 
 from headrace.clock import SystemClock
 from headrace.gate import Ask, PermitEnd
-from headrace.gates.postgres import PostgresGate
+from headrace.gates.postgres import PostgresGate, PostgresPermit
 from headrace.limits import Dimension, Limit, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.store.database import connect
@@ -23,7 +23,11 @@ def tell(line: str) -> None:
 
 
 async def main(url: str, per_s: float, width: float, call_s: float, seconds: float) -> None:
-    """Keep 40 callers at the gate; tell the moment and the kind of each call's two ends."""
+    """Keep 40 callers at the gate; tell the moment and the kind of each call's two ends.
+
+    Of its start also the moment that the gate gave it: when its task gets to run says how busy
+    the machine is, not what the gate decided.
+    """
     database = await connect(url, connections_max=2)
     gate = PostgresGate(database, SystemClock())
     await gate.start()
@@ -35,8 +39,9 @@ async def main(url: str, per_s: float, width: float, call_s: float, seconds: flo
     async def caller() -> None:
         while time.monotonic() < until_s:
             permit = await gate.acquire(ask)
+            assert isinstance(permit, PostgresPermit)
             await permit.ready()
-            tell(f"{time.monotonic()} +1")
+            tell(f"{time.monotonic()} +1 {permit._at_s}")
             await asyncio.sleep(call_s)
             tell(f"{time.monotonic()} -1")
             permit.end(PermitEnd.SUCCESS, SUCCESS)

@@ -61,7 +61,7 @@ async def running_moto() -> AsyncIterator[str]:
         yield url
     finally:
         os.kill(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(240)
 
 
 class Proxy:

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 from headrace.config import Config, Run, Storage
-from headrace.engine import open_engine
-from headrace.recipe import parse_recipe
-from headrace.submission import Terms
+from tests.process.child import worked
 
 ITEMS = 40
 SPOOL_BYTES_MAX = 2 * 1024 * 1024
@@ -39,16 +37,7 @@ async def main(home: Path, url: str) -> None:
             }
         },
     )
-    rows = [{"t": f"picture {number}"} for number in range(ITEMS)]
-    async with open_engine(config) as engine:
-        batch = await engine.submit(
-            rows,
-            parse_recipe(RECIPE, "pictures"),
-            columns=["t"],
-            terms=Terms(idempotency_key="pictures"),
-            digest=b"pictures",
-        )
-        await batch.done()
+    await worked(config, RECIPE, "t", (f"picture {number}" for number in range(ITEMS)))
 
 
 if __name__ == "__main__":

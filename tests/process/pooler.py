@@ -81,4 +81,4 @@ class Pooler:
     def stop(self) -> None:
         """Kill it; its clients are cut off."""
         self._process.kill()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=240)

@@ -10,9 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from headrace.config import Config, Retry
-from headrace.engine import open_engine
-from headrace.recipe import parse_recipe
-from headrace.submission import Terms
+from tests.process.child import worked
 
 ITEMS = 30
 FACTOR = 30.0
@@ -60,15 +58,9 @@ async def main(home: Path, url: str, begun_s: float) -> None:
             }
         },
     )
-    async with open_engine(config, clock=QuickClock(begun_s)) as engine:
-        batch = await engine.submit(
-            ({"prompt": f"item {number}"} for number in range(ITEMS)),
-            parse_recipe(RECIPE, "patient"),
-            columns=["prompt"],
-            terms=Terms(idempotency_key="patient", canary=0, deadline_s=24 * 3600.0),
-            digest=b"patient",
-        )
-        await batch.done()
+    values = (f"item {number}" for number in range(ITEMS))
+    clock, day_s = QuickClock(begun_s), 24 * 3600.0
+    await worked(config, RECIPE, "prompt", values, canary=0, deadline_s=day_s, clock=clock)
 
 
 if __name__ == "__main__":

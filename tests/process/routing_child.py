@@ -8,13 +8,11 @@ import sys
 from pathlib import Path
 
 from headrace.config import Config, Retry
-from headrace.engine import open_engine
 from headrace.outcome import OutcomeKind
 from headrace.provider import CrashClass
 from headrace.providers.simulated.adapter import SimulatedProvider
 from headrace.providers.simulated.settings import SimulatedSettings
-from headrace.recipe import parse_recipe
-from headrace.submission import Terms
+from tests.process.child import worked
 
 ITEMS = 60
 RECIPE = {
@@ -58,15 +56,8 @@ async def main(home: Path, crash_class: str) -> None:
         database_url=os.environ["HEADRACE_DATABASE_URL"],
         retry=Retry(attempts=8, base_s=0.0, cap_s=0.0),
     )
-    async with open_engine(config, providers=providers) as engine:
-        batch = await engine.submit(
-            ({"prompt": f"item {number}"} for number in range(ITEMS)),
-            parse_recipe(RECIPE, "routed"),
-            columns=["prompt"],
-            terms=Terms(idempotency_key="routed", canary=0),
-            digest=b"routed",
-        )
-        await batch.done()
+    values = (f"item {number}" for number in range(ITEMS))
+    await worked(config, RECIPE, "prompt", values, canary=0, providers=providers)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 LIMIT_S = 600
 
 
+@pytest.mark.process
 @pytest.mark.timeout(LIMIT_S + 60)
 def test_chaos_loses_nothing_and_buys_nothing_twice_that_is_not_counted() -> None:
     """Workers die and freeze, the database restarts, store and provider fail: the books hold."""

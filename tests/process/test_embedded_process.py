@@ -41,7 +41,7 @@ def postmaster(data: str | Path) -> int:
     return int(Path(data, "postmaster.pid").read_text().splitlines()[0])
 
 
-def eventually(url: str, limit_s: float = 30) -> None:
+def eventually(url: str, limit_s: float = 120) -> None:
     """Wait until the server answers, or fail."""
     deadline = time.monotonic() + limit_s
     while True:

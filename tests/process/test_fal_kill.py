@@ -79,7 +79,7 @@ async def run(simulator: Watched, home: Path, url: str, when: Callable[[], bool]
 
     simulator.when, simulator.kill = when, kill
     try:
-        return await asyncio.wait_for(child.wait(), 120)
+        return await asyncio.wait_for(child.wait(), 240)
     finally:
         simulator.when = lambda: False
         if child.returncode is None:

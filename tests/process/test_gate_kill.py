@@ -17,11 +17,13 @@ import pytest
 from headrace.store.migrate import migrate
 from tests.integration.conftest import database_url, scratch, server, template
 from tests.process.conftest import Owner
+from tests.process.test_embedded_process import eventually
 
 __all__ = ["database_url", "scratch", "server", "template"]
 pytestmark = pytest.mark.process
 
-Sent = list[tuple[float, int]]
+Sent = list[tuple[float, int, float]]
+"""When an end of a call was, which (+1 or -1), and the moment that the gate gave its start."""
 
 
 class Child:
@@ -38,19 +40,20 @@ class Child:
         self.process.kill()
 
     def seen(self) -> Sent:
-        """Wait for its end and return what it said."""
-        out, _ = self.process.communicate(timeout=90)
-        lines = [line.split() for line in out.splitlines()]
-        return [(float(words[0]), int(words[1])) for words in lines if len(words) == 2]
+        """Wait for its end and return what it said; half a line of a killed one is left out."""
+        out, _ = self.process.communicate(timeout=240)
+        lines = [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
+        told = [words for words in lines if len(words) > 1 and words[1] in ("+1", "-1")]
+        return [(float(words[0]), int(words[1]), float(words[-1])) for words in told]
 
 
 def starts(seen: Sent, from_s: float, until_s: float) -> int:
-    return sum(1 for at, by in seen if by > 0 and from_s <= at < until_s)
+    return sum(1 for _, by, due_s in seen if by > 0 and from_s <= due_s < until_s)
 
 
 def most_in(seen: Sent, span_s: float, from_s: float) -> int:
     """The most calls that began within any span after a moment."""
-    moments = sorted(at for at, by in seen if by > 0 and at >= from_s)
+    moments = sorted(due_s for _, by, due_s in seen if by > 0 and due_s >= from_s)
     return max(sum(1 for t in moments if at <= t < at + span_s) for at in moments)
 
 
@@ -70,17 +73,19 @@ def test_a_killed_worker_leaves_its_rate_to_the_others(database_url: str) -> Non
 
 
 def test_a_killed_worker_leaves_its_places_after_a_while(database_url: str) -> None:
-    """Of nine places three were its own: free again seconds later, and never ten out at once."""
+    """Of nine places some were its own: free again seconds later, and never ten out at once."""
     children = [Child(database_url, 100_000, 9, 0.25, 8.0) for _ in range(3)]
     time.sleep(2.0)
     children[0].kill()
     killed_s = time.monotonic()
     all_seen = [child.seen() for child in children]
+    # As a rule three of the nine, but nobody owns a third.
+    held = sum(by for _, by, _ in all_seen[0])
     out = most = 0
-    for at, by in sorted(one for seen in all_seen[1:] for one in seen):
+    for at, by, _ in sorted(one for seen in all_seen[1:] for one in seen):
         out += by
         if killed_s < at < killed_s + 0.9:
-            assert out <= 6 + 1, "its calls may still run at the provider"
+            assert out <= 9 - held + 1, "its calls may still run at the provider"
         most = max(most, out)
     assert most == 9
     late = sum(starts(seen, killed_s + 3.5, killed_s + 5.5) for seen in all_seen[1:])
@@ -99,13 +104,18 @@ def test_a_killed_database_neither_stops_the_workers_nor_makes_them_burst(
         await connection.close()
 
     asyncio.run(prepare())
-    children = [Child(answer["url"], 100, 400, 0.02, 14.0) for _ in range(2)]
+    children = [Child(answer["url"], 100, 400, 0.02, 300.0) for _ in range(2)]
     time.sleep(3.0)
     pid = int(Path(answer["data"], "postmaster.pid").read_text().splitlines()[0])
     os.kill(pid, signal.SIGKILL)
     killed_s = time.monotonic()
+    eventually(answer["url"])
+    # Both come back within seconds, and then go on for some.
+    time.sleep(8.0)
+    until_s = time.monotonic()
+    for child in children:
+        child.kill()
     seen = sorted(one for child in children for one in child.seen())
-    until_s = max(at for at, by in seen if by > 0)
     assert most_in(seen, 0.25, killed_s - 2.0) <= 25 + 9
     alone = starts(seen, killed_s + 0.2, killed_s + 1.0) / 0.8
     assert 0 < alone <= 60, "half of what was had"

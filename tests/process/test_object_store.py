@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +35,29 @@ class Spool:
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "spool"
+        self._left: set[Path] = set()
         self.most_bytes = 0
 
     def look(self) -> int:
-        """Return how many results wait, and remember the most bytes seen."""
-        sizes = []
-        for path in self._folder.rglob("*"):
-            try:
-                if path.is_file():
-                    sizes.append(path.stat().st_size)
-            except FileNotFoundError:
-                continue
-        self.most_bytes = max(self.most_bytes, sum(sizes))
+        """Return how many results wait, and remember the most bytes seen.
+
+        Only of files that are there before and after: others came when the first had gone.
+        """
+        files, sizes = self._files(), []
+        for path in files:
+            with suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        if files == self._files():
+            self.most_bytes = max(self.most_bytes, sum(sizes))
         waiting = self._folder / "waiting"
         return sum(1 for _ in waiting.iterdir()) if waiting.is_dir() else 0
+
+    def leave(self) -> None:
+        """Leave out what a killed process was receiving: it stays for hours, until it is swept."""
+        self._left |= {path for path in self._files() if path.parent == self._folder}
+
+    def _files(self) -> set[Path]:
+        return {path for path in self._folder.rglob("*") if path.is_file()} - self._left
 
 
 class Stage:
@@ -59,7 +69,8 @@ class Stage:
         self._child: asyncio.subprocess.Process | None = None
 
     async def start(self, crash_at: str = "") -> None:
-        """Start the child."""
+        """Start the child; one that ran before has ended."""
+        self.spool.leave()
         environment = os.environ | KEYS | {"AWS_ENDPOINT_URL": self.s3}
         environment |= {"HEADRACE_DATABASE_URL": self.url, "PYTHONPATH": str(ROOT / "src")}
         environment |= {"HEADRACE_CRASH_AT": crash_at}

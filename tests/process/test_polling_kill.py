@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -20,10 +19,10 @@ from headrace.simulator.settings import LatencySettings, Settings
 from headrace.simulator.wire import Answer, Request
 from headrace.testing import ManualClock
 from tests.integration.conftest import database_url, scratch, server, template
+from tests.process.terminal import environment_in
 
 __all__ = ["database_url", "scratch", "server", "template"]
 pytestmark = pytest.mark.process
-ROOT = Path(__file__).parents[2]
 ROWS, WIDTH = 9, 6
 CONFIG = """
 [providers.{shape}]
@@ -84,12 +83,7 @@ class Terminal:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self._folder = folder
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "src"),
-            "HOME": str(folder),
-            "HEADRACE_DATABASE_URL": database_url,
-        }
+        self._environment = environment_in(folder, HEADRACE_DATABASE_URL=database_url)
         titles = "".join(f"row {number}\n" for number in range(ROWS))
         (folder / "in.csv").write_text("title\n" + titles)
 
@@ -104,7 +98,7 @@ class Terminal:
         """Start a command and kill it -9 as soon as the provider has seen what is waited for."""
         process = await self.start(*words)
         try:
-            for _ in range(1200):
+            for _ in range(4800):
                 if seen() or process.returncode is not None:
                     break
                 await asyncio.sleep(0.05)

@@ -48,7 +48,7 @@ async def worked(url: str, home: Path, sim: Simulator, begun_s: float, crash_at:
         stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     try:
-        _, err = await asyncio.wait_for(child.communicate(), 60)
+        _, err = await asyncio.wait_for(child.communicate(), 240)
     except TimeoutError:
         child.kill()
         await child.communicate()

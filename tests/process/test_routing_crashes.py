@@ -27,7 +27,7 @@ async def worked(url: str, home: Path, crash_class: str, crash_at: str = "") -> 
     environment = os.environ | {"HEADRACE_DATABASE_URL": url, "HEADRACE_CRASH_AT": crash_at}
     command = [sys.executable, "-m", "tests.process.routing_child", str(home), crash_class]
     child = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, timeout=40, check=False
+        subprocess.run, command, env=environment, capture_output=True, timeout=240, check=False
     )
     assert child.returncode in (0, -signal.SIGKILL), child.stderr.decode()[-2000:]
     return child.returncode

@@ -36,11 +36,11 @@ async def test_a_kill_at_any_point_of_a_tick_makes_one_batch(
     (tmp_path / "recipes" / "words.toml").write_text(RECIPE)
     (tmp_path / "rows.csv").write_text("t\n" + "".join(f"row {n}\n" for n in range(20)))
     victim = child(tmp_path, database_url, point)
-    _, said = await asyncio.to_thread(victim.communicate, timeout=60)
+    _, said = await asyncio.to_thread(victim.communicate, timeout=240)
     assert victim.returncode == -signal.SIGKILL, said.decode()[-2000:]
     others = [child(tmp_path, database_url) for _ in range(2)]
     for other in others:
-        _, said = await asyncio.to_thread(other.communicate, timeout=60)
+        _, said = await asyncio.to_thread(other.communicate, timeout=240)
         assert other.returncode == 0, said.decode()[-2000:]
     connection = await asyncpg.connect(database_url)
     try:

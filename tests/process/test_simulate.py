@@ -48,7 +48,7 @@ class Terminal:
     def end(self, process: subprocess.Popen[str]) -> str:
         """Press Ctrl-C and return what it says then."""
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
         return out
 
@@ -61,7 +61,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     for process in terminal.processes:
         if process.poll() is None:
             process.kill()
-        process.communicate(timeout=30)
+        process.communicate(timeout=240)
 
 
 def chat(base_url: str) -> int:
@@ -73,7 +73,7 @@ def chat(base_url: str) -> int:
         {"content-type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -113,9 +113,9 @@ def test_it_serves_on_when_nobody_reads_what_it_says(terminal: Terminal) -> None
     process.stdout.close()
     assert chat(told["OPENAI_BASE_URL"]) == 200
     process.terminate()
-    assert process.wait(30) == 0
+    assert process.wait(240) == 0
     process.stdout = None
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=240)
     assert "BrokenPipe" not in (err or "")
 
 
@@ -125,7 +125,7 @@ def test_a_flag_replaces_the_scenarios_limit_of_its_dimension(terminal: Terminal
         "[[limits]]\namount = 1\n[[limits]]\ndimension = 'tokens'\namount = 1000\n"
     )
     process, told = terminal.begin("--scenario", "s.toml", "--rpm", "30")
-    with urllib.request.urlopen(told["url"] + "/_simulator/settings", timeout=10) as answer:
+    with urllib.request.urlopen(told["url"] + "/_simulator/settings", timeout=60) as answer:
         limits = json.load(answer)["limits"]
     assert {one["dimension"]: one["amount"] for one in limits} == {"tokens": 1000, "requests": 30}
     terminal.end(process)
@@ -147,7 +147,7 @@ def test_bad_settings_end_with_a_remedy(
 ) -> None:
     """Exit code and message, no traceback."""
     process = terminal.start(*words)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == code, err
     assert said in err
     assert "Traceback" not in err
@@ -157,7 +157,7 @@ def test_a_port_that_is_taken_is_named(terminal: Terminal) -> None:
     """With what to do about it."""
     _, told = terminal.begin()
     process = terminal.start("--port", str(told["port"]))
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 5
     assert f"port {told['port']} is in use" in err
     assert "0 for a free one" in err

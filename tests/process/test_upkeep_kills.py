@@ -41,7 +41,7 @@ async def child(url: str, home: Path, loop: str, *at_s: float, crash_at: str = "
     command = [sys.executable, "-m", "tests.process.upkeep_child", str(home), loop]
     command += [str(each) for each in at_s]
     done = await asyncio.to_thread(
-        subprocess.run, command, env=environment, capture_output=True, timeout=100, check=False
+        subprocess.run, command, env=environment, capture_output=True, timeout=240, check=False
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()[-2000:]
     return done.returncode

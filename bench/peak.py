@@ -1,0 +1,24 @@
+"""How much memory a process has held; little is imported, for that is measured, too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held, in MiB.
+
+    What ``getrusage`` tells starts at the size of the process that it was forked from.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / MIB if sys.platform == "darwin" else peak / 1024
