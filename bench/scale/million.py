@@ -31,12 +31,13 @@ async def memory(place: Place, peak: list[float]) -> None:
 async def main(options: argparse.Namespace) -> None:
     """Run it and print what was seen."""
     items = options.items
-    print(f"{items:,} items, {options.workers} workers, headrace serve, PostgreSQL and this ")
-    print(f"program on {os.cpu_count()} cores; load average before: {os.getloadavg()[0]:.1f}")
+    print(f"{items:,} items, {options.workers} workers (one is headrace serve), PostgreSQL and ")
+    print(f"this program on {os.cpu_count()} cores; load average {os.getloadavg()[0]:.1f}")
     async with opened() as place:
         place.write(provider_lines(options.wide))
-        serve = await place.start("serve", "--port", "0", "--no-worker", say="serve")
-        await place.workers(options.workers)
+        # It works too: calls on demand are made by the process that was asked.
+        serve = await place.start("serve", "--port", "0", say="serve")
+        await place.workers(options.workers - 1)
         peak, before = [0.0], time.perf_counter()
         watching = asyncio.create_task(memory(place, peak))
         async with reader(place.url) as connection:
@@ -85,14 +86,16 @@ def _over_time(seen: list[Progress], items: int, prober: Prober) -> None:
     kinds = prober.seen.kinds
     heads = "".join(f" {name} p50 / p99 ms |" for name in kinds)
     print(f"\n| items ended | items/s |{heads}\n|---|---|" + "---|" * len(kinds))
-    counts, lag_s = [one.ended for one in seen], 0.0
+    counts = [one.ended for one in seen]
     for part in range(PARTS):
         first = seen[max(0, bisect_left(counts, items * part // PARTS))]
         last = seen[bisect_left(counts, items * (part + 1) // PARTS)]
+        if last is first:
+            continue
         took_s = last.at_s - first.at_s
         rate = (last.ended - first.ended) / took_s if took_s > 0 else 0.0
         cells = "".join(
-            f" {_span(one, first.at_s - lag_s, last.at_s - lag_s)} |" for one in kinds.values()
+            f" {_span(one, first.at_s, last.at_s)} |" for one in kinds.values()
         )
         print(f"| {last.ended:,} | {rate:,.0f} |{cells}")
     cells = "".join(f" {_span(one, 0.0, 1e12)} |" for one in kinds.values())

@@ -20,7 +20,7 @@ import psutil
 from bench.setting import fresh_database
 from headrace.store.embedded import open_embedded
 
-START_S_MAX, LEAVE_S_MAX = 60.0, 60.0
+START_S_MAX, LEAVE_S_MAX = 300.0, 120.0
 KEY = "scale"
 
 
