@@ -1,0 +1,1 @@
+"""How far one database carries: measured on this machine, and modelled beyond it."""
