@@ -94,9 +94,7 @@ def _over_time(seen: list[Progress], items: int, prober: Prober) -> None:
             continue
         took_s = last.at_s - first.at_s
         rate = (last.ended - first.ended) / took_s if took_s > 0 else 0.0
-        cells = "".join(
-            f" {_span(one, first.at_s, last.at_s)} |" for one in kinds.values()
-        )
+        cells = "".join(f" {_span(one, first.at_s, last.at_s)} |" for one in kinds.values())
         print(f"| {last.ended:,} | {rate:,.0f} |{cells}")
     cells = "".join(f" {_span(one, 0.0, 1e12)} |" for one in kinds.values())
     print(f"| all | {items / seen[-1].at_s:,.0f} |{cells}")
