@@ -38,3 +38,14 @@ class SystemClock:
     async def sleep(self, duration_s: float) -> None:
         """Wait for ``duration_s`` seconds; zero or less yields once."""
         await asyncio.sleep(max(0.0, duration_s))
+
+
+async def sleep_unless_set(clock: Clock, wait_s: float, event: asyncio.Event) -> None:
+    """Return after ``wait_s`` seconds, or when ``event`` is set before; it stays set."""
+    sleeping = asyncio.ensure_future(clock.sleep(wait_s))
+    setting = asyncio.ensure_future(event.wait())
+    try:
+        await asyncio.wait({sleeping, setting}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        sleeping.cancel()
+        setting.cancel()

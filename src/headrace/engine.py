@@ -28,7 +28,7 @@ from headrace.batch_desk import BatchDesk
 from headrace.blob import Blobs, blobs_of
 from headrace.cache import CacheMode
 from headrace.caches.tiered import TieredCache
-from headrace.clock import Clock, SystemClock
+from headrace.clock import Clock, SystemClock, sleep_unless_set
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
 from headrace.errors import UsageError
@@ -230,13 +230,7 @@ class Engine:
     async def _changed(self, wait_s: float) -> None:
         """Return when this process has ended a shard, or after ``wait_s`` at the latest."""
         self._moved.clear()
-        sleep = asyncio.ensure_future(self.clock.sleep(wait_s))
-        moved = asyncio.ensure_future(self._moved.wait())
-        try:
-            await asyncio.wait({sleep, moved}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            moved.cancel()
+        await sleep_unless_set(self.clock, wait_s, self._moved)
 
     def _nudge(self) -> None:
         """A person has moved a batch: look at once, also at lanes that are shut."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from headrace.artifact import Artifact
 from headrace.blob import Blobs
-from headrace.clock import Clock
+from headrace.clock import Clock, sleep_unless_set
 from headrace.errors import NotFoundError, StorageError
 from headrace.held import HeldItem, OpenAttempt, decode_json, encode_json
 from headrace.outbox import Room
@@ -151,21 +151,12 @@ class Outbound:
                     await self._unless_stopped(self._blobs.forward(artifact), STOP_S)
             except StorageError as error:
                 log().warning("blob_waits", why=error.message, remedy=error.remedy, wait_s=wait_s)
-                await self._unless_stopped(self._either(well, wait_s), 0.0)
+                await self._unless_stopped(sleep_unless_set(self._clock, wait_s, well), 0.0)
                 wait_s = min(WAIT_S_MAX, wait_s * 2)
                 continue
             self._well.set()
             self._well = asyncio.Event()
             return
-
-    async def _either(self, well: asyncio.Event, wait_s: float) -> None:
-        sleeping = asyncio.ensure_future(self._clock.sleep(wait_s))
-        healed = asyncio.ensure_future(well.wait())
-        try:
-            await asyncio.wait({sleeping, healed}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleeping.cancel()
-            healed.cancel()
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, Any], grace_s: float) -> Any:
         """Return what ``work`` gives; raises ``StoppedError`` where the process stops before."""

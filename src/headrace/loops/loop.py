@@ -6,7 +6,7 @@ import asyncio
 
 import asyncpg
 
-from headrace.clock import Clock
+from headrace.clock import Clock, sleep_unless_set
 from headrace.telemetry import log
 
 FAULT_WAIT_S_MAX = 10.0
@@ -70,11 +70,5 @@ class Loop:
     async def _pause(self, wait_s: float) -> None:
         if self._stopping:
             return
-        sleep = asyncio.ensure_future(self._clock.sleep(wait_s))
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({sleep, wake}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            wake.cancel()
+        await sleep_unless_set(self._clock, wait_s, self._wake)
         self._wake.clear()

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from headrace.clock import Clock
+from headrace.clock import Clock, sleep_unless_set
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
 
 FIRST_S = 0.5
@@ -150,13 +150,7 @@ class Follower:
     async def _wait(self, wait_s: float, event: asyncio.Event) -> None:
         """Wait for so long, or until the job is said to have ended."""
         if not event.is_set():
-            sleep = asyncio.ensure_future(self._clock.sleep(wait_s))
-            woken = asyncio.ensure_future(event.wait())
-            try:
-                await asyncio.wait({sleep, woken}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                sleep.cancel()
-                woken.cancel()
+            await sleep_unless_set(self._clock, wait_s, event)
         event.clear()
 
     async def pause(self, number: int) -> None:
