@@ -26,8 +26,9 @@ IN_FLIGHT = """
     SELECT DISTINCT worker.id FROM shard
     JOIN attempt ON attempt.shard_id = shard.id AND attempt.fence = shard.fence
     JOIN worker ON worker.id = shard.worker_id AND worker.ended_at IS NULL
-    WHERE attempt.state = 'started'
+    WHERE attempt.state = 'started' AND attempt.number = 1
 """
+"""Who has calls that last: what is asked for again, the provider may have made meanwhile."""
 
 
 def draining(worker: subprocess.Popen[str]) -> str:
@@ -76,7 +77,8 @@ def test_sigterm_under_load_ends_what_is_in_flight_and_no_more(
 def test_at_the_limit_others_go_on_with_calls_in_flight(fleet: Callable[[float], Fleet]) -> None:
     """Deploys that end calls in flight again and again make no item a poison item."""
     works = fleet(LASTING_S)
-    works.submit(ROWS)
+    # More than four deploys can begin, also where a machine is slow to send them.
+    works.submit(3 * ROWS)
     for _ in range(4):
         worker = works.worker("--drain-timeout", "0.2")
         works.until(lambda: works.ask(IN_FLIGHT), "calls")
@@ -90,8 +92,8 @@ def test_at_the_limit_others_go_on_with_calls_in_flight(fleet: Callable[[float],
     works.answers_after(0.01)
     for _ in range(2):
         works.worker("--concurrency", "2")
-    works.until_done(ROWS)
-    works.all_is_well(ROWS)
+    works.until_done(3 * ROWS)
+    works.all_is_well(3 * ROWS)
 
 
 def test_killed_while_it_drains_loses_nothing(fleet: Callable[[float], Fleet]) -> None:
