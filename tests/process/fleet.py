@@ -81,7 +81,7 @@ class Fleet(Terminal):
     def until_done(self, count: int) -> None:
         """Wait until all items are delivered."""
         sql = "SELECT count(*) AS made FROM item WHERE state = 'succeeded'"
-        self.until(lambda: self.ask(sql)[0]["made"] == count, "all is delivered", 240.0)
+        self.until(lambda: self.ask(sql)[0]["made"] == count, "all is delivered")
 
     def all_is_well(self, count: int) -> None:
         """Every row is delivered, none was paid twice, nobody is blamed, the books add up."""

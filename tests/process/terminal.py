@@ -84,7 +84,7 @@ class Terminal:
         """Wait until the provider has seen so many calls."""
         self.until(lambda: len(self.calls()) >= count, f"{count} calls")
 
-    def until(self, true: Callable[[], Any], what: str, seconds: float = 120.0) -> None:
+    def until(self, true: Callable[[], Any], what: str, seconds: float = 240.0) -> None:
         """Wait until something is so."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -19,14 +19,16 @@ ROWS = 32
 CLAIM_S_MAX = 1.0
 BEGUN = "SELECT started_at, state FROM attempt"
 DELIVERED = "SELECT 1 FROM item WHERE state = 'succeeded'"
-LASTING_S = 20.0
-"""So long that no deploy of a test sees the end of a call."""
+LASTING_S = 8.0
+"""Calls that a deploy does not wait for. Not longer: the places of who is gone are taken for twice
+as long as calls last, and the next worker waits for them."""
 IN_FLIGHT = """
     SELECT DISTINCT worker.id FROM shard
     JOIN attempt ON attempt.shard_id = shard.id AND attempt.fence = shard.fence
     JOIN worker ON worker.id = shard.worker_id AND worker.ended_at IS NULL
-    WHERE attempt.state = 'started'
+    WHERE attempt.state = 'started' AND attempt.number = 1
 """
+"""Who has calls that last: what is asked for again, the provider may have made meanwhile."""
 
 
 def draining(worker: subprocess.Popen[str]) -> str:
@@ -75,22 +77,23 @@ def test_sigterm_under_load_ends_what_is_in_flight_and_no_more(
 def test_at_the_limit_others_go_on_with_calls_in_flight(fleet: Callable[[float], Fleet]) -> None:
     """Deploys that end calls in flight again and again make no item a poison item."""
     works = fleet(LASTING_S)
-    works.submit(ROWS)
+    # More than four deploys can begin, also where a machine is slow to send them.
+    works.submit(3 * ROWS)
     for _ in range(4):
         worker = works.worker("--drain-timeout", "0.2")
         works.until(lambda: works.ask(IN_FLIGHT), "calls")
         worker.terminate()
         began_s = time.monotonic()
         assert worker.wait(timeout=240) == 0
-        assert time.monotonic() - began_s < LASTING_S / 2
+        assert time.monotonic() - began_s < 0.8 * LASTING_S
         assert "others go on" in works.complaints(worker)
         works.until(lambda: not works.ask("SELECT 1 FROM worker WHERE ended_at IS NULL"), "ended")
     assert works.ask("SELECT sum(crashes)::int AS count FROM item")[0]["count"] == 0
     works.answers_after(0.01)
     for _ in range(2):
         works.worker("--concurrency", "2")
-    works.until_done(ROWS)
-    works.all_is_well(ROWS)
+    works.until_done(3 * ROWS)
+    works.all_is_well(3 * ROWS)
 
 
 def test_killed_while_it_drains_loses_nothing(fleet: Callable[[float], Fleet]) -> None:
