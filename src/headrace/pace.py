@@ -7,18 +7,21 @@ from dataclasses import dataclass
 
 from headrace.bounds import shut_s
 from headrace.bucket import Bucket
+from headrace.crossing import Crossing
 from headrace.fitting import Moment
-from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode, Phases
+from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS, RECOVER_CALLS = 8, 8
+BRUSHED_MAX = 3
+"""Where so many refusals follow each other, somebody has shut the limit: wait, and longer."""
 RETURN_CALLS = 3.0
 """Calls end in clusters: what comes back may exceed the burst by so many calls, until refused."""
 
 
 @dataclass(slots=True)
-class RatePace(Phases):
+class RatePace(Crossing):
     """The pace of one rate; all amounts are units of its dimension, times are seconds.
 
     ``streak`` counts refusals without a call accepted between them; an episode begins
@@ -122,6 +125,9 @@ class RatePace(Phases):
             # Refused at a pace that was known to be borne.
             self.safe = 0.0
         self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
+        if self.streak < BRUSHED_MAX and self.brushed(cost, wait_s, now_s):
+            self._pause(now_s, wait_s, cost)
+            return True
         if self.streak > 1:
             # Nothing was accepted since: still the same emptiness, and nothing learned.
             self.recovered_s = None

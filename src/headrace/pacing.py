@@ -299,7 +299,8 @@ class Pacer:
         if news and held and bucket in (None, Dimension.TOKENS):
             # A rush that ends in a refusal tells nothing; at the told rate it may be our fault.
             self.refunds.refused(now_s)
-        self.credit = max(CREDIT_MIN, self.credit - (0.5 if learning else 1.0))
+        price = 0.0 if rate.crossed else 0.5 if learning else 1.0
+        self.credit = max(CREDIT_MIN, self.credit - price)
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:
         """Return the rate that a refusal is about, begun now if nothing was known of it."""
