@@ -22,6 +22,8 @@ LEFT = 1.25
 """A pace was left that is so many times the one refused now: nearer ones prove little."""
 CALM_CALLS, TEST_EVERY = 30, 8
 """So many calls that are not refused raise the pace; brushes from one test to the next."""
+PAUSED, DOUBTS = 0.5, 2
+"""A rate paused so much of the time waits longer than it is told; so often found, it is barred."""
 SLOWER = 0.75
 """The pace of a test: refused there as well, it is not the pace."""
 
@@ -40,13 +42,17 @@ class Crossing(Phases):
     """A rate that knows whether others cross it; ``crossed``: a refusal then bounds nothing.
 
     ``untested`` counts refusals since the last test, ``tested_from`` is the pace before the
-    one under way.
+    one under way. ``doubts`` counts how often the told waits were too short to be true, and
+    ``tested_s`` and ``tested_idle_s`` are from when they are looked at.
     """
 
     brushes: deque[Brush] = field(default_factory=lambda: deque(maxlen=BRUSHES_MAX))
     crossed: bool = False
     untested: int = 0
     tested_from: float | None = None
+    tested_s: float = 0.0
+    tested_idle_s: float = 0.0
+    doubts: int = 0
 
     def look(self, now_s: float) -> bool:
         """Move on where a phase has shown enough; tells whether a probe was begun."""
@@ -77,19 +83,29 @@ class Crossing(Phases):
             highest = self._brush(pace, share)
             if highest is None:
                 return False
-            self.crossed, self.untested = True, 0
+            self.crossed = True
+            self._begin(now_s)
             self._cross(highest, now_s)
             return True
         self.untested += 1
         if self.tested_from is not None:
             pace, self.tested_from = self.tested_from, None
         elif self.untested >= TEST_EVERY:
-            self.untested, self.tested_from = 0, pace
+            if self.idle_s - self.tested_idle_s > PAUSED * (now_s - self.tested_s):
+                # Who names waits that are too short would drive the pace up and up.
+                self.doubts += 1
+                self._uncross()
+                return False
+            self._begin(now_s)
+            self.tested_from = pace
             self._cross(SLOWER * pace, now_s)
             return True
         # Waits longer than that say that the pace has come near to what is left.
         self._cross(pace * (1.0 + SHARE - share), now_s)
         return True
+
+    def _begin(self, now_s: float) -> None:
+        self.untested, self.tested_s, self.tested_idle_s = 0, now_s, self.idle_s
 
     def _brush(self, pace: float, share: float) -> float | None:
         """Keep a refusal; returns the highest pace that was not at fault if others cross."""
@@ -102,7 +118,7 @@ class Crossing(Phases):
             if one.pace >= LEFT * pace and one.share <= SHARE * (one.pace / pace - 1.0)
         ]
         self.brushes.append(Brush(pace, share, self.sent))
-        if share > SHARE or len(chance) < BRUSHES:
+        if share > SHARE or len(chance) < BRUSHES or self.doubts >= DOUBTS:
             return None
         return max(one.pace for one in chance)
 

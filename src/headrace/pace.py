@@ -213,7 +213,9 @@ class RatePace(Crossing):
             pause_s = max(pause_s, slot_s)
         if wait_s is not None and self.streak > 1:
             # The wait was kept, and still nothing: do not believe it alone.
-            pause_s = max(pause_s, min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak)))
+            longer_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak))
+            crossing = self.crossed and self.streak < BRUSHED_MAX
+            pause_s = max(pause_s, slot_s if crossing else longer_s)
         until_s = max(self.paused_until_s, now_s + pause_s)
         self.idle_s += until_s - max(now_s, self.paused_until_s)
         self.paused_until_s = until_s

@@ -13,7 +13,7 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.pacing import Pacer
 from headrace.phases import Mode
-from headrace.simulator.limiters import Gcra, TokenBucket
+from headrace.simulator.limiters import FixedWindow, Gcra, TokenBucket
 from headrace.simulator.rules import LaneRules, OtherTenant, Rule
 from headrace.testing.lane_model import LaneModel
 from tests.unit.lanes_drawn import REMOTE, exact, latency
@@ -128,6 +128,30 @@ def test_a_lane_that_others_cross_is_not_led_down_to_nothing() -> None:
         model = LaneModel(rules, REMOTE, latency(0.2), 900, hint=exact, seed=seed, until_s=240.0)
         run = model.run()
         assert run.rate(60.0, run.end_s) >= 12.0 / 3
+
+
+def test_who_names_waits_that_are_too_short_drives_no_lane_up() -> None:
+    """Alone at a limit that names a thousandth of a second for any wait, few calls are refused."""
+    for limiter in (TokenBucket(10, 10), FixedWindow(20, 2.0)):
+        rules = LaneRules([Rule(Dimension.REQUESTS, limiter)])
+        model = LaneModel(rules, REMOTE, latency(0.2), 1500, hint=lambda refused, now_s: 0.001)
+        model.seed = 1
+        run = model.run()
+        assert model.pacer.rates[Dimension.REQUESTS].untested == TEST_EVERY  # it was driven
+        assert run.refused_share(60.0) <= 0.03
+        assert run.rate(60.0, run.end_s) >= 0.8 * 10
+
+
+def test_waits_that_were_too_short_twice_are_not_believed_again() -> None:
+    """A rate that stood still for most of the time of its brushes is barred after two times."""
+    rate = rate_at(8.0)
+    for time in (1, 2):
+        assert brush(rate, [8.0, 4.0, 2.0], 0.01) == [False, False, True]
+        rate.idle_s += 10.0
+        found = [rate.brushed(1.0, 0.01, 2.0 + 0.1 * number) for number in range(TEST_EVERY)]
+        assert found == [True] * (TEST_EVERY - 1) + [False]
+        assert (rate.crossed, rate.doubts) == (False, time)
+    assert brush(rate, [8.0, 4.0, 2.0], 0.01) == [False, False, False]
 
 
 @pytest.mark.parametrize("limiter", [Gcra(8, 1), Gcra(8, 3), TokenBucket(8, 20)])
