@@ -14,7 +14,7 @@ import asyncpg
 from headrace.clock import Clock
 from headrace.cutting import EXPRESS_PER_WORKER
 from headrace.dispatcher import Dispatcher
-from headrace.errors import FenceLostError
+from headrace.errors import DatabaseError, FenceLostError
 from headrace.held import HeldBatch
 from headrace.lifecycle import BatchState
 from headrace.plan import CLASSES
@@ -69,8 +69,12 @@ class Worker:
         self.id = 0
 
     async def join(self) -> None:
-        """Sign in: a row, and the lock that shows this process to be alive."""
+        """Sign in: a row, and the lock that shows this process to be alive.
+
+        Raises DatabaseError where a migration has left this release behind meanwhile.
+        """
         self._connection = await self._database.session()
+        await self._database.check(self._connection, waits=True)
         self.id = await self._connection.fetchval(
             statements.load("workers/join.sql"),
             socket.gethostname(),
@@ -104,7 +108,7 @@ class Worker:
         while not self._stopping.is_set():
             assert self._queue is not None
             await self._queue.ended()
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._database.outdated.is_set():
                 return
             log(worker=self.id).warning("session_lost", shards=len(self._working))
             await self._queue.abandon()
@@ -116,6 +120,8 @@ class Worker:
             try:
                 connection = await self._database.session()
                 with session_may_end():
+                    if not await self._may_come_back(connection):
+                        return
                     # First the lock: others sign out whoever does not hold it.
                     await connection.execute(statements.load("workers/lock.sql"), self.id)
                     await connection.execute(statements.load("workers/rejoin.sql"), self.id)
@@ -127,6 +133,21 @@ class Worker:
             self._connection = connection
             self._listen(connection)
             return
+
+    async def _may_come_back(self, connection: asyncpg.Connection[Any]) -> bool:
+        try:
+            await self._database.check(connection, waits=True)
+        except DatabaseError as error:
+            # Left behind while it was away. Whoever runs the process ends it.
+            log(worker=self.id).error("outdated", why=error.message, remedy=error.remedy)
+            await connection.close()
+            return False
+        return True
+
+    def take_no_more(self) -> None:
+        """Take no more shards; those in hand are worked to their end."""
+        if self._queue is not None:
+            self._queue.shut()
 
     async def stop(self) -> None:
         """Take no more, let what is in flight finish, sign out."""

@@ -38,6 +38,8 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
+    # A migration has changed what a prepared statement gives; the driver has forgotten it now.
+    asyncpg.InvalidCachedStatementError,
     ConnectionError,
     OSError,
     TimeoutError,

@@ -11,14 +11,15 @@ import pytest
 from headrace.errors import ConfigError, DatabaseError
 from headrace.store.database import Database, connect, open_database
 from headrace.store.embedded import EmbeddedServer
+from headrace.store.schema import session_name
 
 LOCKS = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
 
 
 async def test_connections_say_who_they_are(database: Database) -> None:
-    """An operator sees headrace's connections by name."""
+    """An operator, and other releases, see headrace's connections by name and schema."""
     async with database.acquire() as connection:
-        assert await connection.fetchval("SHOW application_name") == "headrace"
+        assert await connection.fetchval("SHOW application_name") == session_name()
 
 
 async def test_a_transaction_is_all_or_nothing(database: Database) -> None:

@@ -12,7 +12,8 @@ import asyncpg
 import pytest
 
 from headrace.errors import DatabaseError
-from headrace.store.migrate import MIGRATIONS, migrate
+from headrace.store.migrate import migrate
+from headrace.store.schema import MIGRATIONS
 
 NOTES = (MIGRATIONS / "0000_notes.sql").read_text(encoding="utf-8")
 
@@ -94,7 +95,7 @@ async def test_a_newer_database_is_refused(connection, tmp_path: Path) -> None:
     """A release that does not know the database's version does not touch it."""
     await migrate(connection, write(tmp_path, m0001_a="CREATE TABLE a (x int)"))
     (tmp_path / "0001_a.sql").unlink()
-    with pytest.raises(DatabaseError, match=r"newer headrace: it is at 0001.*\n.*upgrade"):
+    with pytest.raises(DatabaseError, match=r"newer headrace.*it is at 0001.*\n.*upgrade"):
         await migrate(connection, tmp_path)
 
 

@@ -9,11 +9,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headrace.config import Config, Retry
 from headrace.config import Worker as WorkerConfig
 from headrace.engine import Engine, open_engine
+from headrace.errors import DatabaseError
 from headrace.provider import CrashClass
-from headrace.store import shards, workers
+from headrace.store import schema, shards, workers
 from headrace.store.audit import verify
 from headrace.store.database import Database
 from headrace.store.workers import WorkerState
@@ -220,3 +223,40 @@ async def test_the_list_is_empty_where_nobody_works(
     """Who only looks on is no worker."""
     async with engine_on(database_url, tmp_path, Scripted(), work=False) as engine:
         assert await seen(database, engine) == []
+
+
+async def test_a_worker_whose_session_ends_behind_a_contraction_does_not_come_back(
+    database_url: str, database: Database, tmp_path: Path
+) -> None:
+    """While it was away its release was left behind: it stays out, says so, and ends cleanly."""
+    async with engine_on(database_url, tmp_path, Scripted()) as engine:
+        async with database.transaction() as connection:
+            await schema.write_notes(connection, "9999")
+        async with database.acquire() as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND classid = 7262"
+            )
+        async with asyncio.timeout(60):
+            await engine.database.outdated.wait()
+        with pytest.raises(DatabaseError, match="needs a release that knows 9999"):
+            engine.database.refuse_outdated()
+        async with database.acquire() as connection:
+            assert (await workers.seen(connection, engine.clock.now(), 10.0, engine.clock.now()))[
+                0
+            ].state is WorkerState.GONE
+
+
+async def test_a_worker_does_not_sign_in_behind_a_contraction(
+    database_url: str, database: Database, tmp_path: Path
+) -> None:
+    """Between opening the database and signing in a migration may pass: it is looked at again."""
+    provider = Scripted()
+    async with engine_on(database_url, tmp_path, provider, work=False) as engine:
+        async with database.transaction() as connection:
+            await schema.write_notes(connection, "9999")
+        with pytest.raises(DatabaseError, match="needs a release that knows 9999"):
+            async with engine.working():
+                raise AssertionError("it must not work")
+    async with database.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM worker") == 0

@@ -13,7 +13,7 @@ from headrace.config import load_config
 from headrace.engine import open_engine
 from headrace.store.audit import verify
 from headrace.submission import Terms
-from tests.process.terminal import Terminal
+from tests.process.terminal import SOURCES, Terminal
 
 WIDTH = 8
 """Calls that the provider of a fleet bears at a time."""
@@ -31,11 +31,11 @@ class Fleet(Terminal):
         """Let calls take so long, of workers that are started from now on."""
         self.provider(latency_s, WIDTH)
 
-    def worker(self, *words: str) -> subprocess.Popen[str]:
-        """Start a worker; returns when it works."""
+    def worker(self, *words: str, sources: Path = SOURCES) -> subprocess.Popen[str]:
+        """Start a worker, of the release in ``sources``; returns when it works."""
         # Into a file: a pipe that nobody empties would hold up who has much to complain about.
         with self._complaints(len(self.processes)).open("w") as complaints:
-            process = self.start("worker", *words, stderr=complaints)
+            process = self.start("worker", *words, stderr=complaints, sources=sources)
         assert process.stdout is not None
         said = process.stdout.readline()
         assert "works on" in said, self.complaints(process)
@@ -48,8 +48,8 @@ class Fleet(Terminal):
     def _complaints(self, number: int) -> Path:
         return self.folder / f"worker-{number}.err"
 
-    def submit(self, count: int) -> str:
-        """Submit a batch without working on it; returns its id."""
+    def submit(self, count: int, first: int = 0) -> str:
+        """Submit a batch, rows named from ``first`` on, without working on it; returns its id."""
 
         async def work() -> str:
             told = {"HEADRACE_DATABASE_URL": self.url}
@@ -58,7 +58,7 @@ class Fleet(Terminal):
                 environment=told,
                 flags={"home": str(self.folder / ".headrace")},
             )
-            rows = ({"title": f"row {number}"} for number in range(count))
+            rows = ({"title": f"row {number}"} for number in range(first, first + count))
             async with open_engine(config, work=False) as engine:
                 recipe = engine.recipe(str(self.folder / "recipe.toml"))
                 batch = await engine.submit(rows, recipe, columns=["title"], terms=Terms(canary=0))

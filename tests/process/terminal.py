@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+SOURCES = ROOT / "src"
 RECIPE = """
 [columns]
 required = ["title"]
@@ -40,7 +41,7 @@ log_path = "FOLDER/calls.jsonl"
 
 def environment_in(folder: Path, **more: str) -> dict[str, str]:
     """What a command of headrace needs to know, and nothing of the tests' own environment."""
-    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(folder)}
+    bare = {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCES), "HOME": str(folder)}
     return bare | more
 
 
@@ -59,19 +60,21 @@ class Terminal:
         told = told.replace("CONCURRENCY", str(concurrency))
         (self.folder / "headrace.toml").write_text(told)
 
-    def start(self, *words: str, stderr: Any = subprocess.PIPE) -> subprocess.Popen[str]:
-        """Start a command and leave it running."""
+    def start(
+        self, *words: str, stderr: Any = subprocess.PIPE, sources: Path = SOURCES
+    ) -> subprocess.Popen[str]:
+        """Start a command, of the release in ``sources``, and leave it running."""
         process = subprocess.Popen(
             [sys.executable, "-m", "headrace", *words],
-            cwd=self.folder, env=self.environment, text=True,
+            cwd=self.folder, env=self.environment | {"PYTHONPATH": str(sources)}, text=True,
             stdout=subprocess.PIPE, stderr=stderr,
         )  # fmt: skip
         self.processes.append(process)
         return process
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end."""
-        process = self.start(*words)
+    def run(self, *words: str, sources: Path = SOURCES) -> subprocess.CompletedProcess[str]:
+        """Run a command, of the release in ``sources``, to its end."""
+        process = self.start(*words, sources=sources)
         out, err = process.communicate(timeout=240)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 

@@ -14,6 +14,7 @@ from headrace.cli.options import Common, data, engine_of, line
 
 if TYPE_CHECKING:
     from headrace.engine import Engine
+    from headrace.store.schema import Connection
 
 FREE_BYTES_WARN = 2 * 1024**3
 CERTIFICATE_WARN = timedelta(days=30)
@@ -61,12 +62,14 @@ async def _examine(engine: Engine) -> list[Finding]:
 
     async with engine.database.acquire("repeatable_read") as connection:
         version = await connection.fetchval("SHOW server_version")
+        schema = await _schema(connection)
         gone = await connection.fetch(statements.load("workers/gone.sql"), 0)
         live = await connection.fetchval(statements.load("workers/live.sql"))
         findings = await verify(connection)
     server = engine.database.server
     kind = "embedded" if server is not None else "external"
     told = [Finding("database", "ok", f"PostgreSQL {version}, {kind}, safe settings")]
+    told.append(schema)
     if server is not None and server.note:
         told.append(Finding("database folder", "ok", server.note))
     told.append(
@@ -89,6 +92,21 @@ async def _examine(engine: Engine) -> list[Finding]:
         else Finding("ledger", "fail", findings[0], "headrace ledger verify shows all")
     )
     return told
+
+
+async def _schema(connection: Connection) -> Finding:
+    from headrace.store import schema
+
+    stands, own = await schema.standing(connection, waits=False), schema.read()[-1].number
+    assert stands is not None  # the engine has migrated it
+    if stands.version <= own:
+        return Finding("schema", "ok", stands.version)
+    return Finding(
+        "schema",
+        "warn",
+        f"{stands.version}, by headrace {stands.migrated_by}; this release knows {own}",
+        f"Upgrade this one too; it may run while the database needs no more than {stands.oldest}.",
+    )
 
 
 async def _classes(engine: Engine) -> list[Finding]:

@@ -37,7 +37,7 @@ async def follow(engine: Engine, batch: Batch, common: Common, fail_on: FailOn) 
     export = _export(engine, batch, source)
     stop = asyncio.Event()
     with (
-        stop_signals(stop) as caught,
+        told_to_end(engine, stop) as caught,
         Progress(common.quiet or common.json, engine.clock) as progress,
     ):
         summary = await watch_batch(batch, export, progress, stop)
@@ -97,6 +97,26 @@ def _is_stuck(summary: Summary) -> bool:
     if summary.state == "paused" and summary.running == 0:
         return True
     return summary.unknown > 0 and summary.open == summary.unknown
+
+
+@contextlib.contextmanager
+def told_to_end(engine: Engine, stop: asyncio.Event) -> Any:
+    """Let ``stop`` be set by signals, and when a migration leaves this release behind.
+
+    Raises ``DatabaseError`` at the end in the second case.
+    """
+
+    async def watch_schema() -> None:
+        await engine.database.outdated.wait()
+        stop.set()
+
+    watching = asyncio.create_task(watch_schema(), name="schema watch")
+    try:
+        with stop_signals(stop) as caught:
+            yield caught
+    finally:
+        watching.cancel()
+    engine.database.refuse_outdated()
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ COMMANDS: Commands = {
     "explain": ("headrace.cli.explaining:explain", "Say what headrace makes of responses."),
     "provenance": ("headrace.cli.tracing_back:provenance", "Say what a file tells of its origin."),
     "worker": ("headrace.cli.working:worker", "Work on a shared database until told to stop."),
+    "migrate": ("headrace.cli.migrating:migrate", "Bring the database up to date, or say how far."),
     "workers": ("headrace.cli.working:workers", "List the workers of the database."),
     "serve": ("headrace.cli.serving:serve", "The HTTP API, with a worker in the same process."),
     "doctor": ("headrace.cli.doctor:doctor", "Is everything in order, and if not, what to do."),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from headrace.cli.draining import begin_drain, checked_limit
-from headrace.cli.following import stop_signals
+from headrace.cli.following import told_to_end
 from headrace.cli.main import on_loop
 from headrace.cli.measuring import address_of, measured, metrics_socket
 from headrace.cli.options import Common, data, engine_of, line
@@ -52,7 +52,7 @@ def serve(
                 secret = await keys.make_first(connection, "default", engine.clock.now())
             stop, url = asyncio.Event(), address_of(listening)
             app = build_app(engine)
-            with stop_signals(stop):
+            with told_to_end(engine, stop):
                 draining = asyncio.create_task(drain_at(engine, stop))
                 async with measured(measuring, app.state.metrics) as metrics_at:
                     told = {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from headrace.cli.draining import begin_drain, checked_limit
-from headrace.cli.following import stop_signals
+from headrace.cli.following import told_to_end
 from headrace.cli.main import on_loop
 from headrace.cli.measuring import measured, metrics_socket
 from headrace.cli.options import Common, data, engine_of, line, table
@@ -54,7 +54,7 @@ def worker(
         async with engine_of(common, work=True, **flags) as engine:
             stop = asyncio.Event()
             async with contextlib.AsyncExitStack() as stack:
-                stack.enter_context(stop_signals(stop))
+                stack.enter_context(told_to_end(engine, stop))
                 at = None
                 if listening is not None:
                     from headrace.http.metrics import metrics_of

@@ -40,7 +40,6 @@ from headrace.http.statements import Statements
 from headrace.http.tenants import TenantRoutes
 from headrace.http.webhooks import WebhookRoutes
 from headrace.outgoing import OutgoingFiles
-from headrace.store import statements
 from headrace.version import VERSION
 
 READY_S = 2.0
@@ -62,7 +61,7 @@ def build_app(engine: Engine) -> FastAPI:
     async def readyz(request: Request) -> JSONResponse:
         try:
             async with asyncio.timeout(READY_S), engine.database.acquire() as connection:
-                await connection.fetchval(statements.load("database/alive.sql"))
+                await engine.database.check(connection)
         except Exception as error:  # broad: whatever it is, we are not ready
             return JSONResponse({"status": "not ready", "why": type(error).__name__}, 503)
         return JSONResponse({"status": "ready"})

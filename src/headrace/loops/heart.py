@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 
 from headrace.clock import Clock
+from headrace.errors import DatabaseError
 from headrace.loops.loop import Loop
 from headrace.store import workers
 from headrace.store.database import Database
+from headrace.telemetry import log
 from headrace.worker import Worker
 
 
 class Heart(Loop):
-    """Beats for whoever looks at the workers; nothing is decided by it."""
+    """Beats for whoever looks at the workers, and sees whether this release may still run."""
 
     name = "heart"
 
@@ -32,8 +34,23 @@ class Heart(Loop):
 
     async def tick(self) -> float:
         """Beat once; twice as often as a heartbeat is due."""
-        async with self._database.acquire() as connection:
-            await workers.beat(
-                connection, self._worker.id, self._stopping_work.is_set(), self._clock.now()
-            )
+        if await self._may_run():
+            async with self._database.acquire() as connection:
+                await workers.beat(
+                    connection, self._worker.id, self._stopping_work.is_set(), self._clock.now()
+                )
         return self._every_s
+
+    async def _may_run(self) -> bool:
+        """Tell whether this release may; before anything that would trip over a newer schema."""
+        if self._database.outdated.is_set():
+            return False
+        try:
+            async with self._database.acquire() as connection:
+                await self._database.check(connection)
+        except DatabaseError as error:
+            # What is in hand ends as it would; whoever runs the process ends that.
+            self._worker.take_no_more()
+            log(loop=self.name).error("outdated", why=error.message, remedy=error.remedy)
+            return False
+        return True

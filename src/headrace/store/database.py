@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -12,15 +13,15 @@ import asyncpg
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import ConfigError, DatabaseError
-from headrace.store import statements
+from headrace.store import schema, statements
 from headrace.store.migrate import is_current, migrate
 
 if TYPE_CHECKING:
     from headrace.store.embedded import EmbeddedServer
-    from headrace.store.migrate import Connection
+    from headrace.store.schema import Connection
 
 Isolation = Literal["read_committed", "repeatable_read", "serializable"]
-APPLICATION = "headrace"
+POOLED = "headrace pooled"
 VERSION_NUM_MIN = 150_000
 STARTING_S_MAX = 60.0
 CONNECT_TIMEOUT_S = 20.0
@@ -58,6 +59,9 @@ class Database:
         self._pooled = pooled
         #: The embedded server where it is ours: run its ``watch`` beside the engine.
         self.server = server
+        #: Set once this release may not run on the database any more: see ``check``.
+        self.outdated = asyncio.Event()
+        self._refusal: DatabaseError | None = None
 
     @asynccontextmanager
     async def acquire(self, isolation: Isolation | None = None) -> AsyncIterator[Connection]:
@@ -90,19 +94,18 @@ class Database:
         return await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
-            server_settings={"application_name": APPLICATION},
+            server_settings={"application_name": schema.session_name()},
         )
 
-    async def migrate(self) -> None:
-        """Bring the database up to date; raises what ``migrate`` raises."""
+    async def migrate(self, *, anyway: bool = False) -> list[str]:
+        """Bring the database up to date; returns and raises what ``migrate`` does."""
         if not self._pooled:
             async with self.acquire() as connection:
-                await migrate(connection)
-            return
+                return await migrate(connection, anyway=anyway)
         # Who migrates holds a lock of its session meanwhile.
         session = await self.session()
         try:
-            await migrate(session)
+            applied = await migrate(session, anyway=anyway)
         finally:
             await session.close()
         async with self.acquire() as connection:
@@ -112,6 +115,24 @@ class Database:
                     "different databases",
                     remedy="let the second name the server and database behind the pooler",
                 )
+        return applied
+
+    async def check(self, connection: Connection, *, waits: bool = False) -> None:
+        """Raise DatabaseError, and set ``outdated``, where this release may run on it no more.
+
+        A migration may have taken away what it uses since it started. ``waits``: see ``standing``.
+        """
+        try:
+            await schema.check(connection, waits=waits)
+        except DatabaseError as error:
+            self._refusal = error
+            self.outdated.set()
+            raise
+
+    def refuse_outdated(self) -> None:
+        """Raise the DatabaseError by which ``check`` has set ``outdated``, if it has."""
+        if self._refusal is not None:
+            raise self._refusal
 
     async def close(self) -> None:
         """Wait until all connections are returned, and close them."""
@@ -154,8 +175,11 @@ async def open_database(
     connections_max: int = 10,
     clock: Clock | None = None,
     direct_url: str | None = None,
+    as_it_is: bool = False,
 ) -> AsyncIterator[Database]:
     """Open the database at ``url``, or the embedded one of ``home``, brought up to date.
+
+    With ``as_it_is`` nothing is migrated, and nothing asked of its schema.
 
     Raises what ``open_embedded``, ``connect`` and ``migrate`` raise.
     """
@@ -180,7 +204,8 @@ async def open_database(
             direct_url=direct_url if server is None else None,
         )
         try:
-            await database.migrate()
+            if not as_it_is:
+                await database.migrate()
             yield database
         finally:
             await database.close()
@@ -192,8 +217,11 @@ async def open_database(
 async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> asyncpg.Pool:
     # A statement prepared on one server session is not known on the next.
     more: dict[str, Any] = {}
+    name = schema.session_name()
     if pooled:
         more = {"statement_cache_size": 0}
+        # A pooler's sessions keep the name of who had them last, also when he is long gone.
+        name = POOLED
     deadline_s = clock.monotonic_s() + STARTING_S_MAX
     while True:
         try:
@@ -203,7 +231,7 @@ async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> a
                 max_size=connections_max,
                 timeout=CONNECT_TIMEOUT_S,
                 reset=_as_it_is,
-                server_settings={"application_name": APPLICATION},
+                server_settings={"application_name": name},
                 **more,
             )
         except asyncpg.CannotConnectNowError as error:

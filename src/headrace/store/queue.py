@@ -163,9 +163,13 @@ class QueueWorker:
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=ABANDON_S_MAX)
 
+    def shut(self) -> None:
+        """Take no more jobs."""
+        self._manager.shutdown.set()
+
     async def stop(self) -> None:
         """Take no more jobs and wait until the handlers in progress have returned."""
-        self._manager.shutdown.set()
+        self.shut()
         if self._task is not None:
             await asyncio.wait({self._task})
             if not self._task.cancelled() and self._task.exception() is not None:
