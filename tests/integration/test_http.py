@@ -23,7 +23,7 @@ from headrace.http.app import build_app
 from headrace.http.server import listen, serve
 from headrace.simulator.scenario import build_settings
 from headrace.simulator.server import Simulator
-from headrace.store import keys
+from headrace.store import keys, schema
 from tests.integration.scripted import Scripted
 
 MODEL = "sim:gpt-x"
@@ -375,6 +375,15 @@ async def test_it_says_that_it_is_alive_and_ready(api: Served) -> None:
     status, told = await api("GET", "/nowhere", "")
     assert (status, told["code"]) == (404, "not_found")
     assert (await api("DELETE", "/api/batches", ""))[0] == 405
+
+
+async def test_it_is_not_ready_any_more_when_a_migration_leaves_it_behind(api: Served) -> None:
+    """A server that may not run on its database gets no more calls, and its process is to end."""
+    async with api.engine.database.transaction() as connection:
+        await schema.write_notes(connection, "9999")
+    status, told = await api("GET", "/readyz", "")
+    assert (status, told["why"]) == (503, "DatabaseError")
+    assert api.engine.database.outdated.is_set()
 
 
 async def test_hostile_bodies_are_bounded(api: Served) -> None:
