@@ -35,7 +35,7 @@ def fitted(known: list[Point]) -> Costs:
     xs, ys = [], []
     for one in known:
         idle_s = one.workers * one.run_s
-        xs.append(max(0.0, one.commits - one.idle_commits_per_s * idle_s / one.items))
+        xs.append(one.groups)
         ys.append(max(0.0, one.database_cpu_s - one.idle_database_cpu * idle_s) / one.items)
     # A point of many items says more than one of few.
     weights = [one.items / sum(point.items for point in known) for one in known]
