@@ -299,6 +299,7 @@ def opened(fleet: Fleet, per_s: float, seconds: float, costs: Costs, seed: int) 
 
 def _told(seen: Seen, database: Database, lasted_s: float) -> Seen:
     seen.database_cores = database.own_s / max(1e-9, lasted_s)
-    seen.held_share = max(lock.held_s for lock in database.rows) / max(1e-9, lasted_s)
+    held_s = max(lock.held_s for lock in database.rows)
+    seen.held_share = min(1.0, held_s / max(1e-9, lasted_s))
     seen.waiting_max = max(lock.waiting_max for lock in database.rows)
     return seen

@@ -28,18 +28,22 @@ def points() -> list[Point]:
 
 
 def fitted(known: list[Point]) -> Costs:
-    """Return the costs that explain the points best: least squares over CPU by commits an item.
+    """Return the costs that explain the points best: least squares, weighted by items.
 
     What idle workers do is taken off first.
     """
     xs, ys = [], []
     for one in known:
         idle_s = one.workers * one.run_s
-        xs.append(max(0.0, one.commits - one.idle_commits_per_s * idle_s / one.items))
+        xs.append(one.groups)
         ys.append(max(0.0, one.database_cpu_s - one.idle_database_cpu * idle_s) / one.items)
-    mean_x, mean_y = sum(xs) / len(xs), sum(ys) / len(ys)
-    spread = sum((x - mean_x) ** 2 for x in xs)
-    both = sum((x - mean_x) * (y - mean_y) for x, y in zip(xs, ys, strict=True))
+    # A point of many items says more than one of few.
+    weights = [one.items / sum(point.items for point in known) for one in known]
+    mean_x = sum(weight * x for weight, x in zip(weights, xs, strict=True))
+    mean_y = sum(weight * y for weight, y in zip(weights, ys, strict=True))
+    told = list(zip(weights, xs, ys, strict=True))
+    spread = sum(weight * (x - mean_x) ** 2 for weight, x, _ in told)
+    both = sum(weight * (x - mean_x) * (y - mean_y) for weight, x, y in told)
     commit_s = max(0.0, both / spread) if spread else 0.0
     wide = [one for one in known if one.wide >= max(point.wide for point in known)]
     return Costs(

@@ -10,6 +10,7 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,6 +29,7 @@ class Point:
     """One run. Times in seconds; commits and rows are those of the whole run, per item.
 
     ``machine_share``: how much of the cores others left to it. ``flush_s``: a flush of the disk.
+    ``groups``: group commits per item, each of which moves a batch's counts once.
     """
 
     workers: int
@@ -47,6 +49,7 @@ class Point:
     load_average: float
     machine_share: float
     flush_s: float
+    groups: float
 
     @property
     def items_per_s(self) -> float:
@@ -94,6 +97,11 @@ def flushed_s(folder: Path) -> float:
     return statistics.median(took_s)
 
 
+async def moved(connection: Any) -> int:
+    """Return how often the counts of batches were moved: once in each group commit."""
+    return sum(one.updated for one in await tables(connection) if one.name == "batch_progress")
+
+
 async def idle(place: Place, crew: list[Child], seconds: float) -> tuple[float, float, float]:
     """Return what one idle worker takes: commits a second, cores of its own and of the server."""
     async with reader(place.url) as connection:
@@ -120,7 +128,7 @@ async def measured(workers: int, wide: int, items: int, idle_s: float = IDLE_S) 
             warm, _ = await submitted(place, 200 * workers, "warm")
             await followed(connection, warm, 200 * workers, LIMIT_S)
             await asyncio.sleep(min(3.0, idle_s))
-            before = await figures(connection)
+            before, groups = await figures(connection), await moved(connection)
             batch, submit_s = await submitted(place, items)
             cpu_s, database_s = sum(one.usage().cpu_s for one in crew), place.database_cpu_s()
             flush_s, others = flushed_s(place.folder), Others()
@@ -134,8 +142,9 @@ async def measured(workers: int, wide: int, items: int, idle_s: float = IDLE_S) 
             await place.close()
             used = (await figures(connection)).since(before)
             told = await tables(connection)
+            groups = (await moved(connection) - groups) / items
         point = _point(workers, wide, items, (submit_s, run_s), (cpu_s, database_s), used, resting)
-        point = replace(point, machine_share=share, flush_s=flush_s)
+        point = replace(point, machine_share=share, flush_s=flush_s, groups=groups)
         return Run(point, told, waits, peaks)
 
 
@@ -151,7 +160,7 @@ def _point(
     return Point(
         workers, wide, items, *took_s, *cpu_s,
         used.commits / items, used.rows / items, used.wal_bytes / items, used.size_bytes / items,
-        *resting, os.getloadavg()[0], 1.0, 0.0,
+        *resting, os.getloadavg()[0], 1.0, 0.0, 0.0,
     )  # fmt: skip
 
 
@@ -163,8 +172,8 @@ def show(run: Run) -> None:
         f"| {point.workers} | {point.wide} | {point.items:,} | {point.items_per_s:,.0f} "
         f"| {cores[0]:.2f} | {cores[1]:.2f} | {1e6 * point.worker_cpu_s / point.items:.0f} "
         f"| {1e6 * point.database_cpu_s / point.items:.0f} | {point.commits:.3f} "
-        f"| {point.rows:.1f} | {point.wal_bytes:,.0f} | {point.size_bytes:,.0f} "
-        f"| {max(run.peaks_mib):.0f} | {point.load_average:.1f} "
+        f"| {point.groups:.3f} | {point.rows:.1f} | {point.wal_bytes:,.0f} "
+        f"| {point.size_bytes:,.0f} | {max(run.peaks_mib):.0f} | {point.load_average:.1f} "
         f"| {point.machine_share:.0%} |",
         flush=True,
     )
@@ -195,10 +204,11 @@ async def main(options: argparse.Namespace) -> None:
     print(f"{os.cpu_count()} cores for workers, PostgreSQL and this program together\n")
     print(
         "| workers | wide | items | items/s | cores: workers | cores: PostgreSQL "
-        "| CPU µs/item: worker | PostgreSQL | commits/item | rows/item | WAL bytes/item "
-        "| database bytes/item | peak MiB of a worker | load average | cores left by others |"
+        "| CPU µs/item: worker | PostgreSQL | commits/item | of it groups | rows/item "
+        "| WAL bytes/item | database bytes/item | peak MiB of a worker "
+        "| load average | cores left by others |"
     )
-    print("|" + "---|" * 15)
+    print("|" + "---|" * 16)
     runs = []
     for workers in options.workers:
         runs.append(await measured(workers, options.wide, options.items, options.idle_s))

@@ -105,7 +105,7 @@ def test_costs_are_found_again_from_points_that_follow_them() -> None:
     points = [
         Point(
             1, wide, 1_000, 0.1, 10.0, 0.4, 1_000 * (300e-6 + each * 2e-3) + 10.0 * 0.01,
-            each + 10.0 * 5.0 / 1_000, 10, 5_000, 3_000, 5.0, 0.02, 0.01, 0.0, 1.0, 0.001,
+            each + 10.0 * 5.0 / 1_000, 10, 5_000, 3_000, 5.0, 0.02, 0.01, 0.0, 1.0, 0.001, each,
         )
         for wide, each in ((512, 0.02), (64, 0.1), (8, 0.3))
     ]  # fmt: skip
