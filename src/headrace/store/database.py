@@ -14,6 +14,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.errors import ConfigError, DatabaseError
 from headrace.store import statements
 from headrace.store.migrate import is_current, migrate
+from headrace.store.reachable import Session, watched_by_server
 
 if TYPE_CHECKING:
     from headrace.store.embedded import EmbeddedServer
@@ -87,11 +88,18 @@ class Database:
 
         The caller closes it. Raises OSError or asyncpg's errors.
         """
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
+            connection_class=Session,
             server_settings={"application_name": APPLICATION},
         )
+        try:
+            await watched_by_server(connection)
+        except BaseException:  # broad: nobody would close it
+            connection.terminate()
+            raise
+        return connection
 
     async def migrate(self) -> None:
         """Bring the database up to date; raises what ``migrate`` raises."""
@@ -190,10 +198,8 @@ async def open_database(
 
 
 async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> asyncpg.Pool:
-    # A statement prepared on one server session is not known on the next.
-    more: dict[str, Any] = {}
-    if pooled:
-        more = {"statement_cache_size": 0}
+    # A statement prepared on one server session is not known on the next, nor what is set there.
+    more: dict[str, Any] = {"statement_cache_size": 0} if pooled else {"init": watched_by_server}
     deadline_s = clock.monotonic_s() + STARTING_S_MAX
     while True:
         try:
@@ -202,6 +208,7 @@ async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> a
                 min_size=1,
                 max_size=connections_max,
                 timeout=CONNECT_TIMEOUT_S,
+                connection_class=Session,
                 reset=_as_it_is,
                 server_settings={"application_name": APPLICATION},
                 **more,
