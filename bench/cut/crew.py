@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.cut.hosts import Network, end_with_parent
+from bench.cut.hosts import Network
 
 LEAVE_S_MAX = 60.0
 
@@ -33,7 +33,6 @@ class Host:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=os.environ | environment,
-                preexec_fn=end_with_parent,
             )
 
     @property

@@ -6,10 +6,8 @@ fixed on both sides, so that not even its own name service tells a host that it 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +19,6 @@ _NETWORKS = {"data": "10.77.0", "out": "10.78.0"}
 _MAC = {"data": "02:77:00:00:00", "out": "02:78:00:00:00"}
 _NOBODY = "02:00:00:00:de:ad"
 _NEEDED = ("ip", "unshare")
-_PR_SET_PDEATHSIG = 1
 
 
 def hindrance() -> str | None:
@@ -34,7 +31,7 @@ def hindrance() -> str | None:
     if os.geteuid() != 0:
         return "only root may make network namespaces with a database server in them"
     tried = subprocess.run(
-        ["unshare", "--net", "--mount", "ip", "link", "add", "type", "veth"],
+        [*apart(), "ip", "link", "add", "type", "veth"],
         capture_output=True,
         text=True,
         check=False,
@@ -43,7 +40,10 @@ def hindrance() -> str | None:
 
 
 def apart() -> list[str]:
-    """Return the words before a command that is to be the hub, in namespaces that end with it."""
+    """Return the words before a command that is to be the hub.
+
+    Its namespaces, and whatever runs in them, end with it, however it ends.
+    """
     alone = ("--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc")
     return ["unshare", *alone]
 
@@ -52,11 +52,6 @@ def become_the_hub(words: list[str]) -> NoReturn:
     """Go on as ``python WORDS``, the hub."""
     command = [*apart(), sys.executable, *words]
     os.execvp(command[0], command)
-
-
-def end_with_parent() -> None:
-    """Let the kernel end this process with the one that started it; for ``preexec_fn``."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class Network:

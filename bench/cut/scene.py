@@ -26,8 +26,9 @@ LOOK_S = 12.0
 LATENCY_S = 1.5
 TAKEN_S_MAX = 2 * HEARTBEAT_S + 5.0
 BACK_S_MAX = 10.0
-FULL = 0.85
-"""What part of the calls before a cut the other host makes at least while one is cut off; the
+FULL = 0.7
+"""What part of the calls before a cut the other host makes at least while one is cut off: calls take
+longer on a busy machine. The
 short form has too few calls to say so."""
 
 

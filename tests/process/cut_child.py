@@ -18,7 +18,7 @@ from typing import Any
 
 import asyncpg
 
-from bench.cut.hosts import Network, end_with_parent
+from bench.cut.hosts import Network
 from bench.cut.services import database
 from headrace.store.database import connect
 
@@ -80,7 +80,7 @@ async def hub(folder: Path) -> dict[str, float]:
     async with database(folder) as url:
         process = await asyncio.create_subprocess_exec(
             *network.inside("a"), sys.executable, "-m", "tests.process.cut_child", "host", url,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=end_with_parent,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stdout is not None

@@ -39,10 +39,11 @@ class Session(_Connection):
     def __init__(self, protocol: Any, transport: Any, *more: Any) -> None:
         """Take what the driver gives."""
         super().__init__(protocol, transport, *more)
-        _watch(transport.get_extra_info("socket"))
+        watch(transport.get_extra_info("socket"))
 
 
-def _watch(link: Any) -> None:
+def watch(link: Any) -> None:
+    """Let this system ask a silent server; a socket of this machine, or none, is left alone."""
     if link is None or link.family not in (socket.AF_INET, socket.AF_INET6):
         return
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
