@@ -20,6 +20,8 @@ class Host:
     def __init__(self, network: Network, name: str, folder: Path) -> None:
         self.name = name
         self.log = folder / f"worker-{name}.log"
+        # Hosts have no disk in common.
+        self._home = folder / f"home-{name}"
         self._network = network
         self._process: asyncio.subprocess.Process | None = None
 
@@ -32,7 +34,7 @@ class Host:
                 *words,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | environment,
+                env=os.environ | environment | {"HEADRACE_HOME": str(self._home)},
             )
 
     @property

@@ -27,9 +27,8 @@ LATENCY_S = 1.5
 TAKEN_S_MAX = 2 * HEARTBEAT_S + 5.0
 BACK_S_MAX = 10.0
 FULL = 0.7
-"""What part of the calls before a cut the other host makes at least while one is cut off: calls take
-longer on a busy machine. The
-short form has too few calls to say so."""
+"""What part of the calls before a cut the other host makes at least while one is cut off: on a busy
+machine calls take longer. The short form has too few calls to say so."""
 
 
 def scenario(crash_class: str, per_s: float) -> dict[str, Any]:
