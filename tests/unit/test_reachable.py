@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headrace.store.reachable import IDLE_S, SILENT_S_MAX, watch, watched_by_server
+from headrace.store.reachable import IDLE_S, OURS_S_MAX, SERVER_S_MAX, watch, watched_by_server
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="these are the names of Linux")
@@ -18,7 +18,7 @@ def test_a_session_over_the_network_is_watched() -> None:
         assert link.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert link.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == IDLE_S
         waits_ms = link.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-        assert waits_ms == SILENT_S_MAX * 1000
+        assert waits_ms == OURS_S_MAX * 1000
 
 
 def test_a_session_on_this_machine_is_left_alone() -> None:
@@ -39,4 +39,4 @@ async def test_the_server_is_told_in_one_statement() -> None:
     await watched_by_server(Connection())
     [(sql, *words)] = told
     assert sql.count("set_config") == len(words) == 4
-    assert words[-1] == str(SILENT_S_MAX * 1000)
+    assert words[-1] == str(SERVER_S_MAX * 1000)

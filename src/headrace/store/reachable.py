@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 else:
     _Connection = asyncpg.Connection
 
-SILENT_S_MAX = 10
-"""A session ends when the other side has acknowledged nothing for so long."""
+SERVER_S_MAX, OURS_S_MAX = 10, 20
+"""A side ends a session when the other has acknowledged, or taken, nothing for so long. What the
+server ends is free for others. Ours is longer: rows of a submission wait while a busy server does
+not read them."""
 IDLE_S, PROBE_S, PROBES = 4, 2, 3
 """Where nothing is sent: asked after ``IDLE_S``, then every ``PROBE_S``, so many times."""
 # What the system calls them: Linux, macOS; where it knows one not at all, its own rule stays.
@@ -29,7 +31,7 @@ _OPTIONS = (
     ("TCP_KEEPALIVE", IDLE_S),
     ("TCP_KEEPINTVL", PROBE_S),
     ("TCP_KEEPCNT", PROBES),
-    ("TCP_USER_TIMEOUT", SILENT_S_MAX * 1000),
+    ("TCP_USER_TIMEOUT", OURS_S_MAX * 1000),
 )
 
 
@@ -56,5 +58,5 @@ async def watched_by_server(connection: Any) -> None:
     """Let the server, too, end this session when we cannot be reached: what it holds is free."""
     await connection.execute(
         statements.load("sessions/reachable.sql"),
-        *(str(number) for number in (IDLE_S, PROBE_S, PROBES, SILENT_S_MAX * 1000)),
+        *(str(number) for number in (IDLE_S, PROBE_S, PROBES, SERVER_S_MAX * 1000)),
     )
