@@ -13,7 +13,7 @@ WORKERS ?= auto
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: demo article-offline test check format bench bench-admission bench-fairness crash chaos referees docs lock clean help
+.PHONY: demo article-offline test check format bench bench-admission bench-fairness crash chaos cut referees docs lock clean help
 
 demo: $(STAMP) ## 200 product cards from examples/products.csv into out/
 	$(BIN)/headrace run examples/products.csv --recipe product-card --out out $(ARGS)
@@ -59,6 +59,9 @@ crash: $(STAMP) ## kill the engine at every named crash point and audit what is 
 
 chaos: $(STAMP) ## ten minutes in which everything fails at once, then the audit
 	$(BIN)/python -m bench.chaos $(ARGS)
+
+cut: $(STAMP) ## hosts in network namespaces lose the database for a minute each (Linux, as root)
+	$(BIN)/python -m bench.cut $(ARGS)
 
 referees: ## foreign programs that judge ours; `make test` runs their tests once they are here
 	@command -v npm >/dev/null 2>&1 || { echo "npm was not found: install Node.js 20 or newer." >&2; exit 1; }

@@ -15,6 +15,7 @@ from headrace.clock import Clock, SystemClock
 from headrace.errors import ConfigError, DatabaseError
 from headrace.store import schema, statements
 from headrace.store.migrate import is_current, migrate
+from headrace.store.reachable import Session, watched_by_server
 
 if TYPE_CHECKING:
     from headrace.store.embedded import EmbeddedServer
@@ -91,11 +92,18 @@ class Database:
 
         The caller closes it. Raises OSError or asyncpg's errors.
         """
-        return await asyncpg.connect(
+        connection = await asyncpg.connect(
             self._url,
             timeout=CONNECT_TIMEOUT_S,
+            connection_class=Session,
             server_settings={"application_name": schema.session_name()},
         )
+        try:
+            await watched_by_server(connection)
+        except BaseException:  # broad: nobody would close it
+            connection.terminate()
+            raise
+        return connection
 
     async def migrate(self, *, anyway: bool = False) -> list[str]:
         """Bring the database up to date; returns and raises what ``migrate`` does."""
@@ -215,13 +223,12 @@ async def open_database(
 
 
 async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> asyncpg.Pool:
-    # A statement prepared on one server session is not known on the next.
-    more: dict[str, Any] = {}
     name = schema.session_name()
+    more: dict[str, Any] = {"init": watched_by_server}
     if pooled:
-        more = {"statement_cache_size": 0}
-        # A pooler's sessions keep the name of who had them last, also when he is long gone.
-        name = POOLED
+        # A statement prepared on one server session is not known on the next, nor what is set
+        # there. And they keep the name of who had them last, also when he is long gone.
+        name, more = POOLED, {"statement_cache_size": 0}
     deadline_s = clock.monotonic_s() + STARTING_S_MAX
     while True:
         try:
@@ -230,6 +237,7 @@ async def _pool(url: str, connections_max: int, clock: Clock, pooled: bool) -> a
                 min_size=1,
                 max_size=connections_max,
                 timeout=CONNECT_TIMEOUT_S,
+                connection_class=Session,
                 reset=_as_it_is,
                 server_settings={"application_name": name},
                 **more,

@@ -1,0 +1,1 @@
+"""Two hosts that lose their database's network for a while; run ``python -m bench.cut``."""
