@@ -27,7 +27,8 @@ A = TypeVar("A")
 GROUP_MAX = 400
 CROWD = 8
 """A group commit whose groups are that large takes turns with its like: see ``GroupCommit``."""
-_RETRIES = 12
+END_ROUNDS = 12
+"""How often in a row what is left is tried when the process ends: half a minute and more."""
 _LOST = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
@@ -47,6 +48,9 @@ _LOST = (
 """Failures of a group that say nothing about its content: the group is tried again."""
 
 
+_REFUSED = (asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
 class GroupCommit(Generic[W, A]):
     """Gathers writes and commits each group in one transaction.
 
@@ -55,8 +59,10 @@ class GroupCommit(Generic[W, A]):
     as soon as there is a crowd: side by side each of them would commit smaller groups, and a
     transaction costs more than what is in it. A group whose commit was cut off is looked up and
     written again (``again`` tells the write function so); one that the database refuses
-    for its content is split, so that a poisonous write fails alone. ``told`` hears of each
-    write once it is durable, with its answer.
+    for its content is split, so that a poisonous write fails alone. A database that is away is
+    waited for, however long: what was paid for would be bought again. Only a process that
+    ends gives up, with ``DatabaseError``. ``told`` hears of each write once it is durable,
+    with its answer.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class GroupCommit(Generic[W, A]):
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._end_rounds = END_ROUNDS
         self._latest = 0
         self.groups = 0
         self.written = 0
@@ -122,7 +129,7 @@ class GroupCommit(Generic[W, A]):
         try:
             answers = await self._insist([write for write, _ in group], again)
         except Exception as error:  # broad: handed to the waiter of each write
-            if len(group) > 1 and isinstance(error, asyncpg.PostgresError):
+            if len(group) > 1 and isinstance(error, _REFUSED):
                 for single in group:
                     await self._commit([single], again=False)
                 return
@@ -142,19 +149,29 @@ class GroupCommit(Generic[W, A]):
                 future.set_result(answer)
 
     async def _insist(self, writes: list[W], again: bool) -> Sequence[A]:
-        for round_number in range(_RETRIES):
+        wait_s = 0.1
+        while True:
             try:
                 async with self._database.transaction() as connection:
-                    return await self._write(
-                        connection, writes, self._clock.now(), again or round_number > 0
-                    )
+                    answers = await self._write(connection, writes, self._clock.now(), again)
             except _LOST as error:
-                log().warning("group_commit_again", why=str(error), round=round_number)
-                await self._clock.sleep(min(5.0, 0.1 * 2**round_number))
-        raise DatabaseError(
-            f"the database could not be written for a group of {len(writes)}",
-            remedy="See its log; nothing of the group was kept, 'headrace resume' continues.",
-        )
+                if isinstance(error, ValueError):
+                    raise  # the driver's: a value that no column takes, now or ever
+                again = True
+                log().warning("group_commit_again", why=str(error), again_s=wait_s)
+                if self._closing:
+                    self._end_rounds -= 1
+                if self._end_rounds <= 0:
+                    raise DatabaseError(
+                        f"the database could not be written for a group of {len(writes)}",
+                        remedy="See its log; nothing of the group was kept, 'headrace resume' "
+                        "continues.",
+                    ) from error
+                await self._clock.sleep(wait_s)
+                wait_s = min(5.0, wait_s * 2)
+            else:
+                self._end_rounds = END_ROUNDS
+                return answers
 
 
 def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import pytest
 
+from headrace.errors import DatabaseError
 from headrace.testing import ManualClock
 from headrace.testing.manual_clock import settle
-from headrace.writer import CROWD, GroupCommit
+from headrace.writer import CROWD, GROUP_MAX, GroupCommit
 
 
 class Database:
@@ -109,3 +111,72 @@ async def test_a_lonely_write_waits_for_no_turn_again() -> None:
     await gather(both, 1)
     assert len(database.open) == 2
     await stop(database, both)
+
+
+class AwayDatabase(Database):
+    """A database that is away for some rounds, and takes no negative number."""
+
+    def __init__(self, rounds: float) -> None:
+        super().__init__()
+        self.rounds = rounds
+        self.kept: list[int] = []
+        self.asked_again: list[bool] = []
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        self.rounds -= 1
+        if self.rounds >= 0:
+            raise ConnectionRefusedError("away")
+        yield
+
+    async def write(self, _: Any, group: list[int], now: datetime, again: bool) -> list[int]:
+        if any(number < 0 for number in group):
+            # What the driver raises for a value that the column's type cannot hold.
+            raise type("DataError", (asyncpg.InterfaceError, ValueError), {})("out of range")
+        self.kept += group
+        self.asked_again.append(again)
+        return group
+
+
+def one_on(database: Database) -> tuple[GroupCommit[int, int], ManualClock]:
+    clock = ManualClock()
+    commit = GroupCommit[int, int](database, clock, database.write, "after")  # type: ignore[arg-type]
+    commit.start()
+    return commit, clock
+
+
+async def test_a_database_that_is_away_for_an_hour_is_waited_for() -> None:
+    """What was handed in is written when it is back, and looked up first: nothing gives up."""
+    database = AwayDatabase(rounds=720)
+    commit, clock = one_on(database)
+    future = commit.hand_in(1)
+    await settle()
+    while not future.done():
+        await clock.advance(5.0)
+    assert clock.monotonic_s() >= 3500
+    assert (await future, database.kept, database.asked_again) == (1, [1], [True])
+    await commit.stop()
+
+
+async def test_a_process_that_ends_gives_up_on_a_database_that_stays_away() -> None:
+    """All that is left shares one patience, so that the end comes within minutes."""
+    database = AwayDatabase(rounds=float("inf"))
+    commit, clock = one_on(database)
+    futures = [commit.hand_in(number) for number in range(3 * GROUP_MAX)]
+    stopping = asyncio.create_task(commit.stop())
+    await settle()
+    while not stopping.done():
+        await clock.advance(5.0)
+    assert clock.monotonic_s() <= 60
+    assert {type(future.exception()) for future in futures} == {DatabaseError}
+
+
+async def test_a_value_that_no_column_takes_fails_alone() -> None:
+    """The driver refuses it before the server sees it; the others of its group are written."""
+    database = AwayDatabase(rounds=0)
+    commit, _ = one_on(database)
+    futures = [commit.hand_in(number) for number in (1, -2, 3)]
+    await settle()
+    assert isinstance(futures[1].exception(), asyncpg.InterfaceError)
+    assert [futures[0].result(), futures[2].result(), database.kept] == [1, 3, [1, 3]]
+    await commit.stop()
