@@ -119,7 +119,7 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._process.communicate(), LEAVE_S_MAX)
+            await asyncio.wait_for(self._process.wait(), LEAVE_S_MAX)
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
