@@ -109,8 +109,9 @@ def tell(folder: Path, crew: Crew, store: FlakyStore | None, seen: Seen, keep: s
         f"{seen.restarts} restarts of the database; store {dict(store.seen) if store else '-'}"
     )
     print(f"shards whose late writes a fence refused: {refused}")
-    if crew.died:
-        seen.findings.append(f"{crew.died} workers ended by themselves")
+    if crew.not_begun:
+        print(f"started while the database was away, and started again: {crew.not_begun}")
+    seen.findings += [f"a worker ended by itself with {said}" for said in crew.died]
     for log in logs if keep else ():
         shutil.copy(log, str(keep))
 

@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 LEAVE_S_MAX = 60.0
+NO_DATABASE, BEGUN = 6, "works on"
+"""How a process ends that finds no database, and what a worker says once it has one."""
 
 
 class Crew:
@@ -21,7 +23,9 @@ class Crew:
         self._size, self._started = size, 0
         self._all: dict[int, asyncio.subprocess.Process] = {}
         self.frozen: set[int] = set()
-        self.kills = self.died = 0
+        self.kills = self.not_begun = 0
+        #: What those said last that ended by themselves after they had begun to work.
+        self.died: list[str] = []
 
     async def start(self) -> None:
         """Start all of them."""
@@ -61,12 +65,19 @@ class Crew:
         await self._one()
 
     async def replace_dead(self) -> None:
-        """Start a worker for each that ended by itself, as a supervisor would."""
+        """Start a worker for each that ended by itself, as a supervisor would.
+
+        One that starts while the database is away ends with 6: that is the supervisor's.
+        """
         for number, process in list(self._all.items()):
             if process.returncode is not None:
                 del self._all[number]
                 if process.returncode != -signal.SIGKILL:
-                    self.died += 1
+                    said = self.log(number).read_text(errors="replace")
+                    if process.returncode == NO_DATABASE and BEGUN not in said:
+                        self.not_begun += 1
+                    else:
+                        self.died.append(f"{process.returncode}: {said[-600:]}")
                     await self._one()
 
     async def freeze(self, number: int, seconds: float) -> None:

@@ -40,6 +40,8 @@ async def write(
     )
     live = {row["id"]: row["fence"] for row in rows}
     fenced = [settle for settle in settles if live.get(settle.shard_id) == settle.fence]
+    # Items are locked in this order by whoever locks many, a cancel above all.
+    fenced.sort(key=lambda settle: (settle.batch_id, settle.idx))
     moved = await _items(connection, fenced, now)
     done = [settle for settle in fenced if (settle.batch_id, settle.idx) in moved]
     deltas = Deltas()
