@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -25,6 +26,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from bench.setting import fresh_database, simulated_log
 from headrace.store.audit import verify
@@ -112,6 +115,9 @@ async def run_once(
             args = [str(options.items), crash_class, "retry", canary, way]
             started_s = time.monotonic()
             victim = Child(folder, url, args, crash_at)
+            if kill_after_s is None:
+                # Else the others may have done all that it would pass by before it is there.
+                await begun(url, victim)
             others = [Child(folder, url, args) for _ in range(options.workers - 1)]
             if kill_after_s is not None:
                 await asyncio.sleep(kill_after_s)
@@ -131,6 +137,20 @@ async def run_once(
         finally:
             await drop()
     return lived_s
+
+
+async def begun(url: str, victim: Child) -> None:
+    """Wait until a process has submitted its batch, or has ended."""
+    until_s = time.monotonic() + RUN_S_MAX
+    connection = await asyncpg.connect(url)
+    try:
+        while victim.process.poll() is None and time.monotonic() < until_s:
+            with contextlib.suppress(asyncpg.UndefinedTableError):
+                if await connection.fetchval("SELECT count(*) FROM batch"):
+                    return
+            await asyncio.sleep(0.02)
+    finally:
+        await connection.close()
 
 
 async def audit(
