@@ -97,7 +97,7 @@ async def _examine(engine: Engine) -> list[Finding]:
 async def _schema(connection: Connection) -> Finding:
     from headrace.store import schema
 
-    stands, own = await schema.standing(connection, waits=False), schema.read()[-1].number
+    stands, own = await schema.standing(connection, waits=False), schema.own()
     assert stands is not None  # the engine has migrated it
     if stands.version <= own:
         return Finding("schema", "ok", stands.version)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -134,9 +135,18 @@ def oldest_after(migrations: list[Migration], number: str) -> str:
     return max(one.needs for one in migrations if one.needs is not None and one.number <= number)
 
 
+@cache
+def own() -> str:
+    """Return the schema of this code, as it was when the process began to use a database.
+
+    Files that an upgrade lays in their place meanwhile are another release's.
+    """
+    return read(MIGRATIONS)[-1].number
+
+
 def session_name() -> str:
     """Return what this release's sessions are called: others see by it how old it is."""
-    return f"headrace/{read(MIGRATIONS)[-1].number}"
+    return f"headrace/{own()}"
 
 
 async def standing(connection: Connection, *, waits: bool = True) -> Standing | None:
@@ -158,14 +168,14 @@ async def standing(connection: Connection, *, waits: bool = True) -> Standing | 
     return Standing(version, notes.get(OLDEST_NOTE, version), notes.get(RELEASE_NOTE, ""))
 
 
-def refuse_too_old(stands: Standing, own: str) -> None:
-    """Raise DatabaseError where code of schema ``own`` may not run on the database."""
-    if own >= stands.oldest:
+def refuse_too_old(stands: Standing, known: str) -> None:
+    """Raise DatabaseError where code of schema ``known`` may not run on the database."""
+    if known >= stands.oldest:
         return
     by = f" ({stands.migrated_by})" if stands.migrated_by else ""
     raise DatabaseError(
         f"this database was migrated by a newer headrace{by}: it is at {stands.version} and needs "
-        f"a release that knows {stands.oldest}; this one, {VERSION}, knows up to {own}",
+        f"a release that knows {stands.oldest}; this one, {VERSION}, knows up to {known}",
         remedy="upgrade headrace to the release that the other processes run, "
         "or restore a backup from before its migration",
     )
@@ -175,7 +185,7 @@ async def check(connection: Connection, *, waits: bool = False) -> None:
     """Raise DatabaseError where this release may not, or no longer, run on the database."""
     stands = await standing(connection, waits=waits)
     if stands is not None:
-        refuse_too_old(stands, read(MIGRATIONS)[-1].number)
+        refuse_too_old(stands, own())
 
 
 async def write_notes(connection: Connection, oldest: str) -> None:
