@@ -24,12 +24,11 @@ from pathlib import Path
 
 from bench.admission.simulation import simulation
 from bench.chaos.audit import audited, watched
-from bench.chaos.scene import CLASSES, KEY, scenario, settings, submitted
+from bench.chaos.scene import CLASSES, scenario, settings, store_variables, submitted
 from bench.chaos.store import BUCKET, SERVER, FlakyStore, s3
 from bench.chaos.trouble import FROZEN_S, Seen, trouble
 from bench.chaos.workers import Crew
 from bench.setting import fresh_database
-from headrace.blob import open_blobs
 from headrace.config import load_config
 from headrace.store.embedded import open_embedded
 
@@ -42,13 +41,7 @@ def environment_of(url: str, store: FlakyStore | None) -> dict[str, str]:
     if store is None:
         print("no S3 server here (`make referees` brings one): bodies go to a folder")
         return found
-    return found | {
-        "AWS_ENDPOINT": store.url,
-        "AWS_ALLOW_HTTP": "true",
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": KEY,
-    }
+    return found | store_variables(store.url)
 
 
 async def run(options: argparse.Namespace) -> Seen:
@@ -92,11 +85,7 @@ async def run(options: argparse.Namespace) -> Seen:
             statuses = await crew.close()
             tell(folder, crew, store, seen, options.keep)
         print(f"workers asked to end, with {statuses}")
-        blobs = await open_blobs(blob_url)
-        try:
-            await audited(url, blobs, providers, items * len(CLASSES), seen)
-        finally:
-            await blobs.close()
+        await audited(url, blob_url, providers, items * len(CLASSES), seen)
     return seen
 
 
@@ -124,11 +113,7 @@ def main() -> int:
     parser.add_argument("--settle-s", type=float, default=300.0, help="at most so long afterwards")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", help="a folder for the workers' logs")
-    seen = asyncio.run(run(parser.parse_args()))
-    for finding in seen.findings[:20]:
-        print("BROKEN", finding)
-    print("broken" if seen.findings else "nothing broke")
-    return 1 if seen.findings else 0
+    return asyncio.run(run(parser.parse_args())).verdict()
 
 
 if __name__ == "__main__":

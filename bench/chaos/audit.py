@@ -12,7 +12,7 @@ import asyncpg
 from bench.admission.simulation import Simulation
 from bench.chaos.trouble import Seen
 from bench.chaos.workers import Crew
-from headrace.blob import Blobs
+from headrace.blob import open_blobs
 from headrace.errors import HeadraceError
 from headrace.lifecycle import BATCH_FINAL
 from headrace.store.audit import verify
@@ -55,7 +55,7 @@ async def watched(url: str, crew: Crew, until_s: float, *, to_the_end: bool) -> 
 
 
 async def audited(
-    url: str, blobs: Blobs, providers: dict[str, Simulation], items: int, seen: Seen
+    url: str, blob_url: str, providers: dict[str, Simulation], items: int, seen: Seen
 ) -> None:
     """Compare what the database says with itself, with the providers' logs, and with the store."""
     connection = await asyncpg.connect(url)
@@ -90,7 +90,7 @@ async def audited(
         )
         if truth["paid_twice"] > (repeats[name] if name in AMBIGUOUS else 0):
             seen.findings.append(f"provider {name}: paid twice {truth['paid_twice']}")
-    unread = await _unread(blobs, [row["sha256"] for row in bodies])
+    unread = await _unread(blob_url, [row["sha256"] for row in bodies])
     print(f"bodies: {len(bodies)} different, unreadable or not what was kept: {unread}")
     if unread:
         seen.findings.append(f"{unread} bodies cannot be read")
@@ -109,12 +109,15 @@ async def _items(connection: Any) -> tuple[Counter[str], Counter[str]]:
     return Counter(states), Counter({row["class"]: row["n"] for row in rows})
 
 
-async def _unread(blobs: Blobs, bodies: list[bytes]) -> int:
-    unread = 0
-    for sha256 in bodies:
-        try:
-            await blobs.read(sha256)
-        except HeadraceError as error:
-            unread += 1
-            print(f"  {sha256.hex()}: {error}")
+async def _unread(blob_url: str, bodies: list[bytes]) -> int:
+    blobs, unread = await open_blobs(blob_url), 0
+    try:
+        for sha256 in bodies:
+            try:
+                await blobs.read(sha256)
+            except HeadraceError as error:
+                unread += 1
+                print(f"  {sha256.hex()}: {error}")
+    finally:
+        await blobs.close()
     return unread

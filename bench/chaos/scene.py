@@ -64,6 +64,17 @@ def settings(folder: Path, blob_url: str, urls: dict[str, str]) -> Path:
     return path
 
 
+def store_variables(url: str) -> dict[str, str]:
+    """Return how workers reach the object store at ``url``."""
+    return {
+        "AWS_ENDPOINT": url,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+    }
+
+
 def recipe(crash_class: str) -> dict[str, Any]:
     """Return a recipe whose images are bought at one of the two providers."""
     stage = {

@@ -29,6 +29,13 @@ class Seen:
     thaws: int = 0
     findings: list[str] = field(default_factory=list)
 
+    def verdict(self) -> int:
+        """Print which promises broke, the first of them; returns the exit status."""
+        for finding in self.findings[:20]:
+            print("BROKEN", finding)
+        print("broken" if self.findings else "nothing broke")
+        return 1 if self.findings else 0
+
 
 class Troubles:
     """What is done to a crew, its database and its store, at moments drawn from ``dice``."""

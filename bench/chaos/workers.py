@@ -103,11 +103,15 @@ class Crew:
             with contextlib.suppress(ProcessLookupError):
                 process.send_signal(signal.SIGTERM)
         for process in self._all.values():
-            try:
-                async with asyncio.timeout(LEAVE_S_MAX):
-                    statuses.append(await process.wait())
-            except TimeoutError:
-                process.kill()
-                await process.wait()
-                statuses.append(-signal.SIGKILL)
+            statuses.append(await left(process))
         return statuses
+
+
+async def left(process: asyncio.subprocess.Process) -> int:
+    """Wait for the end of a worker that was asked to end, and kill it if it does not."""
+    try:
+        async with asyncio.timeout(LEAVE_S_MAX):
+            return await process.wait()
+    except TimeoutError:
+        process.kill()
+        return await process.wait()

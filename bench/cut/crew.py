@@ -9,9 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.chaos.workers import left
 from bench.cut.hosts import Network
-
-LEAVE_S_MAX = 60.0
 
 
 class Host:
@@ -58,9 +57,4 @@ class Host:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
-        try:
-            async with asyncio.timeout(LEAVE_S_MAX):
-                return await self._process.wait()
-        except TimeoutError:
-            self._process.kill()
-            return await self._process.wait()
+        return await left(self._process)

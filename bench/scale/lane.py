@@ -9,19 +9,12 @@ import argparse
 import os
 import time
 from typing import Any
-from uuid import UUID
-
-import msgspec
 
 from bench.admission.measured import refused_since
 from bench.admission.simulation import Simulation, simulation
 from bench.scale.books import Waits, reader, sampled
-from bench.scale.place import Place, opened
-from bench.scale.work import followed
-from headrace.config import load_config
-from headrace.engine import open_engine
-from headrace.recipe import parse_recipe
-from headrace.submission import Terms
+from bench.scale.place import opened
+from bench.scale.work import followed, submitted
 
 LEARNING_S = 15.0
 TARGET, REFUSED_MAX = 0.96, 0.01
@@ -54,18 +47,6 @@ def scenario(per_minute: float) -> dict[str, Any]:
     return {"crash_class": "A", "seed": 1, "snapshots_s": [LEARNING_S], "limits": [bucket]}
 
 
-async def _submitted(place: Place, items: int) -> UUID:
-    config = msgspec.structs.replace(load_config(place.config), database_url=place.url)
-    async with open_engine(config, work=False) as engine:
-        batch = await engine.submit(
-            ({"prompt": f"item {number}"} for number in range(items)),
-            parse_recipe(SHAPE, "lane"),
-            columns=["prompt"],
-            terms=Terms(name="lane", cache="off", canary=0),
-        )
-        return batch.uuid
-
-
 async def main(options: argparse.Namespace) -> None:
     """Run one batch through the lane and print how it went."""
     items = int(options.per_minute * options.seconds / 60.0)
@@ -80,7 +61,7 @@ async def main(options: argparse.Namespace) -> None:
             ]
         )
         crew = await place.workers(options.workers)
-        batch = await _submitted(place, items)
+        batch, _ = await submitted(place, items, shape=SHAPE, cache="off")
         cpu_s, database_s = sum(one.usage().cpu_s for one in crew), place.database_cpu_s()
         began_s = time.perf_counter()
         async with reader(place.url) as connection:

@@ -83,7 +83,7 @@ async def _check(connection: object, batch: UUID, items: int) -> None:
 
 
 def _over_time(seen: list[Progress], items: int, prober: Prober) -> None:
-    kinds = prober.seen.kinds
+    kinds = prober.seen
     heads = "".join(f" {name} p50 / p99 ms |" for name in kinds)
     print(f"\n| items ended | items/s |{heads}\n|---|---|" + "---|" * len(kinds))
     counts = [one.ended for one in seen]

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from bench.peak import peak_mib
 from bench.setting import fresh_database
 from headrace.store.embedded import open_embedded
 
@@ -109,9 +110,7 @@ class Child:
     def usage(self) -> Usage:
         """Return what it has used so far."""
         times = psutil.Process(self._process.pid).cpu_times()
-        status = Path(f"/proc/{self._process.pid}/status").read_text(encoding="utf-8")
-        peak = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return Usage(times.user + times.system, int(peak.split()[1]) / 1024)
+        return Usage(times.user + times.system, peak_mib(self._process.pid))
 
     async def end(self) -> None:
         """Ask it to end, and kill it if it does not."""

@@ -29,13 +29,6 @@ class Answers:
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1e3 if ordered else 0.0
 
 
-@dataclass
-class Asked:
-    """The kinds of calls: their names, and what came of them."""
-
-    kinds: dict[str, Answers]
-
-
 class Prober:
     """Makes the calls of each second; a call's time counts from the moment it was due."""
 
@@ -44,7 +37,8 @@ class Prober:
         self._batch, self._items = batch_id, items
         self._random = random.Random(1)
         self.began_s = time.perf_counter()
-        self.seen = Asked({name: Answers() for name in ("batch", "window", "failed", "on demand")})
+        #: What came of each kind of call.
+        self.seen = {name: Answers() for name in ("batch", "window", "failed", "on demand")}
 
     def _calls(self, number: int) -> list[tuple[str, str, str, dict[str, str] | None]]:
         path, at = f"/api/batches/{self._batch}", self._random.randrange(max(1, self._items))
@@ -63,7 +57,7 @@ class Prober:
         call: tuple[str, str, str, dict[str, str] | None],
     ) -> None:
         kind, method, path, body = call
-        answers, good = self.seen.kinds[kind], False
+        answers, good = self.seen[kind], False
         try:
             async with session.request(method, self._url + path, json=body) as answer:
                 await answer.read()

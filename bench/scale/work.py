@@ -38,16 +38,22 @@ def provider_lines(wide: int) -> list[str]:
     ]
 
 
-async def submitted(place: Place, items: int, salt: str = "item") -> tuple[UUID, float]:
+async def submitted(
+    place: Place,
+    items: int,
+    salt: str = "item",
+    shape: dict[str, Any] = RECIPE,
+    cache: str = "reuse",
+) -> tuple[UUID, float]:
     """Submit a batch without working on it; returns its id, and the seconds it took."""
     config = msgspec.structs.replace(load_config(place.config), database_url=place.url)
     async with open_engine(config, work=False) as engine:
         began_s = time.perf_counter()
         batch = await engine.submit(
             ({"prompt": f"{salt} {number}"} for number in range(items)),
-            parse_recipe(RECIPE, "scale"),
+            parse_recipe(shape, str(shape["name"])),
             columns=["prompt"],
-            terms=Terms(name=salt, canary=0),
+            terms=Terms(name=salt, cache=cache, canary=0),
         )
         return batch.uuid, time.perf_counter() - began_s
 
