@@ -28,9 +28,9 @@ from time import perf_counter
 from typing import Any
 
 from bench.peak import MIB, peak_mib
+from bench.throughput import engine_at
 from headrace.bytes_budget import SHARE
 from headrace.config import Config, Limits
-from headrace.engine import open_engine
 from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
@@ -100,7 +100,7 @@ async def work(home: Path, kind: str, url: str, items: int, limit_mib: int) -> d
         stage |= {"sources": {"input_image" if kind == "bfl" else "image": "{{ photo }}"}}
     names = sources_in(photos) if is_edit else [""]
     recipe = parse_recipe({"name": "bodies", "stages": [stage]}, "bench")
-    async with open_engine(config_at(home, kind, url, limit_mib)) as engine:
+    async with engine_at(config_at(home, kind, url, limit_mib)) as engine:
         limit_memory(limit_mib)
         base_mib, begun_s = peak_mib(), perf_counter()
         rows = [

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from bench.throughput import bench_config, run_batch
+from bench.throughput import bench_config, engine_at, run_batch
 from headrace.config import Config
-from headrace.engine import open_engine
 
 MIB = 1024 * 1024
 
@@ -68,7 +67,7 @@ def _server_pid(home: Path) -> int | None:
 async def rows(home: Path, items: int) -> tuple[Peak, dict[str, float]]:
     """Submit and run a batch of ``items`` rows; return the peak and the rates."""
     peak = Peak()
-    async with open_engine(bench_config(home)) as engine, watched(peak, _server_pid(home)):
+    async with engine_at(bench_config(home)) as engine, watched(peak, _server_pid(home)):
         rates = await run_batch(engine, items, "memory", "reuse")
     return peak, rates
 
@@ -78,6 +77,6 @@ async def images(home: Path, items: int, body_bytes: int) -> tuple[Peak, dict[st
     table = {"body": "image", "body_bytes": body_bytes, "concurrency": 12, "price_microcredits": 1}
     config = Config(home=str(home), providers={"simulated": table})
     peak = Peak()
-    async with open_engine(config) as engine, watched(peak, _server_pid(home)):
+    async with engine_at(config) as engine, watched(peak, _server_pid(home)):
         rates = await run_batch(engine, items, "image", "off")
     return peak, rates

@@ -7,9 +7,12 @@ import gc
 import resource
 import statistics
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from headrace.cli.heap import settle_heap
 from headrace.config import Config, Worker
 from headrace.engine import Engine, open_engine
 from headrace.recipe import parse_recipe
@@ -33,6 +36,14 @@ def bench_config(home: Path) -> Config:
         "concurrency": 512,
     }
     return Config(home=str(home), providers={"simulated": table}, worker=Worker())
+
+
+@asynccontextmanager
+async def engine_at(config: Config) -> AsyncIterator[Engine]:
+    """Open an engine as commands do: the collector of cycles set for work that lasts."""
+    async with open_engine(config) as engine:
+        settle_heap()
+        yield engine
 
 
 async def run_batch(engine: Engine, items: int, salt: str, cache: str) -> dict[str, float]:
@@ -75,7 +86,7 @@ async def on_demand_hit_ms(engine: Engine, tries: int = 500) -> float:
 async def measure(home: Path, items: int, rounds: int) -> dict[str, float]:
     """Return the medians over ``rounds`` of a fresh and a cached batch of ``items``."""
     fresh, cached = [], []
-    async with open_engine(bench_config(home)) as engine:
+    async with engine_at(bench_config(home)) as engine:
         for number in range(rounds):
             fresh.append(await run_batch(engine, items, f"round {number}", "reuse"))
             cached.append(await run_batch(engine, items, f"round {number}", "reuse"))
@@ -92,7 +103,7 @@ async def measure(home: Path, items: int, rounds: int) -> dict[str, float]:
 async def by_size(home: Path, sizes: list[int]) -> dict[int, float]:
     """Return the wall microseconds per item for batches of growing size."""
     cost: dict[int, float] = {}
-    async with open_engine(bench_config(home)) as engine:
+    async with engine_at(bench_config(home)) as engine:
         for size in sizes:
             rates = await run_batch(engine, size, f"size {size}", "reuse")
             cost[size] = 1e6 / rates["items_per_s"] + 1e6 / rates["submit_rows_per_s"]

@@ -13,9 +13,9 @@ import msgspec
 import psutil
 
 from bench.admission.job import Job, Told, cpu_s, read_job, tell
-from bench.throughput import loop_run
+from bench.throughput import engine_at, loop_run
 from headrace.config import Config
-from headrace.engine import Engine, open_engine
+from headrace.engine import Engine
 from headrace.lifecycle import BATCH_FINAL
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
@@ -87,7 +87,7 @@ async def run(job: Job) -> Told:
         for item in job.case.rows(job.items, job.seed)
     )
     recipe = recipe_of(job.case.shape)
-    async with open_engine(config_of(job)) as engine:
+    async with engine_at(config_of(job)) as engine:
         before_s, before_database_s = cpu_s(), database_cpu_s(home)
         batch = await engine.submit(
             rows,
@@ -106,7 +106,7 @@ async def run(job: Job) -> Told:
 async def join(job: Job) -> Told:
     """Work beside the process that submits, on the same home, until its batch has ended."""
     told = Told()
-    async with open_engine(config_of(job)) as engine, asyncio.timeout(job.limit_s):
+    async with engine_at(config_of(job)) as engine, asyncio.timeout(job.limit_s):
         before_s = cpu_s()
         while not any(one.state in BATCH_FINAL for one in await engine.recent(1)):
             await asyncio.sleep(LOOK_S)

@@ -11,7 +11,7 @@ from headrace.held import HeldBatch, HeldItem
 from headrace.order import Option
 from headrace.outcome import CallFailed
 from headrace.quiet import is_suspect
-from headrace.routing import best_hit, check_sizes, made_before, options_of
+from headrace.routing import best_hit, check_sizes, keep_request, made_before, options_of
 from headrace.settlement import pass_free_stages
 from headrace.slots import ShardSlots, Slots
 from headrace.store.writes import Settle
@@ -136,6 +136,7 @@ class Dispatcher:
 
 def _wanted(item: HeldItem) -> list[Option] | None:
     """Return what may make the item's next stage, or ``None`` where it must walk."""
+    item.asks = None
     try:
         if pass_free_stages(item):
             return None
@@ -144,6 +145,7 @@ def _wanted(item: HeldItem) -> list[Option] | None:
             return None
         options = options_of(stage, item.given())
         check_sizes(item, stage, options)
+        keep_request(item, options)
         return options
     except CallFailed:
         return None

@@ -23,6 +23,7 @@ _UNSPACED = (
 _KATAKANA = "\u30a1-\u30fa\u30fc-\u30ff"
 _ENDS_CLAUSE = re.compile("[.,;:!?()\\[\\]\n|/•–—。、，；：！？「」・]")
 
+_SPACES = re.compile(r"[^\S\n]+")
 _ASCII_WORD = re.compile("[a-z0-9]+")
 _SIGNED = re.compile("[^\\W_]{1,40}(?:[@$][^\\W_]{1,40}){1,8}")
 
@@ -64,7 +65,7 @@ def folded(text: str) -> str:
         if not plain.isascii():
             plain = _MARKS.sub("", unicodedata.normalize("NFKD", plain))
             plain = unicodedata.normalize("NFC", plain)
-    return re.sub(r"[^\S\n]+", " ", plain)
+    return _SPACES.sub(" ", plain)
 
 
 def words(text: str) -> list[Word]:
@@ -130,13 +131,13 @@ def _with_signs(text: str, found: list[Word]) -> list[Word]:
 
 def forms_of(word: str) -> tuple[str, ...]:
     """Return what a word may stand for, itself first: look-alikes, digits for letters."""
+    if word.isascii() and (word.isalpha() or word.isdecimal()):
+        return (word,)
     # What is kept is bounded in characters too: a text may be one word.
     return _known_forms(word) if len(word) <= KNOWN_CHARS_MAX else _made_forms(word)
 
 
 def _made_forms(word: str) -> tuple[str, ...]:
-    if word.isascii() and word.isalpha():
-        return (word,)
     forms = [word]
     latin = word.translate(_LOOKALIKES)
     if latin.isascii():

@@ -18,6 +18,7 @@ from headrace.identity import show_batch_id
 from headrace.lifecycle import ItemState
 from headrace.policy import Policy
 from headrace.recipe import Recipe
+from headrace.request import Request
 from headrace.stage import Stage, StageInput
 from headrace.tariff import Tariff
 
@@ -91,6 +92,8 @@ class HeldItem:
     ``refusals`` counts the calls refused for their rate while this worker holds it.
     ``course`` is where it is among its present stage's models, ``made`` which of them made
     what, by stage name. ``found``: the cache has a result that is to be judged first.
+    ``asks`` is the stage by its number and its only, small request, where the cache was asked
+    for that: it need not be built once more.
     """
 
     batch: HeldBatch
@@ -119,6 +122,7 @@ class HeldItem:
     course: Course = field(default_factory=Course)
     made: dict[str, Made] = field(default_factory=dict)
     found: bool = False
+    asks: tuple[int, Request] | None = None
 
     def log_ids(self) -> dict[str, Any]:
         """Return what the log calls this item, and its attempt under way."""

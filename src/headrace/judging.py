@@ -120,13 +120,22 @@ class Judging:
             return
         requests = [option.request for option in order.options]
         key = self._key(item, policy, b"".join(order.fingerprints))
+        subject = _of_requests(requests, item.batch.tenant_id, order.stage.name)
+        hooks = order.stage.kind in GENERATING and bool(policy.hooks_for(When.REQUEST))
+        if not hooks and key not in self._decided and len(subject.text) <= LOOP_CHARS_MAX:
+            # To look once more at a few words is less than to remember, and to wait for, a look.
+            finding = _by_rules(policy, subject)
+        else:
+            finding = await self._decision(key, policy, subject, hooks=hooks)
+        if finding is not None:
+            raise CallFailed(_refused(item, order.stage, finding))
 
-        async def judge() -> Finding | None:
-            subject = _of_requests(requests, item.batch.tenant_id, order.stage.name)
-            return await self._found(policy, subject, hooks=order.stage.kind in GENERATING)
-
+    async def _decision(
+        self, key: _Key, policy: Policy, subject: Subject, *, hooks: bool
+    ) -> Finding | None:
+        """Judge a request once for all who ask for the same; raises ``CallFailed`` (transient)."""
         try:
-            finding = await self._once(key, judge)
+            return await self._once(key, lambda: self._found(policy, subject, hooks=hooks))
         except AwayError as away:
             raise failed(
                 OutcomeKind.TRANSIENT,
@@ -134,8 +143,6 @@ class Judging:
                 remedy="Nothing was bought. Bring the hook back, or set on_failure.",
                 cost_microusd=0,
             ) from None
-        if finding is not None:
-            raise CallFailed(_refused(item, order.stage, finding))
 
     # -- after -------------------------------------------------------------------------------
 

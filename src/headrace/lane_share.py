@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from headrace.clock import Clock
@@ -73,8 +73,7 @@ class LaneShares:
         self._lanes = lanes
         self._brakes: dict[tuple[str, str], _Brake] = {}
 
-    @asynccontextmanager
-    async def place(self, order: Order, stopping: asyncio.Event) -> AsyncIterator[None]:
+    def place(self, order: Order, stopping: asyncio.Event) -> AbstractAsyncContextManager[None]:
         """Wait for the share of an order's batch, and keep the place while the block runs.
 
         What only goes on with an earlier call needs none. Raises ``Released`` when the process
@@ -83,8 +82,11 @@ class LaneShares:
         hours, again = order.item.batch.hours, order.again
         follows = again is not None and again.goes_on
         if not hours.is_bounded or order.option.batches is not None or follows:
-            yield
-            return
+            return nullcontext()
+        return self._place(order, stopping)
+
+    @asynccontextmanager
+    async def _place(self, order: Order, stopping: asyncio.Event) -> AsyncIterator[None]:
         brake = self._brake(order)
         brake.users += 1
         try:

@@ -46,6 +46,9 @@ class Phrases:
                 known = self._stems if made.stems[0] else self._whole
                 known.setdefault(made.parts[0], []).append(made)
         self._lengths = sorted({len(stem) for stem in self._stems})
+        first = [*self._whole, *self._stems]
+        self._heads = {word[:3] for word in first}
+        self._shorts = {word for word in first if len(word) < 3}
         self._starts: dict[str, tuple[_Phrase, ...]] = {}
 
     def find(self, text: Sequence[Word]) -> Iterator[Found]:
@@ -58,7 +61,15 @@ class Phrases:
 
     def begins(self, forms: Iterable[str]) -> bool:
         """Tell whether a word, by what it may stand for, may be the first of a phrase."""
-        return any(self._beginning(form) for form in forms)
+        for form in forms:  # a loop: each word of each text comes by
+            head = form[:3]
+            if head not in self._heads and not (
+                head[:2] in self._shorts or head[:1] in self._shorts
+            ):
+                continue  # most words are none's beginning by their first letters
+            if self._beginning(form):
+                return True
+        return False
 
     def _beginning(self, form: str) -> tuple[_Phrase, ...]:
         """Return the phrases that may begin with a word; what was asked once is known."""

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -53,9 +54,12 @@ class Origin:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON."""
-        told = {name: getattr(self, name) for name in _FIELDS}
-        told["edited"] = list(self.edited)
-        return {name: value for name, value in told.items() if value not in (None, "", [])}
+        # A seed of 0 is one.
+        values = zip(_FIELDS, _values_of(self), strict=True)
+        told = {name: value for name, value in values if value or value == 0}
+        if self.edited:
+            told["edited"] = list(self.edited)
+        return told
 
     @classmethod
     def from_json(cls, told: Any) -> Origin | None:
@@ -91,6 +95,7 @@ _TEXTS = (
 )  # fmt: skip
 
 _FIELDS = tuple(field.name for field in fields(Origin))
+_values_of = attrgetter(*_FIELDS)
 
 
 def origin_line(origin: Origin) -> str:

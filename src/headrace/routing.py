@@ -15,6 +15,7 @@ from headrace.limits import DAY_S, WAIT_S_MAX
 from headrace.order import BATCH_PLACE, Option, Order
 from headrace.outcome import Outcome, OutcomeKind, failed
 from headrace.provider_batch import batch_api_of
+from headrace.request import Request
 from headrace.settlement import IN_HAND_S, park_s
 from headrace.stage import Route, Stage, StageInput
 
@@ -23,6 +24,7 @@ TRIES_EACH = 2
 from one model where they can, so one accident does not move an item; a second is no accident."""
 
 PATIENCE_S_MIN = 1.0
+KEPT_CHARS_MAX = 2_000
 WORDS_MAX = 200
 """Characters of a provider's own words that are kept with every item that moved."""
 
@@ -47,6 +49,34 @@ def options_of(stage: Stage, given: StageInput) -> list[Option]:
         for place, choice in stage.models.of(given)
     ]
     return made if len(made) == 1 else sorted(made, key=_RANKS[stage.models.route])
+
+
+def keep_request(item: HeldItem, options: list[Option]) -> None:
+    """Let an item keep the request that the cache was asked for, where it is one, and small."""
+    request = options[0].request
+    if len(options) == 1 and options[0].place == 0 and _is_small(request):
+        item.asks = (item.stage, request)
+
+
+def _is_small(request: Request) -> bool:
+    # A worker holds thousands of items: what templates make of large files is built when needed.
+    room = KEPT_CHARS_MAX
+    for value in request.params.values():
+        if type(value) is str:
+            room -= len(value)
+        elif isinstance(value, dict | list):
+            return False
+    return room >= 0
+
+
+def _options_now(item: HeldItem, stage: Stage) -> list[Option]:
+    """Return what may be asked for an item; a request that it has kept is used once."""
+    kept, item.asks = item.asks, None
+    if kept is None or kept[0] != item.stage:
+        return options_of(stage, item.given())
+    provider = stage.provider if stage.models is None else stage.models.choices[0].provider
+    assert provider is not None  # only those that call somebody have requests
+    return [Option(0, provider, kept[1].model, kept[1])]
 
 
 def check_sizes(item: HeldItem, stage: Stage, options: list[Option]) -> None:
@@ -96,7 +126,7 @@ def order_of(item: HeldItem, now: datetime) -> Order:
     An attempt whose answer was never seen goes on with whom it asked. Raises ``CallFailed``.
     """
     stage = item.batch.stages[item.stage]
-    options = options_of(stage, item.given())
+    options = _options_now(item, stage)
     check_sizes(item, stage, options)
     options = with_batches(item, options, now)
     if len(options) == 1:

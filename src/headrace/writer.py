@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -25,8 +24,8 @@ W = TypeVar("W")
 A = TypeVar("A")
 
 GROUP_MAX = 400
-CROWD = 8
-"""A group commit whose groups are that large takes turns with its like: see ``GroupCommit``."""
+WOKEN_AT_ONCE = 25
+"""So many of a group walk on before anything else has its turn: see ``_wake``."""
 END_ROUNDS = 12
 """How often in a row what is left is tried when the process ends: half a minute and more."""
 _LOST = (
@@ -55,9 +54,7 @@ class GroupCommit(Generic[W, A]):
     """Gathers writes and commits each group in one transaction.
 
     While one group is being committed the next one gathers, so the group size follows
-    the load and no timer is needed. Those that share a ``turn`` commit one after the other
-    as soon as there is a crowd: side by side each of them would commit smaller groups, and a
-    transaction costs more than what is in it. A group whose commit was cut off is looked up and
+    the load and no timer is needed. A group whose commit was cut off is looked up and
     written again (``again`` tells the write function so); one that the database refuses
     for its content is split, so that a poisonous write fails alone. A database that is away is
     waited for, however long: what was paid for would be bought again. Only a process that
@@ -71,21 +68,18 @@ class GroupCommit(Generic[W, A]):
         clock: Clock,
         write: Callable[[Any, list[W], datetime, bool], Awaitable[Sequence[A]]],
         after: str,
-        turn: asyncio.Lock | None = None,
         told: Callable[[W, A], None] | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._write = write
         self._after = after
-        self._turn = turn
         self._told = told
         self._waiting: list[tuple[W, asyncio.Future[A]]] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._end_rounds = END_ROUNDS
-        self._latest = 0
         self.groups = 0
         self.written = 0
 
@@ -112,18 +106,11 @@ class GroupCommit(Generic[W, A]):
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
-                async with self._my_turn():
-                    group = self._waiting[:GROUP_MAX]
-                    del self._waiting[:GROUP_MAX]
-                    self._latest = len(group)
-                    await self._commit(group, again=False)
+                group = self._waiting[:GROUP_MAX]
+                del self._waiting[:GROUP_MAX]
+                await self._commit(group, again=False)
             if self._closing:
                 return
-
-    def _my_turn(self) -> contextlib.AbstractAsyncContextManager[None]:
-        if self._turn is None or self._latest < CROWD:
-            return contextlib.nullcontext()
-        return self._turn
 
     async def _commit(self, group: list[tuple[W, asyncio.Future[A]]], again: bool) -> None:
         try:
@@ -138,15 +125,10 @@ class GroupCommit(Generic[W, A]):
         self.groups += 1
         self.written += len(group)
         crash_point(self._after)
-        for (write, future), answer in zip(group, answers, strict=True):
-            if self._told is not None:
+        if self._told is not None:
+            for (write, _), answer in zip(group, answers, strict=True):
                 self._told(write, answer)
-            if future.done():
-                continue
-            if isinstance(answer, Exception):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+        _wake([future for _, future in group], list(answers))
 
     async def _insist(self, writes: list[W], again: bool) -> Sequence[A]:
         wait_s = 0.1
@@ -174,6 +156,24 @@ class GroupCommit(Generic[W, A]):
                 return answers
 
 
+def _wake(futures: list[asyncio.Future[Any]], answers: list[Any]) -> None:
+    """Give those who wait their answers, a few in each turn of the loop.
+
+    All at once would walk on together, for a good while, before any of them could be heard
+    again: the database would have nothing to do meanwhile.
+    """
+    for future, answer in zip(futures[:WOKEN_AT_ONCE], answers, strict=False):
+        if future.done():
+            continue
+        if isinstance(answer, Exception):
+            future.set_exception(answer)
+        else:
+            future.set_result(answer)
+    if len(futures) > WOKEN_AT_ONCE:
+        rest = futures[WOKEN_AT_ONCE:], answers[WOKEN_AT_ONCE:]
+        asyncio.get_running_loop().call_soon(_wake, *rest)
+
+
 def _fail(group: list[tuple[Any, asyncio.Future[Any]]], error: Exception) -> None:
     for _, future in group:
         if not future.done():
@@ -184,7 +184,7 @@ class Writer:
     """The group commits of a process: starts, acceptances, results that wait, settles."""
 
     def __init__(self, database: Database, clock: Clock, meter: Meter | None = None) -> None:
-        accounts, turn = Accounts(), asyncio.Lock()
+        accounts = Accounts()
         count = _Counting(meter or Meter())
 
         async def write_starts(
@@ -221,10 +221,10 @@ class Writer:
             return await attempts.accept(connection, group)
 
         self.starts: GroupCommit[Start, StartEnd] = GroupCommit(
-            database, clock, write_starts, "start-after-commit", turn, count.started
+            database, clock, write_starts, "start-after-commit", told=count.started
         )
         self.settles: GroupCommit[Settle, bool] = GroupCommit(
-            database, clock, write_settles, "settle-after-commit", turn, count.settled
+            database, clock, write_settles, "settle-after-commit", told=count.settled
         )
         self.accepts: GroupCommit[Accept, None] = GroupCommit(
             database, clock, write_accepts, "after-accept"

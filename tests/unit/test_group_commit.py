@@ -1,4 +1,4 @@
-"""Group commits that share a turn: apart while there is little to write, one by one in a crowd."""
+"""Group commits: side by side, woken a few at a time; a database that is away is asked again."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import asyncpg
-import pytest
 
 from headrace.errors import DatabaseError
 from headrace.testing import ManualClock
 from headrace.testing.manual_clock import settle
-from headrace.writer import CROWD, GROUP_MAX, GroupCommit
+from headrace.writer import GROUP_MAX, WOKEN_AT_ONCE, GroupCommit
 
 
 class Database:
@@ -44,9 +43,9 @@ class Database:
 
 
 def pair(database: Database) -> list[GroupCommit[int, int]]:
-    turn, clock = asyncio.Lock(), ManualClock()
+    clock = ManualClock()
     both = [
-        GroupCommit[int, int](database, clock, database.write, name, turn)  # type: ignore[arg-type]
+        GroupCommit[int, int](database, clock, database.write, name)  # type: ignore[arg-type]
         for name in ("start-after-commit", "settle-after-commit")
     ]
     for one in both:
@@ -68,49 +67,38 @@ async def stop(database: Database, both: list[GroupCommit[int, int]]) -> None:
     await asyncio.gather(*stopping)
 
 
-@pytest.mark.parametrize(("before", "together"), [(CROWD - 1, 2), (CROWD, 1)])
-async def test_a_crowd_commits_one_group_after_the_other(before: int, together: int) -> None:
-    """Few writes are committed side by side; after large groups, starts and settles take turns."""
+async def test_starts_and_settles_are_committed_side_by_side() -> None:
+    """However much there is to write, neither kind of write waits for the other's commit."""
     database = Database()
     both = pair(database)
-    await gather(both, before)
-    await database.commit()
-    futures = await gather(both, 3)
-    assert len(database.open) == together
-    for _ in range(2):
-        await database.commit()
-    assert all(future.done() for future in futures)
-    assert database.groups == [before, before, 3, 3]
-    await stop(database, both)
-
-
-async def test_what_comes_while_another_has_its_turn_joins_the_next_group() -> None:
-    """Waiting for its turn, a group goes on gathering: nothing that came meanwhile is left."""
-    database = Database()
-    both = pair(database)
-    await gather(both, CROWD)
-    await database.commit()
-    early = await gather(both, 2)
-    late = await gather(both[1:], 5)
-    await database.commit()
-    await database.commit()
-    assert database.groups[2:] == [2, 7]
-    assert all(future.done() for future in early + late)
-    await stop(database, both)
-
-
-async def test_a_lonely_write_waits_for_no_turn_again() -> None:
-    """Once groups are small, they are committed side by side as before."""
-    database = Database()
-    both = pair(database)
-    await gather(both, CROWD)
-    await database.commit()
-    await gather(both, 1)
-    for _ in range(2):
-        await database.commit()
-    await gather(both, 1)
+    futures = await gather(both, GROUP_MAX)
     assert len(database.open) == 2
+    await database.commit()
+    assert all(future.done() for future in futures)
+    assert database.groups == [GROUP_MAX, GROUP_MAX]
     await stop(database, both)
+
+
+async def test_a_large_group_walks_on_a_few_at_a_time() -> None:
+    """What the first of a group hand in next is being committed while the others still wait."""
+    database = Database()
+    starts, settles = pair(database)
+    waited: list[int] = []
+
+    async def walk(number: int) -> None:
+        await starts.hand_in(number)
+        waited.append(len(database.open))
+        await settles.hand_in(number)
+
+    walks = [asyncio.create_task(walk(number)) for number in range(4 * WOKEN_AT_ONCE)]
+    await settle()
+    await database.commit()
+    assert waited[0] == 0
+    assert waited[-1] == 1, "the settles of the first were not heard before the last walked on"
+    while not all(one.done() for one in walks):
+        await database.commit()
+    assert sum(database.groups) == 8 * WOKEN_AT_ONCE
+    await stop(database, [starts, settles])
 
 
 class AwayDatabase(Database):

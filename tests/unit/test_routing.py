@@ -24,7 +24,10 @@ from headrace.providers.remote.following import JobFailed
 from headrace.recipe import parse_recipe
 from headrace.recovery import Again, leaves_open
 from headrace.routing import (
+    KEPT_CHARS_MAX,
+    keep_request,
     made_by,
+    options_of,
     order_of,
     passed_after,
     passed_shut,
@@ -105,6 +108,49 @@ def test_a_wrong_list_is_one_clear_error(settings: dict[str, Any], match: str) -
     """What is wrong with a list of models is said with its place before anything starts."""
     with pytest.raises(RecipeError, match=match):
         stage_of(**settings)
+
+
+# -- the request that the cache was asked for --------------------------------------------------
+
+
+def looked_up(item: HeldItem) -> Any:
+    options = options_of(item.batch.stages[item.stage], item.given())
+    keep_request(item, options)
+    return options[0].request
+
+
+def test_a_request_is_built_once_for_the_cache_and_the_order() -> None:
+    """What the cache was asked for is what is bought; the next order is built from what is then."""
+    item = item_of("a:m")
+    request = looked_up(item)
+    order = order_of(item, NOW)
+    assert order.request is request
+    assert order.provider.name == "a"
+    item.row["t"] = "coffee"
+    assert order_of(item, NOW).request.params == {"prompt": "coffee"}
+
+
+def test_a_kept_request_serves_its_own_stage_only() -> None:
+    """An item that was served meanwhile asks for its next stage's request, not the last one's."""
+    item = item_of("a:m")
+    looked_up(item)
+    assert item.asks is not None
+    item.asks = (item.stage + 1, item.asks[1])
+    item.row["t"] = "coffee"
+    assert order_of(item, NOW).request.params == {"prompt": "coffee"}
+
+
+@pytest.mark.parametrize(
+    ("models", "text"), [(("a:m", "b:m"), "tea"), (("a:m",), "x" * (KEPT_CHARS_MAX + 1))]
+)
+def test_large_requests_and_those_of_several_models_are_not_kept(
+    models: tuple[str, ...], text: str
+) -> None:
+    """A worker holds thousands of items: what takes room is built when it is needed."""
+    item = item_of(*models)
+    item.row["t"] = text
+    looked_up(item)
+    assert item.asks is None
 
 
 # -- what is kept ------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class Common:
 @asynccontextmanager
 async def engine_of(common: Common | None, *, work: bool, **flags: Any) -> AsyncIterator[Engine]:
     """Open the engine that the options ask for, quiet about what it settles by itself."""
+    from headrace.cli.heap import settle_heap
     from headrace.engine import open_engine
     from headrace.log_lines import secrets_in, write_logs
 
@@ -54,6 +55,7 @@ async def engine_of(common: Common | None, *, work: bool, **flags: Any) -> Async
     config = (common or Common()).settings(**flags)
     write_logs(config.log.format, secrets_in(config.providers))
     async with open_engine(config, work=work) as engine:
+        settle_heap()
         yield engine
 
 

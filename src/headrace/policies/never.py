@@ -77,11 +77,15 @@ class MinorsRule:
         found = plain_words(text)
         if found is None:
             return False
-        met = set(found) - self._calm
-        if any(self._alarming.begins(forms_of(word)) for word in met):
-            return False
-        if len(self._calm) < CALM_MAX:
-            self._calm.update(word for word in met if len(word) <= KNOWN_CHARS_MAX)
+        calm = self._calm
+        for word in found:
+            if word in calm:
+                continue
+            if self._alarming.begins(forms_of(word)):
+                return False
+            # A number is seldom met again; it would take the place of a word that is.
+            if len(calm) < CALM_MAX and len(word) <= KNOWN_CHARS_MAX and word.isalpha():
+                calm.add(word)
         return True
 
     def _meets(self, text: list[Word], spared: set[int]) -> bool:
