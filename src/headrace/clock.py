@@ -49,3 +49,8 @@ async def sleep_unless_set(clock: Clock, wait_s: float, event: asyncio.Event) ->
     finally:
         sleeping.cancel()
         setting.cancel()
+
+
+async def give_way() -> None:
+    """Let everything that is ready have its turn; no time needs to pass for that."""
+    await asyncio.sleep(0)

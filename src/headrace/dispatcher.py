@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from headrace.cache import Cache, CacheHit, CacheMode
+from headrace.clock import give_way
 from headrace.errors import FenceLostError
 from headrace.executor import Executor
 from headrace.held import HeldBatch, HeldItem
@@ -20,6 +21,8 @@ from headrace.writer import Writer
 ITEMS_IN_FLIGHT_MAX = 1000
 ITEMS_IN_FLIGHT_FLOOR = 50
 """So many items of a shard are always under way, however many others there are."""
+AT_ONCE = 50
+"""So many items of a shard are looked at, or started, before anything else has its turn."""
 
 
 class Dispatcher:
@@ -66,7 +69,8 @@ class Dispatcher:
         """Start walking ``items`` as there are slots for them; return their tasks."""
         shard = ShardSlots()
         tasks: list[asyncio.Task[None]] = []
-        for item in items:
+        for number, item in enumerate(items):
+            await _breathe(number)
             await self._slots.acquire(shard)
             if self._stopping.is_set():
                 self._slots.release(shard)
@@ -105,7 +109,8 @@ class Dispatcher:
     ) -> tuple[list[HeldItem], list[Settle], list[HeldItem]]:
         asked: list[tuple[HeldItem, list[Option]]] = []
         missed: list[HeldItem] = []
-        for item in wave:
+        for number, item in enumerate(wave):
+            await _breathe(number)
             wanted = _wanted(item)
             if wanted is None:
                 missed.append(item)
@@ -117,7 +122,8 @@ class Dispatcher:
         )
         onward: list[HeldItem] = []
         served: list[Settle] = []
-        for item, options in asked:
+        for number, (item, options) in enumerate(asked):
+            await _breathe(number)
             found = best_hit(options, hits)
             stage = batch.stages[item.stage]
             if found is None or not self._executor.serves(item, stage, options, found):
@@ -132,6 +138,12 @@ class Dispatcher:
                 # Served so far in memory only: its next stages may be there as well.
                 onward.append(item)
         return onward, served, missed
+
+
+async def _breathe(number: int) -> None:
+    """Let the rest of the process have its turn now and then while a shard is gone through."""
+    if number % AT_ONCE == AT_ONCE - 1:
+        await give_way()
 
 
 def _wanted(item: HeldItem) -> list[Option] | None:
