@@ -115,7 +115,7 @@ class Executor:
         self._listen(order, self._around.flights.text(key))
         if future is not None:
             # A follower that is woken without a result leads from here on.
-            landed = await future
+            landed = await self._around.flights.follow(key, future)
             if landed is not None:
                 await self._take(order, landed)
                 return

@@ -31,6 +31,18 @@ class Flights:
         followers.append(future)
         return future
 
+    async def follow(self, key: Key, future: asyncio.Future[CacheHit | None]) -> CacheHit | None:
+        """Return the result of the leader; ``None``: it failed, and who asked leads from here on.
+
+        Who is cancelled in the moment in which it became the leader lets the next one lead.
+        """
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.result() is None:
+                self.land(key, None)
+            raise
+
     def text(self, key: Key) -> LiveText:
         """Return what is said while a flight lasts; the next leader begins anew."""
         return self._texts[key]

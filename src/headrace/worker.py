@@ -74,17 +74,18 @@ class Worker:
         Raises DatabaseError where a migration has left this release behind meanwhile.
         """
         self._connection = await self._database.session()
-        await self._database.check(self._connection, waits=True)
-        self.id = await self._connection.fetchval(
-            statements.load("workers/join.sql"),
-            socket.gethostname(),
-            os.getpid(),
-            self._version,
-            self._shards_held,
-            self._clock.now(),
-            self._classes,
-        )
-        await self._connection.execute(statements.load("workers/lock.sql"), self.id)
+        with session_may_end():
+            await self._database.check(self._connection, waits=True)
+            self.id = await self._connection.fetchval(
+                statements.load("workers/join.sql"),
+                socket.gethostname(),
+                os.getpid(),
+                self._version,
+                self._shards_held,
+                self._clock.now(),
+                self._classes,
+            )
+            await self._connection.execute(statements.load("workers/lock.sql"), self.id)
 
     def start(self) -> None:
         """Start taking shards; ``join`` comes first."""
