@@ -53,7 +53,9 @@ class OpenAIShape:
         path = request.path
         if path in _CREATES or self._batches.owns(request):
             return True
-        return path.startswith(("/v1/models", "/v1/calls")) and not path.endswith("/predictions")
+        if path.endswith(("/predictions", "enerateContent")):
+            return False
+        return path.startswith(("/v1/models", "/v1/calls"))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
