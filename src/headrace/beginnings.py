@@ -2,15 +2,23 @@
 
 The whole is judged as any artifact is when it is there; until then each beginning is judged as
 if it were the whole before it is told. What hooks see, and the rules that people wrote, is
-never told in parts: half of what they forbid may be as telling as all of it.
+never told in parts: half of what they forbid may be as telling as all of it. Nor is a picture
+shown before it is whole where hooks or such rules look at what is made, or a stage is to follow,
+which may be the one that marks it.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime
+
+from headrace.held import HeldItem
 from headrace.judging import subject_of
 from headrace.live_text import LiveText
 from headrace.order import Order
 from headrace.policy import Policy, When
+from headrace.preview import Previews
+from headrace.tracing import origin_of
 
 STEP_CHARS = 32
 SHARE = 8
@@ -21,6 +29,23 @@ def may_be_told(policy: Policy) -> bool:
     """Tell whether parts of a text may be told before all of it is there to be judged."""
     rules = policy.rules_for(When.ARTIFACT)
     return not policy.hooks_for(When.ARTIFACT) and all(rule.by_parts for rule in rules)
+
+
+def may_be_shown(item: HeldItem) -> bool:
+    """Tell whether a picture that may be told in parts may be shown: no stage is to follow."""
+    return item.stage == len(item.batch.stages) - 1
+
+
+def previews_of(order: Order, now: datetime) -> Previews | None:
+    """Return how many previews are wanted of an order, ``None`` where nobody waits for any.
+
+    They say where they come from, as the picture will.
+    """
+    text = order.text
+    if text is None or not text.previews_wanted or order.option.batches is not None:
+        return None
+    origin = origin_of(order, {}, now)
+    return Previews(text.previews_wanted, lambda one: text.show(replace(one, origin=origin)))
 
 
 class Beginnings:
