@@ -138,7 +138,7 @@ class Attempts:
             self._accepted(item, attempt, job),
             room,
             _said_to(order),
-            previews_of(order, around.clock.now()),
+            previews_of(order, around.clock.now(), around.imprint),
         )
         resume = order.again.resume if order.again is not None else None
         if resume is not None:

@@ -9,6 +9,7 @@ which may be the one that marks it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -17,7 +18,8 @@ from headrace.judging import subject_of
 from headrace.live_text import LiveText
 from headrace.order import Order
 from headrace.policy import Policy, When
-from headrace.preview import Previews
+from headrace.preview import Preview, Previews
+from headrace.provenance import Origin
 from headrace.tracing import origin_of
 
 STEP_CHARS = 32
@@ -36,16 +38,23 @@ def may_be_shown(item: HeldItem) -> bool:
     return item.stage == len(item.batch.stages) - 1
 
 
-def previews_of(order: Order, now: datetime) -> Previews | None:
+def previews_of(
+    order: Order, now: datetime, imprint: Callable[[bytes, Origin], Awaitable[bytes]]
+) -> Previews | None:
     """Return how many previews are wanted of an order, ``None`` where nobody waits for any.
 
-    They say where they come from, as the picture will.
+    They say where they come from, as the picture will: ``imprint`` puts it in once, however many
+    watch.
     """
     text = order.text
     if text is None or not text.previews_wanted or order.option.batches is not None:
         return None
     origin = origin_of(order, {}, now)
-    return Previews(text.previews_wanted, lambda one: text.show(replace(one, origin=origin)))
+
+    async def show(preview: Preview) -> None:
+        text.show(replace(preview, body=await imprint(preview.body, origin)))
+
+    return Previews(text.previews_wanted, show)
 
 
 class Beginnings:

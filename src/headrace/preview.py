@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-
-from headrace.provenance import Origin
 
 PREVIEW_BYTES_MAX = 8 * 1024 * 1024
 """A larger one is not shown: each waits in memory for who is slow."""
@@ -15,20 +13,18 @@ PREVIEW_BYTES_MAX = 8 * 1024 * 1024
 class Preview:
     """One state of a picture that is being made; ``index`` counts them from 0.
 
-    ``about`` is what its provider tells of it: size, quality, background. ``origin`` is that of the
-    picture, where it is known.
+    ``about`` is what its provider tells of it: size, quality, background.
     """
 
     index: int
     media_type: str
     body: bytes
     about: Mapping[str, str] = field(default_factory=dict)
-    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Previews:
-    """How many previews of a picture are wanted, and who is shown each as it comes."""
+    """How many previews of a picture are wanted, and who is to be shown each as it comes."""
 
     count: int
-    show: Callable[[Preview], None]
+    show: Callable[[Preview], Awaitable[None]]

@@ -72,12 +72,16 @@ async def end_of(
 ) -> tuple[Reply | Outcome, list[Preview], Heard, bytes]:
     """How one call ends that somebody watches, what was shown, what was heard, and the bytes."""
     seen: list[Preview] = []
+
+    async def show(one: Preview) -> None:
+        seen.append(one)
+
     request = request or Request("mine", MODEL, "1", {"prompt": "A card"})
     async with speaking(answer) as speaker:
         told = {"base_url": speaker.url, "api_key": "sk-secret", **table}
         provider = OpenAIProvider.from_config("mine", told, SystemClock())
         desk = CallDesk()
-        call = replace(desk.call(request), previews=Previews(count, seen.append))
+        call = replace(desk.call(request), previews=Previews(count, show))
         try:
             end: Reply | Outcome = await provider.call(call)
         except CallFailed as failure:
@@ -246,13 +250,17 @@ async def test_previews_are_asked_for_where_there_are_any(
     assert "partial_images" not in heard.json
 
 
+async def unseen(one: Preview) -> None:
+    raise AssertionError("nobody is shown anything")
+
+
 async def test_other_servers_are_not_asked_for_previews() -> None:
     """Whether a server like it has them, nobody knows."""
     async with speaking(says({"data": [{"b64_json": b64(WHOLE)}]})) as speaker:
         table = {"base_url": speaker.url}
         provider = OpenAICompatibleProvider.from_config("mine", table, SystemClock())
         call = CallDesk().call(Request("mine", MODEL, "1", {"prompt": "A card"}))
-        await provider.call(replace(call, previews=Previews(3, lambda one: None)))
+        await provider.call(replace(call, previews=Previews(3, unseen)))
         await provider.close()
     assert "stream" not in speaker.heard[0].json
 
@@ -277,7 +285,7 @@ async def test_large_previews_take_little_memory(tmp_path: Path) -> None:
 
     blobs, last = await open_blobs(str(tmp_path / "blobs")), list[Preview]()
 
-    def show(one: Preview) -> None:
+    async def show(one: Preview) -> None:
         last[:] = [one]
 
     async with speaking(answer) as speaker:

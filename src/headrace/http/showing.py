@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from headrace.http.ended import Answered
 from headrace.http.telling import Telling
-from headrace.imprinting import with_origin
 from headrace.preview import Preview
 
 
@@ -29,10 +27,10 @@ class Showing:
         return self._first is not None
 
     async def previews(self) -> AsyncGenerator[Preview, None]:
-        """Yield the previews, each with its origin in it; ends when the answer is there."""
+        """Yield the previews; ends when the answer is there."""
         preview, self._first = self._first, None
         while preview is not None:
-            yield await _marked(preview)
+            yield preview
             preview = None  # while the next one is waited for nothing is held
             preview = await self._next()
 
@@ -51,9 +49,3 @@ class Showing:
             if preview is not None or telling.is_answered:
                 return preview
             await telling.until_more()
-
-
-async def _marked(preview: Preview) -> Preview:
-    if preview.origin is None:
-        return preview
-    return replace(preview, body=await with_origin(preview.body, preview.origin))

@@ -110,10 +110,10 @@ class ShownImages:
             body, artifact = await image.finish()
             return Shown(image.media_type, body, artifact, rest)
         if kind.endswith(PARTIAL):
-            self._show(event, told)
+            await self._show(event, told)
         return None
 
-    def _show(self, event: _Event, told: dict[str, Any]) -> None:
+    async def _show(self, event: _Event, told: dict[str, Any]) -> None:
         """Show a preview; one that is no picture, or too large, is passed over."""
         body, index = event.preview(), told.get("partial_image_index")
         media_type = media_type_of(body[:HEAD_BYTES])
@@ -124,7 +124,7 @@ class ShownImages:
         words = {name: told[name] for name in _ABOUT if isinstance(told.get(name), str)}
         about = {name: word[:_WORD_CHARS_MAX] for name, word in words.items()}
         index = index if type(index) is int and 0 <= index < _INDEX_MAX else 0
-        self._previews.show(Preview(index, media_type, body, about))
+        await self._previews.show(Preview(index, media_type, body, about))
 
 
 class _Room:
