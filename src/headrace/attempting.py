@@ -12,7 +12,7 @@ from typing import Any
 from headrace import routing, settlement
 from headrace.artifact import Artifact
 from headrace.batch_desk import Counter, Place
-from headrace.beginnings import Beginnings
+from headrace.beginnings import Beginnings, previews_of
 from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_bought
 from headrace.course import Passed
@@ -138,6 +138,7 @@ class Attempts:
             self._accepted(item, attempt, job),
             room,
             _said_to(order),
+            previews_of(order, around.clock.now(), around.imprint),
         )
         resume = order.again.resume if order.again is not None else None
         if resume is not None:

@@ -2,15 +2,25 @@
 
 The whole is judged as any artifact is when it is there; until then each beginning is judged as
 if it were the whole before it is told. What hooks see, and the rules that people wrote, is
-never told in parts: half of what they forbid may be as telling as all of it.
+never told in parts: half of what they forbid may be as telling as all of it. Nor is a picture
+shown before it is whole where hooks or such rules look at what is made, or a stage is to follow,
+which may be the one that marks it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+
+from headrace.held import HeldItem
 from headrace.judging import subject_of
 from headrace.live_text import LiveText
 from headrace.order import Order
 from headrace.policy import Policy, When
+from headrace.preview import Preview, Previews
+from headrace.provenance import Origin
+from headrace.tracing import origin_of
 
 STEP_CHARS = 32
 SHARE = 8
@@ -21,6 +31,30 @@ def may_be_told(policy: Policy) -> bool:
     """Tell whether parts of a text may be told before all of it is there to be judged."""
     rules = policy.rules_for(When.ARTIFACT)
     return not policy.hooks_for(When.ARTIFACT) and all(rule.by_parts for rule in rules)
+
+
+def may_be_shown(item: HeldItem) -> bool:
+    """Tell whether a picture that may be told in parts may be shown: no stage is to follow."""
+    return item.stage == len(item.batch.stages) - 1
+
+
+def previews_of(
+    order: Order, now: datetime, imprint: Callable[[bytes, Origin], Awaitable[bytes]]
+) -> Previews | None:
+    """Return how many previews are wanted of an order, ``None`` where nobody waits for any.
+
+    They say where they come from, as the picture will: ``imprint`` puts it in once, however many
+    watch.
+    """
+    text = order.text
+    if text is None or not text.previews_wanted or order.option.batches is not None:
+        return None
+    origin = origin_of(order, {}, now)
+
+    async def show(preview: Preview) -> None:
+        text.show(replace(preview, body=await imprint(preview.body, origin)))
+
+    return Previews(text.previews_wanted, show)
 
 
 class Beginnings:

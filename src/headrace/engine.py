@@ -40,6 +40,7 @@ from headrace.generation import Asked, Generated, Generator
 from headrace.held import HeldBatch
 from headrace.holding import HeldBatches
 from headrace.identity import new_uuid, read_batch_id
+from headrace.imprinting import with_origin
 from headrace.judging import Judging
 from headrace.lifecycle import BatchState
 from headrace.loops.canceller import Canceller
@@ -171,6 +172,7 @@ class Engine:
             foreign=self.reading.foreign,
             judging=self.judging,
             signing=self.signing,
+            imprint=with_origin,
             meter=self.meter,
         )
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from headrace import routing, settlement
 from headrace.attempting import Attempts
-from headrace.beginnings import may_be_told
+from headrace.beginnings import may_be_shown, may_be_told
 from headrace.cache import CacheHit, CacheMode
 from headrace.charging import charge_hit
 from headrace.continuing import Continuing
@@ -138,7 +138,7 @@ class Executor:
         order.text, batch = text, order.item.batch
         listener = self._around.listeners.of(batch.id)
         if listener is not None and may_be_told(batch.policy):
-            listener.attach(text)
+            listener.attach(text, sees=may_be_shown(order.item))
 
     async def _heard_in_vain(self, order: Order) -> bool:
         """Settle a follower who has heard a part of what its leader could not finish."""

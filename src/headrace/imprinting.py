@@ -60,8 +60,11 @@ def origin_to_tell(artifact: Artifact) -> Origin | None:
 async def imprinted(artifact: Artifact, body: bytes) -> bytes:
     """Return an artifact's bytes with its origin in them, as a file of it would be."""
     origin = origin_to_tell(artifact)
-    if origin is None:
-        return body
+    return body if origin is None else await with_origin(body, origin)
+
+
+async def with_origin(body: bytes, origin: Origin) -> bytes:
+    """Return a file's bytes with an origin in them; as they are where they cannot take it."""
     try:
         patch = await asyncio.to_thread(planned, body, origin)
     except LeftError:

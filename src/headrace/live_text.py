@@ -1,6 +1,7 @@
 """A text that is heard while it is bought: who says it, who listens, and how far each has heard.
 
-The text is kept once, however many listen and however slowly: each knows its place in it.
+The text is kept once, however many listen and however slowly: each knows its place in it. Of a
+picture that is shown before it is whole only the last preview is kept: who is slow misses some.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from headrace.outcome import Outcome
+from headrace.preview import Preview
 
 LIVE_CHARS_MAX = 32 * 1024
 """What is longer is told at the end: so much may wait for who is slow, and be judged at once."""
@@ -27,11 +29,25 @@ class LiveText:
         """Whether anybody has taken a piece: no other text may follow it."""
         self.broken: Outcome | None = None
         """How it ended before it was whole: nothing will follow."""
+        self.preview: Preview | None = None
+        self.shown = 0
+        """How many previews there were."""
 
     @property
     def is_wanted(self) -> bool:
         """Tell whether anybody listens, and nothing has been said to them yet."""
         return bool(self._listeners) and not self._pieces
+
+    @property
+    def previews_wanted(self) -> int:
+        """Return how many previews those who listen want to see at most."""
+        return max((one.previews_wanted for one in self._listeners), default=0)
+
+    def show(self, preview: Preview) -> None:
+        """Show a picture that is not whole yet to those who want to see it."""
+        self.preview = preview
+        self.shown += 1
+        self._wake()
 
     def has_room(self, chars: int) -> bool:
         """Tell whether a piece of so many characters may be said."""
@@ -66,12 +82,19 @@ class LiveText:
 
 
 class Listener:
-    """One caller who hears a text while it is bought; ``changed`` is set when there is more."""
+    """One caller who hears a text while it is bought; ``changed`` is set when there is more.
 
-    def __init__(self) -> None:
+    Of a picture it sees as many previews as ``previews_max``.
+    """
+
+    def __init__(self, previews_max: int = 0) -> None:
         self.changed = asyncio.Event()
         self._text: LiveText | None = None
         self._place = 0
+        self._previews_max = previews_max
+        self._sees = False
+        self._shown = 0
+        self._seen = 0
 
     @property
     def has_heard(self) -> bool:
@@ -87,12 +110,20 @@ class Listener:
         """Return all that was taken."""
         return "" if self._text is None else "".join(self._text.pieces_from(0)[: self._place])
 
-    def attach(self, text: LiveText) -> None:
-        """Listen to ``text``; who has heard a part of another stays with that one."""
+    @property
+    def previews_wanted(self) -> int:
+        """Return how many previews are still wanted."""
+        return self._previews_max - self._seen if self._sees else 0
+
+    def attach(self, text: LiveText, *, sees: bool = False) -> None:
+        """Listen to ``text``; who has heard a part of another stays with that one.
+
+        ``sees``: previews may be seen, too.
+        """
         if self.has_heard or text is self._text:
             return
         self.close()
-        self._text = text
+        self._text, self._sees, self._shown = text, sees, 0
         text.join(self)
         self.changed.set()
 
@@ -106,6 +137,16 @@ class Listener:
             self._place += len(pieces)
             self._text.is_heard = True
         return "".join(pieces)
+
+    def take_preview(self) -> Preview | None:
+        """Return the last preview, once; ``None`` where there is no new one, or none wanted."""
+        self.changed.clear()
+        text = self._text
+        if text is None or not self.previews_wanted or text.shown == self._shown:
+            return None
+        self._shown = text.shown
+        self._seen += 1
+        return text.preview
 
     def close(self) -> None:
         """Listen no longer."""

@@ -54,14 +54,14 @@ def tokens_of(facts: dict[str, Any]) -> dict[str, int] | None:
     usage = facts.get("usage")
     if not isinstance(usage, dict):
         return None
-    sent, made = (
-        int(usage.get(name) or usage.get(other) or 0)
-        for name, other in (
-            ("prompt_tokens", "input_tokens"),
-            ("completion_tokens", "output_tokens"),
-        )
-    )
-    total = int(usage.get("total_tokens") or sent + made)
+
+    def count(*names: str) -> int:
+        return next((int(usage[name]) for name in names if usage.get(name)), 0)
+
+    sent = count("prompt_tokens", "input_tokens", "promptTokenCount")
+    made = count("completion_tokens", "output_tokens", "candidatesTokenCount")
+    made += count("thoughtsTokenCount")  # Google counts them beside the others
+    total = count("total_tokens", "totalTokenCount") or sent + made
     return {"prompt_tokens": sent, "completion_tokens": made, "total_tokens": total}
 
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from headrace.artifact import Artifact
 from headrace.limits import Load, Quota, Said
+from headrace.preview import Previews
 from headrace.price import Price
 from headrace.request import Request
 
@@ -60,7 +61,7 @@ class Call:
     not be read into memory. What ``source`` gave counts against the process's memory until
     ``accepted``, or until whoever made the call says that it is ``over``. ``say`` is there
     where somebody listens: a provider that can asks for the text in pieces and says each as
-    it comes; what it returns in the end is the same.
+    it comes; what it returns in the end is the same. So it is with ``previews`` and pictures.
     """
 
     request: Request
@@ -74,6 +75,7 @@ class Call:
     file: Callable[[str], Path | None] = lambda sha256_hex: None
     over: Callable[[], None] = lambda: None
     say: Callable[[str], None] | None = None
+    previews: Previews | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from headrace.errors import StorageError
 from headrace.going_in import Sources
 from headrace.outbox import Room
 from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.preview import Previews
 from headrace.provider import Call, CrashClass, Reply, Spool
 from headrace.request import Request
 from headrace.telemetry import crash_point, log
@@ -100,11 +101,12 @@ class Purchaser:
         accepted: Callable[[str, str | None], Awaitable[None]],
         room: Room | None = None,
         say: Callable[[str], None] | None = None,
+        previews: Previews | None = None,
     ) -> Call:
         """Return the call for ``request`` under the client key ``key``.
 
         What it spools goes to ``room``, where the store is not on this machine; ``say`` hears
-        its text as it comes.
+        its text as it comes, ``previews`` its picture.
         """
 
         def file(sha256_hex: str) -> Path | None:
@@ -129,6 +131,7 @@ class Purchaser:
             file=file,
             over=sources.sent,
             say=say,
+            previews=previews,
         )
 
     async def buy(

@@ -23,6 +23,7 @@ from headrace.live_text import Listeners
 from headrace.meter import Meter
 from headrace.outbound import Outbound
 from headrace.outcome import Outcome
+from headrace.provenance import Origin
 from headrace.purchase import Purchaser
 from headrace.quiet import Quiet
 from headrace.signing import Signing
@@ -50,6 +51,7 @@ class Surroundings:
     foreign: Callable[[str, set[bytes]], Awaitable[set[bytes]]]
     judging: Judging
     signing: Signing
+    imprint: Callable[[bytes, Origin], Awaitable[bytes]]
     meter: Meter = field(default_factory=Meter)
     traces: Traces = field(default_factory=traces_of_process)
     random: Random = field(default_factory=Random)

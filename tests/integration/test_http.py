@@ -78,7 +78,7 @@ async def served(
 ) -> AsyncIterator[Served]:
     """Serve an engine whose provider is a simulator, and another one that does as it is told.
 
-    ``clock`` is the simulator's, ``sim`` are further keys of its table.
+    ``clock`` is the simulator's, ``sim`` are further keys of its table, its kind among them.
     """
     (home / "recipes").mkdir(parents=True, exist_ok=True)
     (home / "recipes" / "words.toml").write_text(RECIPE)
@@ -90,6 +90,8 @@ async def served(
         "models": ["gpt-x", "gpt-image-2"],
         **(sim or {}),
     }
+    if table["kind"] != "openai":
+        table["base_url"] = simulator.url
     config = Config(home=str(home), database_url=database_url, providers={"sim": table}, **more)
     scripted = Scripted()
     async with open_engine(config, providers={"scripted": scripted}) as engine:

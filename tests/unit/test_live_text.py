@@ -7,6 +7,7 @@ from uuid import uuid4
 from headrace.flights import Flights
 from headrace.live_text import LIVE_CHARS_MAX, Listener, Listeners, LiveText
 from headrace.outcome import Outcome, OutcomeKind
+from headrace.preview import Preview
 
 BROKEN = Outcome(OutcomeKind.LOST_RESULT, "broken")
 
@@ -79,3 +80,38 @@ async def test_one_listens_to_a_batch_while_it_is_bought() -> None:
     with listeners.hearing(batch_id, first), listeners.hearing(batch_id, Listener()):
         assert listeners.of(batch_id) is first
     assert listeners.of(batch_id) is None
+
+
+def preview(index: int) -> Preview:
+    return Preview(index, "image/png", bytes([index]))
+
+
+async def test_of_a_picture_each_sees_the_last_preview_once() -> None:
+    """Who is slow misses some; nobody sees more than it asked for, nor one twice."""
+    text, many, one, none, deaf = LiveText(), Listener(3), Listener(1), Listener(), Listener(3)
+    for who in (many, one, none):
+        who.attach(text, sees=True)
+    deaf.attach(text)
+    assert text.previews_wanted == 3
+    text.show(preview(0))
+    assert [who.take_preview() for who in (many, one, none, deaf)] == [preview(0)] * 2 + [None] * 2
+    assert many.take_preview() is None
+    for index in (1, 2):
+        text.show(preview(index))
+    assert (many.take_preview(), one.take_preview()) == (preview(2), None)
+    assert text.previews_wanted == 1
+    assert not text.is_heard, "a preview promises nothing"
+    many.close()
+    assert text.previews_wanted == 0
+
+
+async def test_previews_go_on_with_the_next_flight() -> None:
+    """Who has seen some of one call sees those of the next, until it has seen enough."""
+    first, second, listener = LiveText(), LiveText(), Listener(2)
+    listener.attach(first, sees=True)
+    first.show(preview(0))
+    assert listener.take_preview() == preview(0)
+    listener.attach(second, sees=True)
+    assert (second.previews_wanted, first.previews_wanted) == (1, 0)
+    second.show(preview(1))
+    assert listener.take_preview() == preview(1)

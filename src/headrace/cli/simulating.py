@@ -152,6 +152,7 @@ def _tell_addresses(simulator: Simulator, as_json: bool) -> None:
         "BFL_BASE_URL": url if "bfl" in shapes else None,
         "QUEUE_BASE_URL": f"{url}/queue" if "queue" in shapes else None,
         "FAL_BASE_URL": f"{url}/fal" if "fal" in shapes else None,
+        "GOOGLE_GEMINI_BASE_URL": url if "gemini" in shapes else None,
     }
     addresses = {name: place for name, place in told.items() if place is not None}
     if as_json:

@@ -62,13 +62,15 @@ class Demand:
         self._buying: set[asyncio.Task[Generated]] = set()
         self._answering: set[asyncio.Task[Answered]] = set()
 
-    def tell(self, request: Request, caller: Caller, asked: Any, ask: Ask) -> Telling:
+    def tell(
+        self, request: Request, caller: Caller, asked: Any, ask: Ask, previews_max: int = 0
+    ) -> Telling:
         """Begin to answer a call for one text, which may be told while it is bought.
 
-        What ``answer`` raises is raised by the telling.
+        Or for one picture, with so many previews. What ``answer`` raises is raised by the telling.
         """
         now = self._engine.clock.now()
-        telling = Telling(new_uuid(now).hex, now, Listener())
+        telling = Telling(new_uuid(now).hex, now, Listener(previews_max))
         task = asyncio.create_task(
             self.answer(request, caller, asked, ask, telling), name="on-demand-answer"
         )

@@ -22,12 +22,16 @@ from headrace.http.demand import Ask, Demand
 from headrace.http.ended import MISS, Answered
 from headrace.http.entry import Caller, Entry
 from headrace.http.hasty_response import HastyResponse
+from headrace.http.showing import Showing
 from headrace.http.streams import (
+    GENERATION,
     HEADERS,
     MEDIA_TYPE,
+    ImageFile,
     chat_stream,
     image_stream,
     live_chat,
+    live_image,
     live_response,
     response_stream,
 )
@@ -38,7 +42,7 @@ from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
 
 N_MAX = PURCHASES_MAX
 PARTIAL_MAX = 3
-_KINDS = {IMAGES: "image_generation", EDITS: "image_edit"}
+_KINDS = {IMAGES: GENERATION, EDITS: "image_edit"}
 
 
 class ModelNotFoundError(HeadraceError):
@@ -124,7 +128,7 @@ class Online:
     ) -> Response:
         """Answer a call for images with ``n`` of them; one that fails is an error for all."""
         count = _whole(body, "n", 1, N_MAX, 1)
-        _whole(body, "partial_images", 0, PARTIAL_MAX, 0)
+        partial = _whole(body, "partial_images", 0, PARTIAL_MAX, 0)
         form = body.get("response_format")
         if form not in (None, "b64_json", "url"):
             raise InputError("response_format must be b64_json or url")
@@ -136,11 +140,12 @@ class Online:
                 for number in range(count)
             ]
 
+        if body.get("stream") is True:
+            return await self._streamed(
+                request, caller, endpoint, body, ask, partial * (count == 1)
+            )
         answered = await self._demand.answer(request, caller, body, ask)
         made = answered.made
-        if body.get("stream") is True:
-            images = [(await _file(one), one.artifact.extension, one.facts) for one in made]
-            return _streaming(image_stream(_KINDS[endpoint], images, body, answered.at), answered)
         if form == "url":
             base = str(request.base_url).rstrip("/")
             data = [{"url": base + await self._links.signed_path(one.artifact)} for one in made]
@@ -151,6 +156,27 @@ class Online:
         told |= {} if usage is None else {"usage": usage}
         # Megabytes of base64: the usual encoder looks at each character.
         return Response(encode_json(told), headers=answered.headers, media_type="application/json")
+
+    async def _streamed(
+        self,
+        request: Request,
+        caller: Caller,
+        endpoint: str,
+        body: dict[str, Any],
+        ask: Ask,
+        previews_max: int,
+    ) -> Response:
+        """Answer with events: previews of one new image, where there are any, then each image."""
+        if endpoint != IMAGES or not previews_max:
+            answered = await self._demand.answer(request, caller, body, ask)
+        else:
+            telling = self._demand.tell(request, caller, body, ask, previews_max)
+            showing = Showing(telling)
+            if await showing.begins():
+                return _telling(live_image(showing, body, telling.at, _files))
+            answered = showing.whole()
+        images = await _files(answered)
+        return _streaming(image_stream(_KINDS[endpoint], images, body, answered.at), answered)
 
     async def _asked(
         self,
@@ -177,6 +203,11 @@ class Online:
 async def _file(made: Generated) -> bytes:
     """Return a picture as a file of it: programs pass on what they are given."""
     return await imprinted(made.artifact, made.body)
+
+
+async def _files(answered: Answered) -> list[ImageFile]:
+    """Return all pictures of an answer as files, with their extensions and facts."""
+    return [(await _file(one), one.artifact.extension, one.facts) for one in answered.made]
 
 
 @dataclass(frozen=True)

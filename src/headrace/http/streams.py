@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator
+import base64
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +12,9 @@ import msgspec
 from headrace.errors import HeadraceError
 from headrace.http.ended import Answered
 from headrace.http.problems import openai_error, status_of
+from headrace.http.showing import Showing
 from headrace.http.telling import Telling
-from headrace.openai_answers import format_of, image_part, image_usage
+from headrace.openai_answers import format_of, image_usage
 from headrace.openai_responses import (
     begun_events,
     delta_event,
@@ -31,6 +33,14 @@ _encode = msgspec.json.Encoder().encode
 
 Told = Callable[[Answered], dict[str, Any]]
 """Makes the whole answer of what was made."""
+
+ImageFile = tuple[bytes, str, dict[str, Any]]
+"""An image as it is handed out, its extension and facts."""
+
+GENERATION = "image_generation"
+"""Before the names of a new image's events."""
+
+IMAGE_PIECE_BYTES = 3 * 16 * 1024
 
 
 def chat_stream(told: dict[str, Any], with_usage: bool) -> Iterator[bytes]:
@@ -124,27 +134,68 @@ async def live_response(
 
 
 def image_stream(
-    kind: str, images: list[tuple[bytes, str, dict[str, Any]]], body: dict[str, Any], at: datetime
+    kind: str, images: list[ImageFile], body: dict[str, Any], at: datetime
 ) -> Iterator[bytes]:
     """Yield images, each with its extension and facts, as ``kind`` names their events.
 
-    No provider gives partial images, so each is only told when it is complete.
+    Each is only told when it is complete.
     """
     for image, extension, facts in images:
-        about = {
-            name: facts.get(name) or body.get(name) or "auto"
-            for name in ("size", "quality", "background")
+        told = {
+            "type": f"{kind}.completed",
+            "created_at": int(at.timestamp()),
+            "output_format": format_of(extension),
+            **_about_image(facts, body),
+            "usage": image_usage([facts]),
         }
-        yield _event(
-            {
-                "type": f"{kind}.completed",
-                **image_part(image),
+        yield from _image_event(told, image)
+
+
+async def live_image(
+    showing: Showing,
+    body: dict[str, Any],
+    at: datetime,
+    files: Callable[[Answered], Awaitable[list[ImageFile]]],
+) -> AsyncGenerator[bytes, None]:
+    """Yield the previews of an image while it is bought, then the image; an error without one.
+
+    ``files`` reads what was made.
+    """
+    try:
+        async for preview in showing.previews():
+            told = {
+                "type": f"{GENERATION}.partial_image",
                 "created_at": int(at.timestamp()),
-                "output_format": format_of(extension),
-                **about,
-                "usage": image_usage([facts]),
+                "output_format": preview.media_type.removeprefix("image/"),
+                **_about_image(preview.about, body),
+                "partial_image_index": preview.index,
             }
-        )
+            for piece in _image_event(told, preview.body):
+                yield piece
+            del preview  # while the next one is waited for nothing is held
+        images = await files(showing.whole())
+    except Exception as error:  # broad: the status is out, so it can only be told here
+        ended = _ours(error)
+        yield _data(openai_error(ended, status_of(ended)))
+        return
+    finally:
+        showing.close()
+    for piece in image_stream(GENERATION, images, body, at):
+        yield piece
+
+
+def _about_image(told: Mapping[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    names = ("size", "quality", "background")
+    return {name: told.get(name) or body.get(name) or "auto" for name in names}
+
+
+def _image_event(told: dict[str, Any], image: bytes) -> Iterator[bytes]:
+    """Yield an event with an image in small pieces: its base64 is never whole in memory."""
+    head: bytes = _encode({**told, "b64_json": ""})
+    yield b"event: " + str(told["type"]).encode() + b"\ndata: " + head.removesuffix(b'"}')
+    for start in range(0, len(image), IMAGE_PIECE_BYTES):
+        yield base64.b64encode(memoryview(image)[start : start + IMAGE_PIECE_BYTES])
+    yield b'"}\n\n'
 
 
 def _event(event: dict[str, Any]) -> bytes:

@@ -60,22 +60,31 @@ class Telling:
         """Listen no longer; the answer is made all the same."""
         self.listener.close()
 
+    @property
+    def is_answered(self) -> bool:
+        """Tell whether the answer is there, or has failed."""
+        return self.answering is not None and self.answering.done()
+
+    async def until_more(self) -> None:
+        """Wait until something new was said or shown, or the answer is there."""
+        assert self.answering is not None
+        changed = asyncio.ensure_future(self.listener.changed.wait())
+        try:
+            await asyncio.wait({changed, self.answering}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            changed.cancel()
+
     async def _next(self) -> str:
         """Return what is heard next, empty when the answer is there."""
-        assert self.answering is not None
         while True:
             piece = self.listener.take()
             if piece:
                 return piece
             if self.listener.cut_off is not None:
                 raise _ended(self.listener.cut_off)
-            if self.answering.done():
+            if self.is_answered:
                 return ""
-            changed = asyncio.ensure_future(self.listener.changed.wait())
-            try:
-                await asyncio.wait({changed, self.answering}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                changed.cancel()
+            await self.until_more()
 
     def _rest(self) -> Iterator[str]:
         text = self.whole().made[0].body.decode("utf-8", "replace")

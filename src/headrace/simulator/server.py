@@ -17,6 +17,7 @@ from headrace.simulator.lane import Lane
 from headrace.simulator.settings import Settings
 from headrace.simulator.shapes.bfl import BflShape
 from headrace.simulator.shapes.fal import FalShape
+from headrace.simulator.shapes.gemini import GeminiShape
 from headrace.simulator.shapes.openai import OpenAIShape
 from headrace.simulator.shapes.openai_errors import error
 from headrace.simulator.shapes.queue import QueueShape
@@ -47,6 +48,7 @@ _SHAPES: dict[str, Callable[[Desk], Shape]] = {
     "bfl": BflShape,
     "queue": QueueShape,
     "fal": FalShape,
+    "gemini": GeminiShape,
 }
 
 

@@ -17,6 +17,7 @@ from headrace.outcome import CallFailed, OutcomeKind
 from headrace.price_table import Usage
 from headrace.provider import Call, Reply
 from headrace.providers.google import gemini_messages as messages
+from headrace.providers.google.gemini_chats import in_googles_words
 from headrace.providers.google.gemini_replies import Told, day_wait_s
 from headrace.providers.google.gemini_settings import GeminiSettings, read_gemini
 from headrace.providers.google.gemini_taking import take_answer
@@ -25,6 +26,7 @@ from headrace.providers.remote.adapter import RemoteProvider
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.inlined import inlined
 from headrace.providers.remote.media import ANY
+from headrace.providers.remote.server_events import has_events
 from headrace.request import Request
 
 _MODEL = re.compile(r"[A-Za-z0-9][\w.-]{0,199}", re.A)
@@ -35,14 +37,16 @@ class GoogleModels(RemoteProvider):
 
     groups: tuple[str, ...] = ()
     """What may stand before the name of a model, with its slash."""
+    streams = True
+    """Whether texts are asked for in pieces where somebody listens."""
 
     def load(self, request: Request) -> Load:
         """Return the tokens that go in, which Google's limits count, and the image."""
-        return messages.load_of(request)
+        return messages.load_of(_in_googles_words(request))
 
     def most(self, request: Request) -> Usage | None:
         """Return the most tokens that a call can use, where that is known beforehand."""
-        return messages.most_of(request)
+        return messages.most_of(_in_googles_words(request))
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
@@ -57,6 +61,16 @@ class GoogleModels(RemoteProvider):
                 remedy="Write it as Google's list of models does, such as gemini-2.5-flash.",
             )
         return super().version(model)
+
+    def verb(self, call: Call) -> tuple[str, dict[str, str]]:
+        """Return what a model is asked to do, and the query: all at once, or in pieces."""
+        if self._speaks(call):
+            return "streamGenerateContent", {"alt": "sse"}
+        return "generateContent", {}
+
+    def _speaks(self, call: Call) -> bool:
+        """Tell whether a call is answered in pieces: somebody listens, and it gives a text."""
+        return call.say is not None and self.streams and not messages.paints(call.request)
 
     async def send(
         self,
@@ -78,7 +92,8 @@ class GoogleModels(RemoteProvider):
             if response.status == 401:
                 unauthorized()
             await self.refuse(response, call.deadline_s)
-            return await take_answer(response, call, self.failed, cost)
+            say = call.say if self._speaks(call) and has_events(response) else None
+            return await take_answer(response, call, self.failed, cost, say)
 
         try:
             return await self.http.post(url, body, call.deadline_s, take, headers)
@@ -120,6 +135,7 @@ class GeminiProvider(GoogleModels):
     def __init__(self, settings: GeminiSettings, *, name: str, clock: Clock) -> None:
         super().__init__(settings.remote, name=name, clock=clock, headers=settings.headers())
         self._api_version = settings.api_version
+        self.streams = settings.streams
         self.probe_path = f"{settings.api_version}/models"
 
     @classmethod
@@ -129,8 +145,17 @@ class GeminiProvider(GoogleModels):
 
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
+        call = replace(call, request=in_googles_words(call.request))
         body = messages.body_of(call.request, await inlined(call, ANY))
-        model = call.request.model
+        model, (verb, query) = call.request.model, self.verb(call)
         path = model if "/" in model else f"models/{model}"
-        url = self.http.url(f"{self._api_version}/{path}:generateContent")
+        url = self.http.url(f"{self._api_version}/{path}:{verb}").with_query(query)
         return await self.send(call, url, body)
+
+
+def _in_googles_words(request: Request) -> Request:
+    """The same for what is only to be measured: one that cannot be said is left as it is."""
+    try:
+        return in_googles_words(request)
+    except CallFailed:
+        return request

@@ -53,7 +53,7 @@ _TOP = ("safetySettings", "toolConfig", "cachedContent", "serviceTier")
 _CONFIGS = ("config", "generationConfig", "generation_config")
 _ONE = ("n", "candidate_count", "candidateCount")
 _LEFT_OUT = ("prompt", "system", "contents", *_CONFIGS, *_ONE)
-_FIXED = {"model": "the stage's model", "stream": "answers are read whole"}
+_FIXED = {"model": "the stage's model", "stream": "a text comes in pieces where a caller listens"}
 _MODALITIES = ("TEXT", "IMAGE")
 _WORDS: dict[type, str] = {str: "text", dict: "a table", list: "a list"}
 
@@ -220,10 +220,28 @@ def load_of(request: Request) -> Load:
     A token is taken for four bytes of text.
     """
     params = request.params
-    tokens = CALL_TOKENS + messages_tokens(params.get("contents"))
+    words, pictures = _apart(params.get("contents"))
+    tokens = CALL_TOKENS + IMAGE_TOKENS * pictures + (messages_tokens(words) if words else 0)
     tokens += text_tokens(params.get("prompt")) + text_tokens(params.get("system"))
     tokens += IMAGE_TOKENS * sources_in(params)
     return Load(tokens=tokens, images=1 if paints(request) else 0)
+
+
+def _apart(contents: Any) -> tuple[list[Any], int]:
+    """The parts of a conversation that are words, by message, and how many pictures it holds."""
+    messages: list[Any] = []
+    pictures = 0
+    for content in contents if isinstance(contents, list) else ():
+        parts = content.get("parts") if isinstance(content, dict) else None
+        told = parts if isinstance(parts, list) else [content]
+        words = [part for part in told if not _is_inline(part)]
+        pictures += len(told) - len(words)
+        messages.append(words)
+    return messages, pictures
+
+
+def _is_inline(part: Any) -> bool:
+    return isinstance(part, dict) and ("inlineData" in part or "inline_data" in part)
 
 
 def at_list_price(request: Request) -> bool:

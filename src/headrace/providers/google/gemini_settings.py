@@ -23,10 +23,14 @@ VERSION = re.compile(r"v[0-9][0-9a-z]{0,15}")
 
 @dataclass(frozen=True)
 class GeminiSettings:
-    """The Gemini API: ``api_version`` is the first step of every path, such as ``v1beta``."""
+    """The Gemini API: ``api_version`` is the first step of every path, such as ``v1beta``.
+
+    ``streams``: texts are asked for in pieces where somebody listens.
+    """
 
     remote: RemoteSettings
     api_version: str = "v1beta"
+    streams: bool = True
 
     def headers(self) -> dict[str, str]:
         """Return the headers of every call, credentials among them."""
@@ -50,7 +54,9 @@ def read_gemini(
     name: str, table: Mapping[str, Any], environment: Mapping[str, str] | None = None
 ) -> GeminiSettings:
     """Return the settings of ``[providers.<name>]``; raises ``ConfigError`` with the remedy."""
-    read = Table(name, table, ("api_version",), environment)
+    read = Table(name, table, ("api_version", "streams"), environment)
     return GeminiSettings(
-        remote=read_remote(read, GEMINI), api_version=read_version(read, "v1beta")
+        remote=read_remote(read, GEMINI),
+        api_version=read_version(read, "v1beta"),
+        streams=read.flag("streams", default=True),
     )

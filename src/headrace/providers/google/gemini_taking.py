@@ -14,6 +14,7 @@ from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
 from headrace.providers.google.gemini_messages import paints, wants_json
 from headrace.providers.google.gemini_replies import Told, read_told, unfit
+from headrace.providers.google.gemini_spoken import read_spoken
 from headrace.providers.google.inline_sieve import InlineSieve
 from headrace.providers.remote.adapter import ID_CHARS_MAX
 from headrace.providers.remote.http_calls import JSON_BYTES_MAX, PIECE_BYTES, read_whole
@@ -70,10 +71,15 @@ class _Images:
 
 
 async def take_answer(
-    response: aiohttp.ClientResponse, call: Call, told_by: Failed, cost: Cost
+    response: aiohttp.ClientResponse,
+    call: Call,
+    told_by: Failed,
+    cost: Cost,
+    say: Callable[[str], None] | None = None,
 ) -> Reply:
     """Return the reply of a success, text or image as was asked.
 
+    ``say`` hears a text that comes in pieces.
     ``told_by`` says how a response without an answer ended, ``cost`` what one that was billed
     cost, as fields of a ``Reply``. Raises ``CallFailed``.
     """
@@ -83,7 +89,8 @@ async def take_answer(
         images = _Images(call, stack)
         try:
             if not drawn:
-                sieve.feed(await read_whole(response))
+                whole = read_whole(response) if say is None else read_spoken(response, say)
+                sieve.feed(await whole)
             while drawn and (piece := await response.content.read(PIECE_BYTES)):
                 for number, decoded in sieve.feed(piece):
                     await images.add(number, decoded)

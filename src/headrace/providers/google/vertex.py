@@ -15,6 +15,7 @@ from headrace.providers.google import gemini_messages as messages
 from headrace.providers.google.account import GoogleAccount, need_google_auth
 from headrace.providers.google.account_tokens import AccountTokens, Minted
 from headrace.providers.google.gemini import GoogleModels
+from headrace.providers.google.gemini_chats import in_googles_words
 from headrace.providers.google.vertex_settings import VertexSettings, read_vertex
 from headrace.providers.remote.adapter import PROBE_S, Probe
 from headrace.providers.remote.inlined import inlined
@@ -46,6 +47,7 @@ class VertexProvider(GoogleModels):
             secrets=(settings.access_token,),
         )
         self._settings = settings
+        self.streams = settings.streams
         self._account = account
         self._tokens = AccountTokens(account.mint, clock) if account is not None else None
 
@@ -99,6 +101,7 @@ class VertexProvider(GoogleModels):
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
         begun_s = self._clock.monotonic_s()
+        call = replace(call, request=in_googles_words(call.request))
         body = messages.body_of(call.request, await inlined(call, ANY))
         rejected: list[bool] = []
         token = await self._token(call.deadline_s)
@@ -131,10 +134,11 @@ class VertexProvider(GoogleModels):
                 "the account does not tell its project",
                 remedy=f"Set project in [providers.{self.name}].",
             )
+        verb, query = self.verb(call)
         url = self.http.url(
             f"{settings.api_version}/projects/{project}/locations/{settings.location}"
-            f"/publishers/google/models/{call.request.model}:generateContent"
-        )
+            f"/publishers/google/models/{call.request.model}:{verb}"
+        ).with_query(query)
         headers = {"Authorization": f"Bearer {token.token}"} if token.token else {}
         payer = settings.quota_project or token.payer
         if payer:

@@ -27,6 +27,7 @@ MORE = (
     "quota_project",
     "token_hosts",
     "api_version",
+    "streams",
 )
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{0,99}")
 _LOCATION = re.compile(r"[a-z]{2,20}(?:-[a-z]{2,20}[0-9]{1,2})?")
@@ -38,6 +39,7 @@ class VertexSettings:
 
     ``project`` is empty where the account tells it. ``access_token`` is a token that was
     given ready made; without it ``credentials_file``, or this machine's account, is used.
+    ``streams``: texts are asked for in pieces where somebody listens.
     """
 
     remote: RemoteSettings
@@ -49,6 +51,7 @@ class VertexSettings:
     access_token: str = field(default="", repr=False)
     quota_project: str = ""
     token_hosts: tuple[str, ...] = ()
+    streams: bool = True
 
     @property
     def is_open(self) -> bool:
@@ -84,6 +87,7 @@ def read_vertex(
         access_token=read.env.get(token_env, "").strip() if token_env else "",
         quota_project=_project(read, "quota_project", ""),
         token_hosts=read.names("token_hosts"),
+        streams=read.flag("streams", default=True),
     )
     _checked(settings, read)
     return settings

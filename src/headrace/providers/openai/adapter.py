@@ -14,6 +14,7 @@ from headrace.fingerprint import canonical_json
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
 from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.preview import Previews
 from headrace.price_table import Usage
 from headrace.provider import Call, CrashClass, Reply
 from headrace.provider_batch import BatchApi
@@ -50,6 +51,8 @@ class OpenAIProvider(RemoteProvider):
     probe_path = "models"
     edits = True
     """Whether pictures can be sent in to be edited."""
+    previews = True
+    """Whether pictures are shown before they are whole."""
 
     def __init__(
         self,
@@ -112,9 +115,7 @@ class OpenAIProvider(RemoteProvider):
         """Make the call; raises ``CallFailed`` for every ending but success."""
         request = call.request
         pictures = await self._pictures(call)
-        url, body = self._written(
-            self.api_of(request), request, pictures, is_spoken=self._speaks(call)
-        )
+        url, body = self._written(self.api_of(request), request, pictures, self._asked_for(call))
         headers = {"Idempotency-Key": call.key} if self._sends_key else None
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
@@ -128,7 +129,9 @@ class OpenAIProvider(RemoteProvider):
         api = self.api_of(request)
         await self.refuse(response, call.deadline_s)
         if api == "images":
-            return await self._reader.take(response, call, self._wanted(request))
+            wanted = self._wanted(request)
+            previews = self._previews_of(call) if has_events(response) else None
+            return await self._reader.take(response, call, wanted, previews=previews)
         if messages.paints(request):
             name = "result" if api == "responses" else "b64_json"
             return await self._reader.take(response, call, self._wanted(request), name)
@@ -168,24 +171,40 @@ class OpenAIProvider(RemoteProvider):
             return False
         return self.api_of(call.request) != "images" and not messages.paints(call.request)
 
+    def _previews_of(self, call: Call) -> Previews | None:
+        """Return the previews that a call is asked for: somebody waits, and it draws anew."""
+        request = call.request
+        if not (self.previews and self._settings.streams) or request.sources:
+            return None
+        drawn = request.params.get("output_format") == "svg"
+        if drawn or not request.model.startswith(messages.IMAGE_FAMILIES[:2]):
+            return None
+        return call.previews if self.api_of(request) == "images" else None
+
+    def _asked_for(self, call: Call) -> Mapping[str, Any]:
+        """Return what is added to a body to be answered in pieces, or with previews."""
+        previews = self._previews_of(call)
+        if previews is not None:
+            return {"stream": True, "partial_images": previews.count}
+        if not self._speaks(call):
+            return messages.NOTHING
+        return STREAMED_RESPONSE if self.api_of(call.request) == "responses" else STREAMED_CHAT
+
     def _written(
         self,
         api: str,
         request: Request,
         pictures: messages.Pictures,
-        *,
-        is_spoken: bool = False,
+        more: Mapping[str, Any] = messages.NOTHING,
     ) -> tuple[URL, bytes | Parcel]:
         spelling = self._spelling
         if api == "chat":
-            more = STREAMED_CHAT if is_spoken else messages.NOTHING
             return self._chat_url, messages.chat_body(request, spelling, pictures, more)
         if api == "responses":
-            more = STREAMED_RESPONSE if is_spoken else messages.NOTHING
             return self._responses_url, messages.responses_body(request, spelling, pictures, more)
         if not pictures:
             said = self._settings.response_format
-            return self._images_url, messages.image_body(request, spelling, said)
+            return self._images_url, messages.image_body(request, spelling, said, more)
         if not self.edits:
             raise failed(
                 OutcomeKind.INVALID,

@@ -23,6 +23,8 @@ KIND = "openai-compatible"
 class OpenAICompatibleProvider(OpenAIProvider):
     """A server shaped like OpenAI's API; its profile tells what is different there."""
 
+    previews = False
+
     def __init__(
         self, settings: OpenAISettings, profile: Profile, *, name: str, clock: Clock
     ) -> None:

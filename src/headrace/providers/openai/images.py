@@ -10,8 +10,10 @@ import aiohttp
 
 from headrace.limits import Said
 from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.preview import Previews
 from headrace.provider import Call, Reply
 from headrace.providers.openai import replies
+from headrace.providers.openai.shown import ShownImages
 from headrace.providers.remote.adapter import request_id
 from headrace.providers.remote.base64_field import Base64Field
 from headrace.providers.remote.http_calls import PIECE_BYTES, HttpCalls
@@ -51,14 +53,18 @@ class ImageReader:
         call: Call,
         wanted: frozenset[str],
         name: str = "b64_json",
+        previews: Previews | None = None,
     ) -> Reply:
         """Return the image of a success; ``name`` is the field that its base64 text is under.
 
+        With ``previews`` the answer comes in events, and those are shown as they come.
         Raises ``CallFailed``: no_output and lost_result, or what ``told`` says.
         """
         seen = _Seen()
         try:
-            if response.content_type.startswith(_RAW):
+            if previews is not None:
+                image = await self._out_of_events(response, call, wanted, previews, seen)
+            elif response.content_type.startswith(_RAW):
                 image = await take_body(response, call, wanted)
                 seen.images = 1
             else:
@@ -88,6 +94,18 @@ class ImageReader:
             tokens=replies.tokens_used(seen.beside.usage),
         )
         return CallFailed(replace(outcome, facts=facts, said=outcome.said or said, **cost))
+
+    async def _out_of_events(
+        self,
+        response: aiohttp.ClientResponse,
+        call: Call,
+        wanted: frozenset[str],
+        previews: Previews,
+        seen: _Seen,
+    ) -> Reply:
+        shown = await ShownImages(response, call, wanted, previews, self.told).read()
+        seen.beside, seen.images = replies.read_image(shown.rest), 1
+        return Reply(shown.media_type, body=shown.body, artifact=shown.artifact)
 
     async def _out_of_json(
         self,

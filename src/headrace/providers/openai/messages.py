@@ -147,14 +147,22 @@ def _said(request: Request, pictures: list[dict[str, Any]], text_type: str) -> l
     return [{"role": "user", "content": text + pictures}]
 
 
-def image_body(request: Request, spelling: Spelling, response_format: str) -> bytes:
-    """Return the body of an image; ``response_format`` asks for the bytes where one must."""
+def image_body(
+    request: Request,
+    spelling: Spelling,
+    response_format: str,
+    more: Mapping[str, Any] = NOTHING,
+) -> bytes:
+    """Return the body of an image; ``response_format`` asks for the bytes where one must.
+
+    ``more`` are params of our own.
+    """
     body = spelling.params(request)
     if response_format and not request.model.startswith(IMAGE_FAMILIES[:2]):
         body.setdefault("response_format", response_format)
     if "prompt" in request.params:
         body["prompt"] = request.params["prompt"]
-    return encode({"model": request.model, **body})
+    return encode({"model": request.model, **body, **more})
 
 
 def picture_type(body: bytes) -> str:

@@ -16,6 +16,7 @@ from headrace.providers.remote.http_calls import (
 
 MEDIA_TYPE = "text/event-stream"
 EVENT_BYTES_MAX = 4 * 1024 * 1024
+_FIELDS = (b":", b"event:", b"id:", b"retry:")
 
 
 def has_events(response: aiohttp.ClientResponse) -> bool:
@@ -24,30 +25,43 @@ def has_events(response: aiohttp.ClientResponse) -> bool:
 
 
 async def data_of(
-    response: aiohttp.ClientResponse, bytes_max: int = JSON_BYTES_MAX
+    response: aiohttp.ClientResponse, bytes_max: int = JSON_BYTES_MAX, *, bare: bool = False
 ) -> AsyncIterator[bytes]:
     """Yield the data of each event; what has no data is passed over.
+
+    With ``bare`` a line that belongs to no field of an event is data, too.
 
     What was read counts against the budget of bytes, for its text is kept until the end. Raises
     ``CallFailed`` (lost_result) above ``bytes_max``, and for an event without an end.
     """
     data: list[bytes] = []
     size = 0
-    async for line in _lines(response, bytes_max):
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-            size += len(data[-1]) + 1
-            if size > EVENT_BYTES_MAX:
-                raise _too_large(EVENT_BYTES_MAX)
-        elif not line and data:
+    async for line in _lines(response, bytes_max, with_rest=bare):
+        if not line and data:
             yield b"\n".join(data)
             data, size = [], 0
+        told = _data(line, bare=bare)
+        if told is None:
+            continue
+        data.append(told)
+        size += len(told) + 1
+        if size > EVENT_BYTES_MAX:
+            raise _too_large(EVENT_BYTES_MAX)
     if data:
         yield b"\n".join(data)
 
 
-async def _lines(response: aiohttp.ClientResponse, bytes_max: int) -> AsyncIterator[bytes]:
-    """Yield the lines that are whole, without their ends."""
+def _data(line: bytes, *, bare: bool) -> bytes | None:
+    """What a line adds to the data of its event, ``None`` for another field."""
+    if line.startswith(b"data:"):
+        return line[5:].removeprefix(b" ")
+    return line if bare and line and not line.startswith(_FIELDS) else None
+
+
+async def _lines(
+    response: aiohttp.ClientResponse, bytes_max: int, *, with_rest: bool
+) -> AsyncIterator[bytes]:
+    """Yield the lines that are whole, without their ends; ``with_rest``: the last one anyway."""
     buffer, looked_at = bytearray(), 0
     async for piece in _pieces(response, bytes_max):
         buffer += piece
@@ -59,6 +73,8 @@ async def _lines(response: aiohttp.ClientResponse, bytes_max: int) -> AsyncItera
         looked_at = len(buffer)
         if looked_at > EVENT_BYTES_MAX:
             raise _too_large(EVENT_BYTES_MAX)
+    if with_rest and buffer:
+        yield bytes(buffer)
 
 
 async def _pieces(response: aiohttp.ClientResponse, bytes_max: int) -> AsyncIterator[bytes]:

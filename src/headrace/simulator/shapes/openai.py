@@ -7,7 +7,7 @@ and ``GET /v1/calls/{id}``.
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import partial as bind
 from typing import Any
 
 import msgspec
@@ -28,12 +28,15 @@ from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket
 from headrace.simulator.shapes.openai_batches import OpenAIBatches
 from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
-from headrace.simulator.shapes.openai_pieces import cut_chat
+from headrace.simulator.shapes.openai_pieces import cut_chat, cut_image
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
 MAX_TOKENS = 256
 IMAGES_MAX = 10
+PARTIAL_MAX = 3
+PARTIAL_TOKENS = 100
+"""Of output, for each image that is shown before it is whole."""
 MODELS = ("gpt-simulated", "gpt-image-simulated")
 _CREATES = ("/v1/chat/completions", "/v1/images/generations")
 
@@ -53,7 +56,9 @@ class OpenAIShape:
         path = request.path
         if path in _CREATES or self._batches.owns(request):
             return True
-        return path.startswith(("/v1/models", "/v1/calls")) and not path.endswith("/predictions")
+        if path.endswith(("/predictions", "enerateContent")):
+            return False
+        return path.startswith(("/v1/models", "/v1/calls"))
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
@@ -135,7 +140,7 @@ class OpenAIShape:
         if body.get("stream"):
             options = body.get("stream_options")
             with_usage = isinstance(options, dict) and options.get("include_usage") is True
-            cut = partial(cut_chat, with_usage=with_usage)
+            cut = bind(cut_chat, with_usage=with_usage)
             return await self._desk.perform_in_pieces(ask, build, self._voice, cut, listed)
         return await self._desk.perform(ask, build, self._voice, listed)
 
@@ -183,20 +188,32 @@ class OpenAIShape:
         load = Load(tokens=tokens_in, images=count)
         ask = self._ask(request, model, load, tokens_in)
 
+        streams = body.get("stream") is True and not self._is_refused(prompt)
+        partial = body.get("partial_images") or 0
+        if type(partial) is not int or not 0 <= partial <= PARTIAL_MAX:
+            return error(400, "Invalid 'partial_images'.", param="partial_images")
+
         def build(ticket: Ticket) -> Answer:
             if self._is_refused(prompt):
                 return self._voice.moderated()
-            return self._picture(ticket.number, count, tokens_in, self._headers(ticket))
+            more = PARTIAL_TOKENS * partial if streams else 0
+            return self._picture(ticket.number, count, tokens_in, self._headers(ticket), more)
 
-        return await self._desk.perform(ask, build, self._voice, self._listed(request, body))
+        listed = self._listed(request, body)
+        if streams:
+            cut = bind(cut_image, pictures=self._desk.pictures, partial=partial)
+            return await self._desk.perform_in_pieces(ask, build, self._voice, cut, listed)
+        return await self._desk.perform(ask, build, self._voice, listed)
 
-    def _picture(self, number: int, count: int, tokens_in: int, headers: Headers) -> Answer:
+    def _picture(
+        self, number: int, count: int, tokens_in: int, headers: Headers, more_tokens: int = 0
+    ) -> Answer:
         pieces: list[bytes] = [b'{"created":%d,"data":[' % self._created()]
         for at in range(count):
             head, rest = self._desk.pictures.base64(number * IMAGES_MAX + at)
             pieces += [b'{"b64_json":"' if at == 0 else b',{"b64_json":"', head, rest, b'"}']
         side = self._desk.pictures.side_px
-        tokens_out = count * 1000
+        tokens_out = count * 1000 + more_tokens
         told = {
             "input_tokens": tokens_in,
             "input_tokens_details": {"text_tokens": tokens_in, "image_tokens": 0},

@@ -1,4 +1,4 @@
-"""A chat completion of OpenAI's shape in pieces: chunks as server-sent events."""
+"""Chat completions and images of OpenAI's shape in pieces, as server-sent events."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 
 import msgspec
 
+from headrace.simulator.bodies import Pictures
 from headrace.simulator.wire import Answer
 
 WORDS = 4
 """In one piece."""
+FIRST_PARTIAL = 10**12
+"""The number of the first picture that is not whole yet: far behind those of calls."""
 
 
 def cut_chat(answer: Answer, with_usage: bool) -> list[bytes]:
@@ -38,3 +41,29 @@ def cut_chat(answer: Answer, with_usage: bool) -> list[bytes]:
 
 def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def cut_image(answer: Answer, pictures: Pictures, partial: int) -> list[bytes]:
+    """Return the events of images: so many that are not whole yet, then each as it is."""
+    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+    told: dict[str, Any] = msgspec.json.decode(body)
+    about = {name: told[name] for name in ("background", "output_format", "size", "quality")}
+    about["created_at"] = told["created"]
+    events = []
+    for index in range(partial):
+        shown = b"".join(pictures.base64(FIRST_PARTIAL + index)).decode()
+        events.append(
+            {
+                "type": "image_generation.partial_image",
+                "b64_json": shown,
+                "partial_image_index": index,
+                **about,
+            }
+        )
+    for image in told["data"]:
+        whole = {"type": "image_generation.completed", **image, **about, "usage": told["usage"]}
+        events.append(whole)
+    return [
+        b"event: %b\ndata: %b\n\n" % (str(one["type"]).encode(), msgspec.json.encode(one))
+        for one in events
+    ]

@@ -1,0 +1,112 @@
+"""Chats in OpenAI's words, said in Google's: messages become contents, and what goes with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.request import Request
+from headrace.waits import dig
+
+_ROLES = {"user": "user", "assistant": "model"}
+_SYSTEM = ("system", "developer")
+_EFFORTS = ("minimal", "low", "medium", "high")
+_OURS = ("messages", "max_completion_tokens", "reasoning_effort", "response_format")
+_TEXTS = ("text", "input_text", "output_text")
+_DATA = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s]*)", re.I)
+
+
+def in_googles_words(request: Request) -> Request:
+    """Return a request whose chat is said in Google's words; others as they are.
+
+    Raises ``CallFailed`` (invalid) for what Google has no words for.
+    """
+    params = request.params
+    if "messages" not in params:
+        return request
+    said = {name: value for name, value in params.items() if name not in _OURS}
+    system, contents = _told(params["messages"])
+    if system:
+        said.setdefault("system", {"parts": system})
+    said["contents"] = [*params.get("contents", ()), *contents]
+    if params.get("max_completion_tokens") is not None:
+        said.setdefault("max_tokens", params["max_completion_tokens"])
+    return replace(request, params={**_form(params), **_thinking(params), **said})
+
+
+def _told(messages: Any) -> tuple[list[Any], list[Any]]:
+    """The parts of a chat's system messages, and its other messages as contents."""
+    if not isinstance(messages, list):
+        raise _invalid("messages must be a list")
+    system: list[Any] = []
+    contents: list[Any] = []
+    for message in messages:
+        if not isinstance(message, dict):
+            raise _invalid("a message is no object")
+        role = message.get("role")
+        if message.get("tool_calls") or role not in (*_ROLES, *_SYSTEM):
+            raise _invalid(f"a message of the role {str(role)[:50]!r}, or with tool calls")
+        parts = _parts(message.get("content"))
+        if role in _SYSTEM:
+            system += parts
+        elif parts:
+            contents.append({"role": _ROLES[str(role)], "parts": parts})
+    return system, contents
+
+
+def _parts(content: Any) -> list[Any]:
+    if content is None or isinstance(content, str):
+        return [{"text": content}] if content else []
+    if not isinstance(content, list):
+        raise _invalid("a message's content is neither a text nor a list of parts")
+    return [_part(part) for part in content]
+
+
+def _part(part: Any) -> dict[str, Any]:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if kind in _TEXTS and isinstance(part.get("text"), str):
+        return {"text": part["text"]}
+    if kind == "image_url":
+        address = dig(part, "image_url", "url")
+        found = _DATA.fullmatch(address) if isinstance(address, str) else None
+        if found is None:
+            raise _invalid("a picture of a chat is no data: address with base64")
+        return {"inlineData": {"mimeType": found[1].lower(), "data": "".join(found[2].split())}}
+    raise _invalid(f"a part of the kind {str(kind)[:50]!r}")
+
+
+def _form(params: Mapping[str, Any]) -> dict[str, Any]:
+    """What asks for JSON."""
+    form = params.get("response_format")
+    kind = form.get("type") if isinstance(form, dict) else None
+    if kind == "json_schema":
+        schema = dig(form, "json_schema", "schema")
+        if not isinstance(schema, dict):
+            raise _invalid("response_format holds no schema")
+        return {"responseJsonSchema": schema}
+    if kind == "json_object":
+        return {"responseMimeType": "application/json"}
+    return {} if form is None or kind == "text" else {"response_format": form}
+
+
+def _thinking(params: Mapping[str, Any]) -> dict[str, Any]:
+    """How long it is to think; Google's older models know no levels, and say so."""
+    effort = params.get("reasoning_effort")
+    if effort is None:
+        return {}
+    if effort == "none":
+        return {"thinkingBudget": 0}
+    if effort not in _EFFORTS:
+        raise _invalid(f"reasoning_effort = {str(effort)[:50]!r}")
+    return {"thinkingLevel": str(effort).upper()}
+
+
+def _invalid(what: str) -> CallFailed:
+    return failed(
+        OutcomeKind.INVALID,
+        f"{what}: Google's models are not asked so",
+        remedy="Send texts and pictures, or write contents as Google has them.",
+    )
