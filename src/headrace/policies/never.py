@@ -78,9 +78,7 @@ class MinorsRule:
         if found is None:
             return False
         calm = self._calm
-        for word in found:
-            if word in calm:
-                continue
+        for word in set(found) - calm:
             if self._alarming.begins(forms_of(word)):
                 return False
             # A number is seldom met again; it would take the place of a word that is.
