@@ -22,6 +22,7 @@ from headrace.providers.remote.chat_params import (
     text_tokens,
 )
 from headrace.providers.remote.inlined import Inlined, is_source, sources_in
+from headrace.providers.remote.words import decode_words
 from headrace.request import Request
 from headrace.waits import dig
 
@@ -252,13 +253,14 @@ class Told:
         return facts
 
 
+_decode = msgspec.json.Decoder().decode
 _CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
 
 def read_told(body: bytes) -> Told | None:
     """Return what an answer says; ``None`` for what is no JSON object."""
     try:
-        value = msgspec.json.decode(body)
+        value = decode_words(body, _decode)
     except (msgspec.DecodeError, RecursionError):
         return None
     if not isinstance(value, dict):
