@@ -31,6 +31,7 @@ def test_halves_are_put_together_or_replaced() -> None:
 @given(told=SAID)
 def test_whatever_was_told_can_be_written_and_read(told: Any) -> None:
     """Nothing but the halves changes, wherever they stand; the bytes are UTF-8."""
+    told = {"told": told}
     made = encode_words(told)
     assert json.loads(made) == json.loads(mended(json.dumps(told, ensure_ascii=False)))
     assert decode_words(json.dumps(told).encode(), decode) == json.loads(made)

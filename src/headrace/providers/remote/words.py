@@ -40,7 +40,7 @@ def encode_words(told: Any) -> bytes:
 
 
 def decode_words(body: bytes, decode: Callable[[bytes], _T]) -> _T:
-    """Return what ``decode`` reads of a body, mended where it holds half a letter.
+    """Return what ``decode`` reads of a body, an object mended where it holds half a letter.
 
     Raises as ``decode`` does: ``msgspec.DecodeError``, ``RecursionError``.
     """
