@@ -49,8 +49,11 @@ def chat_json(
     return told
 
 
-def tokens_of(facts: dict[str, Any]) -> dict[str, int] | None:
-    """Return the counts of a call in the words of a chat, ``None`` where there are none."""
+def tokens_of(facts: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the counts of a call in the words of a chat, ``None`` where there are none.
+
+    As in that API all that went in counts as sent, what came from a cache of the provider too.
+    """
     usage = facts.get("usage")
     if not isinstance(usage, dict):
         return None
@@ -60,9 +63,21 @@ def tokens_of(facts: dict[str, Any]) -> dict[str, int] | None:
 
     sent = count("prompt_tokens", "input_tokens", "promptTokenCount")
     made = count("completion_tokens", "output_tokens", "candidatesTokenCount")
-    made += count("thoughtsTokenCount")  # Google counts them beside the others
+    thought = count("thoughtsTokenCount")
+    made += thought  # Google counts them beside the others
+    if not usage.get("prompt_tokens"):  # Anthropic counts those of its cache beside the others
+        sent += count("cache_read_input_tokens") + count("cache_creation_input_tokens")
+    written = count("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
     total = count("total_tokens", "totalTokenCount") or sent + made
-    return {"prompt_tokens": sent, "completion_tokens": made, "total_tokens": total}
+    cached = count("cached_tokens", "cache_read_input_tokens", "cachedContentTokenCount")
+    thought = thought or count("reasoning_tokens", "thinking_tokens")
+    return {
+        "prompt_tokens": sent,
+        "completion_tokens": made,
+        "total_tokens": total,
+        "prompt_tokens_details": {"cached_tokens": cached, "cache_write_tokens": written},
+        "completion_tokens_details": {"reasoning_tokens": thought},
+    }
 
 
 def image_json(images: Iterable[dict[str, Any]], extension: str, now: datetime) -> dict[str, Any]:

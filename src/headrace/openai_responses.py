@@ -110,7 +110,7 @@ def response_json(
     text: str,
     facts: Mapping[str, Any],
     now: datetime,
-    usage: Mapping[str, int] | None,
+    usage: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return a response; ``name`` is its id, ``usage`` has the counts of a chat."""
     is_cut = bool(facts.get("truncated"))
@@ -142,12 +142,12 @@ def response_json(
     }
 
 
-def _usage(counts: Mapping[str, int]) -> dict[str, Any]:
+def _usage(counts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "input_tokens": counts["prompt_tokens"],
-        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "input_tokens_details": counts["prompt_tokens_details"],
         "output_tokens": counts["completion_tokens"],
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": counts["completion_tokens_details"],
         "total_tokens": counts["total_tokens"],
     }
 

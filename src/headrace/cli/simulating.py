@@ -148,6 +148,7 @@ def _tell_addresses(simulator: Simulator, as_json: bool) -> None:
     shapes = simulator.settings.shapes
     told = {
         "OPENAI_BASE_URL": f"{url}/v1" if "openai" in shapes else None,
+        "ANTHROPIC_BASE_URL": url if "anthropic" in shapes else None,
         "REPLICATE_BASE_URL": url if "replicate" in shapes else None,
         "BFL_BASE_URL": url if "bfl" in shapes else None,
         "QUEUE_BASE_URL": f"{url}/queue" if "queue" in shapes else None,

@@ -15,6 +15,7 @@ from headrace.simulator.desk import Desk, json_answer
 from headrace.simulator.jobs import Jobs
 from headrace.simulator.lane import Lane
 from headrace.simulator.settings import Settings
+from headrace.simulator.shapes.anthropic import AnthropicShape
 from headrace.simulator.shapes.bfl import BflShape
 from headrace.simulator.shapes.fal import FalShape
 from headrace.simulator.shapes.gemini import GeminiShape
@@ -43,6 +44,7 @@ class Shape(Protocol):
 
 
 _SHAPES: dict[str, Callable[[Desk], Shape]] = {
+    "anthropic": AnthropicShape,
     "openai": OpenAIShape,
     "replicate": ReplicateShape,
     "bfl": BflShape,

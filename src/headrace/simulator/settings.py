@@ -8,7 +8,7 @@ import msgspec
 
 from headrace.limits import DAY_S
 
-SHAPES = ("openai", "replicate", "bfl", "queue", "fal", "gemini")
+SHAPES = ("anthropic", "openai", "replicate", "bfl", "queue", "fal", "gemini")
 MEDIA = ("image", "video")
 LIMITERS = ("bucket", "gcra", "fixed", "sliding", "subwindow", "day", "concurrency")
 RETRY_AFTER = (

@@ -16,6 +16,13 @@ from headrace.provider import Call, Reply
 from headrace.provider_batch import BatchApi
 from headrace.providers.anthropic import messages
 from headrace.providers.anthropic.batches import AnthropicBatches
+from headrace.providers.anthropic.chats import (
+    OURS,
+    PICTURES,
+    in_anthropics_words,
+    is_chat,
+    measured,
+)
 from headrace.providers.anthropic.settings import AnthropicSettings, read_anthropic
 from headrace.providers.anthropic.spoken import STREAMED, read_spoken
 from headrace.providers.remote import usage as used
@@ -25,8 +32,6 @@ from headrace.providers.remote.inlined import inlined
 from headrace.providers.remote.server_events import has_events
 from headrace.request import Request
 from headrace.signals import read_announced
-
-PICTURES = frozenset({"image/png", "image/jpeg", "image/webp", "image/gif"})
 
 
 class AnthropicProvider(RemoteProvider):
@@ -53,11 +58,16 @@ class AnthropicProvider(RemoteProvider):
 
     def load(self, request: Request) -> Load:
         """Return the tokens that the call takes at most, in and out together."""
-        return messages.load_of(request)
+        return messages.load_of(measured(request))
 
     def most(self, request: Request) -> Usage | None:
         """Return the most tokens that a call can use, where that is known beforehand."""
-        return messages.most_of(request)
+        return messages.most_of(measured(request))
+
+    def check(self, model: str, params: dict[str, Any]) -> None:
+        """Raise ``RecipeError`` for a parameter that can never be sent."""
+        other = OURS if is_chat(params) else frozenset()
+        super().check(model, {name: one for name, one in params.items() if name not in other})
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with one parameter, empty when nothing is."""
@@ -66,7 +76,8 @@ class AnthropicProvider(RemoteProvider):
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
         more = STREAMED if self._speaks(call) else {}
-        body = messages.body_of(call.request, await inlined(call, PICTURES), more)
+        call = replace(call, request=in_anthropics_words(call.request))
+        body = messages.body_of(call.request, await inlined(call, frozenset(PICTURES)), more)
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
             return await self.take(response, call)
@@ -75,6 +86,7 @@ class AnthropicProvider(RemoteProvider):
 
     async def take(self, response: aiohttp.ClientResponse, call: Call) -> Reply:
         """Return the result in an answer; raises ``CallFailed``."""
+        call = replace(call, request=measured(call.request))
         await self.refuse(response, call.deadline_s)
         say = call.say if self._speaks(call) and has_events(response) else None
         return await self._take(response, call.request, say)

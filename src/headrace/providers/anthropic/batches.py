@@ -16,6 +16,7 @@ from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
 from headrace.provider_batch import Bounds, LineEnd, Look, batch_cost
 from headrace.providers.anthropic import messages
+from headrace.providers.anthropic.chats import in_anthropics_words
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.batching import Batching, at_half
 from headrace.providers.remote.heard import heard
@@ -80,7 +81,7 @@ class AnthropicBatches:
 
     def body(self, request: Request) -> bytes:
         """Return the request as a call would send it; raises ``CallFailed`` (invalid)."""
-        return messages.body_of(request)
+        return messages.body_of(in_anthropics_words(request))
 
     def line(self, group: str, key: str, body: bytes) -> bytes:
         """Return one of the requests."""

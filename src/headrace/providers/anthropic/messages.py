@@ -22,6 +22,7 @@ from headrace.providers.remote.chat_params import (
     text_tokens,
 )
 from headrace.providers.remote.inlined import Inlined, is_source, sources_in
+from headrace.providers.remote.words import decode_words
 from headrace.request import Request
 from headrace.waits import dig
 
@@ -121,7 +122,11 @@ def _messages(params: Mapping[str, Any], pictures: Sequence[Inlined]) -> list[An
         blocks += [] if prompt is None else [{"type": "text", "text": prompt}]
         messages.append({"role": "user", "content": blocks})
     if not messages:
-        raise failed(OutcomeKind.INVALID, "there is neither a prompt nor messages")
+        raise failed(
+            OutcomeKind.INVALID,
+            "there is neither a prompt nor messages",
+            remedy="Write a prompt, or a message that is not empty.",
+        )
     return messages
 
 
@@ -155,12 +160,34 @@ def _output_of(request: Request) -> dict[str, Any]:
 def load_of(request: Request) -> Load:
     """Return what a call takes at most: its input at four bytes a token, and ``max_tokens``."""
     params = request.params
-    tokens = CALL_TOKENS + messages_tokens(params.get("messages"))
+    words, pictures = _apart(params.get("messages"))
+    tokens = CALL_TOKENS + IMAGE_TOKENS * pictures + messages_tokens(words)
     for name in ("prompt", "system", "tools"):
         tokens += text_tokens(params.get(name))
     tokens += IMAGE_TOKENS * sources_in(params)
     most = cell_value(params.get("max_tokens"), int)
     return Load(tokens=tokens + max(0, int(most or MAX_TOKENS_DEFAULT)))
+
+
+def _apart(messages: Any) -> tuple[Any, int]:
+    """Messages without the pictures in them, and how many those are: base64 is no text."""
+    if not isinstance(messages, list):
+        return messages, 0
+    words: list[Any] = []
+    pictures = 0
+    for message in messages:
+        content = message.get("content") if isinstance(message, dict) else None
+        if not isinstance(content, list):
+            words.append(message)
+            continue
+        kept = [block for block in content if not _is_picture(block)]
+        pictures += len(content) - len(kept)
+        words.append({**message, "content": kept})
+    return words, pictures
+
+
+def _is_picture(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "image"
 
 
 def most_of(request: Request) -> Usage | None:
@@ -226,13 +253,14 @@ class Told:
         return facts
 
 
+_decode = msgspec.json.Decoder().decode
 _CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
 
 def read_told(body: bytes) -> Told | None:
     """Return what an answer says; ``None`` for what is no JSON object."""
     try:
-        value = msgspec.json.decode(body)
+        value = decode_words(body, _decode)
     except (msgspec.DecodeError, RecursionError):
         return None
     if not isinstance(value, dict):

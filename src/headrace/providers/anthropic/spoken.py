@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 
-from headrace.providers.remote.chat_params import encode
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.server_events import Spoken, broken_off, data_of
+from headrace.providers.remote.words import encode_words
 
 STREAMED: Mapping[str, Any] = MappingProxyType({"stream": True})
 """What is added to a body to be answered in pieces."""
@@ -28,11 +28,11 @@ async def read_spoken(response: aiohttp.ClientResponse, say: Callable[[str], Non
         if told is None:
             raise broken_off()
         if told.get("type") == "error":
-            return encode(told)
+            return encode_words(told)
         if told.get("type") == "message_stop":
             if not whole.is_finished:
                 break
-            return encode(whole.told())
+            return encode_words(whole.told())
         whole.take(told)
     raise broken_off()
 

@@ -13,6 +13,7 @@ import msgspec
 
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.providers.remote.chat_params import count_of, plain_usage
+from headrace.providers.remote.words import decode_words
 from headrace.stated import quota_violations
 from headrace.verdicts import GEMINI_AGAIN, GEMINI_REFUSALS, GEMINI_UNSPECIFIED
 from headrace.waits import dig
@@ -67,10 +68,13 @@ class Told:
         return facts
 
 
+_decode = msgspec.json.Decoder().decode
+
+
 def read_told(rest: bytes) -> Told | None:
     """Return what an answer says, its data texts as numbers; ``None`` for no JSON object."""
     try:
-        body = msgspec.json.decode(rest)
+        body = decode_words(rest, _decode)
     except (msgspec.DecodeError, RecursionError):
         return None
     if not isinstance(body, dict):

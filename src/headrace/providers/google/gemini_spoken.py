@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import aiohttp
 from headrace.providers.google.gemini_replies import PARTS_MAX
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.server_events import Spoken, broken_off, data_of
+from headrace.providers.remote.words import encode_words
 from headrace.waits import dig
 
 _NO_REASON = (None, "", "FINISH_REASON_UNSPECIFIED")
@@ -29,11 +29,11 @@ async def read_spoken(response: aiohttp.ClientResponse, say: Callable[[str], Non
         if told is None:
             raise broken_off()
         if told.get("error"):
-            return json.dumps(told).encode()
+            return encode_words(told)
         whole.take(told)
     if not whole.is_finished:
         raise broken_off()
-    return json.dumps(whole.told()).encode()
+    return encode_words(whole.told())
 
 
 class _Whole:

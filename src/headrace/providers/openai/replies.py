@@ -10,6 +10,7 @@ import msgspec
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.providers.remote.chat_params import count_of, plain_usage
 from headrace.providers.remote.http_calls import read_object
+from headrace.providers.remote.words import decode_words
 
 _REFUSAL_CHARS = 500
 _CATEGORIES_MAX = 32
@@ -84,7 +85,7 @@ class Text:
 def read_chat(body: bytes) -> Text | None:
     """Return the text of a chat, ``None`` for what is no chat at all."""
     try:
-        reply = _chat(body)
+        reply = decode_words(body, _chat)
     except (msgspec.DecodeError, RecursionError):
         return None
     if reply.error or not reply.choices:
@@ -111,7 +112,7 @@ def read_chat(body: bytes) -> Text | None:
 def read_response(body: bytes) -> Text | None:
     """Return the text of a response, all its messages together; ``None`` for what is none."""
     try:
-        reply = _response(body)
+        reply = decode_words(body, _response)
     except (msgspec.DecodeError, RecursionError):
         return None
     if reply.error or reply.status in ("failed", "cancelled"):
@@ -143,7 +144,7 @@ def _in(item: dict[str, Any]) -> list[dict[str, Any]]:
 def read_image(body: bytes) -> ImageReply:
     """Return what stands beside an image; it may be wrong without harm to the image."""
     try:
-        return _image(body)
+        return decode_words(body, _image)
     except (msgspec.DecodeError, RecursionError):
         return ImageReply()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from headrace.providers.remote.http_calls import STEP_BYTES, Answer, read_object
 from headrace.providers.remote.media import HEAD_BYTES, SVG, TAIL_BYTES, is_cut_off, media_type_of
 from headrace.providers.remote.receiving import Receiver
 from headrace.providers.remote.server_events import broken_off
+from headrace.providers.remote.words import encode_words
 
 PARTIAL, COMPLETED = ".partial_image", ".completed"
 _ABOUT = ("size", "quality", "background")
@@ -100,9 +100,7 @@ class ShownImages:
         kind = told.get("type")
         kind = kind if isinstance(kind, str) else event.name
         if told.get("error") or kind == "error":
-            raise self._told(
-                self._response, json.dumps({"error": told.get("error") or told}).encode()
-            )
+            raise self._told(self._response, encode_words({"error": told.get("error") or told}))
         if kind.endswith(COMPLETED):
             image = await event.whole()
             if image is None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 
-from headrace.providers.openai.messages import encode
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.server_events import Spoken, broken_off, data_of
+from headrace.providers.remote.words import encode_words
 
 STREAMED_CHAT: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 STREAMED_RESPONSE: dict[str, Any] = {"stream": True}
@@ -33,10 +33,10 @@ async def read_spoken_chat(response: aiohttp.ClientResponse, say: Callable[[str]
         if data.strip() == _DONE:
             if not whole.is_finished:
                 break
-            return encode(whole.told())
+            return encode_words(whole.told())
         told = _event(data)
         if told.get("error") or told.get("object") == "error":
-            return encode({"error": told.get("error") or told})
+            return encode_words({"error": told.get("error") or told})
         whole.take(told)
     raise broken_off()
 
@@ -54,9 +54,9 @@ async def read_spoken_response(
         if kind == "response.output_text.delta" and isinstance(delta, str):
             spoken.add(delta)
         elif kind in _ENDS and isinstance(whole, dict):
-            return encode(whole)
+            return encode_words(whole)
         elif kind == "error":
-            return encode({"error": told.get("error") or told})
+            return encode_words({"error": told.get("error") or told})
     raise broken_off()
 
 

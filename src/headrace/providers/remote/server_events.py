@@ -13,6 +13,7 @@ from headrace.providers.remote.http_calls import (
     UNCOUNTED_BYTES,
     Answer,
 )
+from headrace.providers.remote.words import mended
 
 MEDIA_TYPE = "text/event-stream"
 EVENT_BYTES_MAX = 4 * 1024 * 1024
@@ -135,6 +136,6 @@ class Spoken:
     def _keep(self, piece: str) -> None:
         if not piece:
             return
-        whole = piece.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        whole = mended(piece)
         self._pieces.append(whole)
         self._say(whole)

@@ -1,0 +1,220 @@
+"""The shape of Anthropic's messages API: texts, whole or in events, and what it refuses.
+
+As there, a field that the API does not know is refused, limits are announced with every
+answer, a stream tells what goes in at its beginning and what came out at its end, and a prompt
+whose ``cache_control`` asks for it is written to a cache and read from it the next time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from headrace.limits import Dimension, Load
+from headrace.made_up import made_up
+from headrace.simulator.bodies import text
+from headrace.simulator.desk import Desk, json_answer, key_of, read_json
+from headrace.simulator.hints import Headers, hint
+from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
+from headrace.simulator.wire import Answer, Request
+
+CHARS_PER_TOKEN = 4
+WORDS = 4
+"""In one event."""
+IMAGE_TOKENS = 1600
+CACHED_MAX = 10_000
+TRUE_FORMS = ("seconds",)
+MESSAGES, MODELS = "/v1/messages", "/v1/models"
+_NAMES = {Dimension.REQUESTS: "requests", Dimension.TOKENS: "tokens"}
+_BROKEN = {
+    "500": (500, "Internal server error", "api_error"),
+    "502": (502, "Bad gateway", "api_error"),
+    "503": (503, "Service unavailable", "api_error"),
+    "529": (529, "Overloaded", "overloaded_error"),
+}
+
+
+class AnthropicShape:
+    """Answers ``/v1/messages``, and ``/v1/models`` where a version of the API is named."""
+
+    name = "anthropic"
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._settings = desk, desk.settings
+        self._voice = AnthropicErrors(desk)
+        self._cached: set[str] = set()
+
+    def owns(self, request: Request) -> bool:
+        """Tell whether a request is one of this API."""
+        named = request.path == MODELS and "anthropic-version" in request.headers
+        return named or request.path == MESSAGES
+
+    async def answer(self, request: Request) -> Answer | None:
+        """Return the answer to a request; ``None`` for a reset."""
+        if not self._is_let_in(request):
+            return error(401, "invalid x-api-key", "authentication_error")
+        if request.path == MODELS:
+            found = [{"type": "model", "id": "claude-simulated"}]
+            return json_answer(200, {"data": found, "has_more": False})
+        if request.method != "POST":
+            return error(405, "Method Not Allowed", "invalid_request_error")
+        if "anthropic-version" not in request.headers:
+            return error(400, "anthropic-version: header is required", "invalid_request_error")
+        body = read_json(request)
+        said = "The request body is not valid JSON" if body is None else wrong(body)
+        if body is None or said:
+            return error(400, said, "invalid_request_error")
+        return await self._make(request, body)
+
+    def _is_let_in(self, request: Request) -> bool:
+        key, headers = self._settings.api_key, request.headers
+        told = (headers.get("x-api-key"), headers.get("authorization"))
+        return not key or told[0] == key or told[1] == f"Bearer {key}"
+
+    async def _make(self, request: Request, body: dict[str, Any]) -> Answer | None:
+        prompt, pictures = asked_for(body)
+        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN)) + IMAGE_TOKENS * pictures
+        key, is_keyed = key_of(request)
+        load = Load(tokens=tokens_in + body["max_tokens"])
+        ask = Ask(self.name, body["model"][:200], load, key, tokens_in, is_keyed=is_keyed)
+
+        def build(ticket: Ticket) -> Answer:
+            used = self._used(body, prompt, tokens_in)
+            if self._settings.refuse_word and self._settings.refuse_word in prompt:
+                return self._told(ticket, body, "", "refusal", {**used, "output_tokens": 0})
+            return self._written(ticket, body, prompt, used)
+
+        if body.get("stream") is True:
+            return await self._desk.perform_in_pieces(ask, build, self._voice, cut)
+        return await self._desk.perform(ask, build, self._voice)
+
+    def _used(self, body: Mapping[str, Any], prompt: str, tokens_in: int) -> dict[str, int]:
+        """What goes in: new, written to the cache, or read from it."""
+        named = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+        place = 0
+        if body.get("cache_control") is not None:
+            place = 2 if prompt in self._cached else 1
+            if len(self._cached) >= CACHED_MAX:
+                self._cached.clear()
+            self._cached.add(prompt)
+        return {name: tokens_in * (at == place) for at, name in enumerate(named)}
+
+    def _written(
+        self, ticket: Ticket, body: Mapping[str, Any], prompt: str, used: dict[str, int]
+    ) -> Answer:
+        full = self._settings.output.text_tokens
+        tokens_out, stop = min(full, body["max_tokens"]), "end_turn"
+        form = (body.get("output_config") or {}).get("format")
+        if isinstance(form, dict):
+            made = made_up(form["schema"], f"simulated-{ticket.number}")
+            said = msgspec.json.encode(made).decode()
+        else:
+            stop = "end_turn" if tokens_out == full else "max_tokens"
+            said = text(prompt, tokens_out)
+            ends = [at for one in body.get("stop_sequences") or () if (at := said.find(one)) >= 0]
+            if ends:
+                said, stop = said[: min(ends)], "stop_sequence"
+        return self._told(ticket, body, said, stop, {**used, "output_tokens": tokens_out})
+
+    def _told(
+        self, ticket: Ticket, body: Mapping[str, Any], said: str, stop: str, used: dict[str, int]
+    ) -> Answer:
+        told = {
+            "id": f"msg_sim{ticket.number:012d}",
+            "type": "message",
+            "role": "assistant",
+            "model": body["model"],
+            "content": [{"type": "text", "text": said}] if said else [],
+            "stop_reason": stop,
+            "stop_sequence": None,
+            "usage": {**used, "service_tier": "standard"},
+        }
+        named = ("request-id", f"req_sim{ticket.number:012d}")
+        return json_answer(200, told, (named, *limit_headers(self._desk)))
+
+
+class AnthropicErrors:
+    """Words what is no success as Anthropic does."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk, self._settings = desk, desk.settings
+
+    def turned(self, turned: Turned) -> Answer:
+        """Return the answer to a call that was turned away."""
+        refused = turned.refused
+        if refused is None:
+            if turned.verdict == "spent":
+                said = "Your credit balance is too low to access the Anthropic API."
+                return error(400, said, "invalid_request_error")
+            return self.broken("529")
+        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+        said = f"This request would exceed the rate limit for {turned.ask.model}."
+        if told.text_s is not None:
+            said += f" Please try again in {told.text_s:g}s."
+        headers = (*told.headers, *limit_headers(self._desk))
+        return error(429, said, "rate_limit_error", headers)
+
+    def broken(self, kind: str) -> Answer:
+        """Return the answer to a call that failed in the provider."""
+        return error(*_BROKEN.get(kind, _BROKEN["500"]))
+
+
+def error(status: int, message: str, kind: str, headers: Headers = ()) -> Answer:
+    """Return an error in Anthropic's form."""
+    told = {"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_sim"}
+    return json_answer(status, told, headers)
+
+
+def limit_headers(desk: Desk) -> Headers:
+    """Return the ``anthropic-ratelimit-*`` headers: true, misleading or none, by the settings."""
+    terms = desk.settings.headers
+    if terms.kind == "none":
+        return ()
+    misleads = terms.kind == "misleading"
+    factor, is_stuck = (terms.factor, terms.stuck) if misleads else (1.0, False)
+    found: list[tuple[str, str]] = []
+    for dimension, standing in desk.lane.standings(desk.lane.now_s()).items():
+        if dimension not in _NAMES:
+            continue
+        name = f"anthropic-ratelimit-{_NAMES[dimension]}"
+        left = standing.amount if is_stuck else standing.remaining
+        reset_s = 0.0 if is_stuck else standing.reset_s
+        reset = datetime.fromtimestamp(math.ceil(desk.clock.now().timestamp() + reset_s), UTC)
+        found += [
+            (f"{name}-limit", str(math.floor(standing.amount * factor + 1e-9))),
+            (f"{name}-remaining", str(math.floor(left * factor + 1e-9))),
+            (f"{name}-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ]
+    return tuple(found)
+
+
+def cut(answer: Answer) -> list[bytes]:
+    """Return the events of an answer: its beginning, words, and why it stops."""
+    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
+    told: dict[str, Any] = msgspec.json.decode(body)
+    usage, content = told["usage"], told["content"]
+    begun = {**told, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
+    stop = {"stop_reason": told["stop_reason"], "stop_sequence": None}
+    ended = _event(
+        "message_delta", delta=stop, usage={"output_tokens": usage["output_tokens"]}
+    ) + _event("message_stop")
+    if not content:
+        return [_event("message_start", message=begun), ended]
+    block = {"type": "text", "text": ""}
+    start = _event("content_block_start", index=0, content_block=block)
+    pieces = [_event("message_start", message=begun) + start + _event("ping")]
+    words = content[0]["text"].split(" ")
+    for at in range(0, len(words), WORDS):
+        delta = {"type": "text_delta", "text": " " * bool(at) + " ".join(words[at : at + WORDS])}
+        pieces.append(_event("content_block_delta", index=0, delta=delta))
+    return [*pieces, _event("content_block_stop", index=0) + ended]
+
+
+def _event(kind: str, **more: Any) -> bytes:
+    told = msgspec.json.encode({"type": kind, **more})
+    return b"event: %b\ndata: %b\n\n" % (kind.encode(), told)
