@@ -20,7 +20,9 @@ from headrace.imprinting import origin_to_tell, planned
 from headrace.provenance import Origin
 from headrace.reading import Reading
 
-PLANS_MAX = 512
+PLANS_MAX, PLANS_BYTES_MAX = 16_384, 16 * 1024 * 1024
+"""So many plans are remembered, and so much of what they add: a page of all pictures of a large
+batch is asked for in turn, and a memory that is smaller than that would never help."""
 PLAN_BYTES_MAX = 16 * 1024
 """What a plan that is remembered may add to its file: those of large packets are made anew."""
 
@@ -102,6 +104,7 @@ class OutgoingFiles:
         self._reading = reading
         self._blobs = blobs
         self._plans: OrderedDict[tuple[bytes, Origin], Patch | None] = OrderedDict()
+        self._plans_bytes = 0
 
     async def ready(self, artifact: Artifact, *, as_kept: bool = False) -> Outgoing:
         """Return an artifact as it goes out; ``as_kept`` without its origin.
@@ -180,14 +183,19 @@ class OutgoingFiles:
             patch = await asyncio.to_thread(self._planned, artifact, origin, body)
         except LeftError:
             patch = None
-        if patch is None or patch.added_bytes <= PLAN_BYTES_MAX:
+        if key not in self._plans and _added(patch) <= PLAN_BYTES_MAX:
             self._plans[key] = patch
-            if len(self._plans) > PLANS_MAX:
-                self._plans.popitem(last=False)
+            self._plans_bytes += _added(patch)
+            while len(self._plans) > PLANS_MAX or self._plans_bytes > PLANS_BYTES_MAX:
+                self._plans_bytes -= _added(self._plans.popitem(last=False)[1])
         return patch
 
     def _planned(self, artifact: Artifact, origin: Origin, body: bytes | None) -> Patch:
         return planned(source_of(self._blobs, artifact) if body is None else body, origin)
+
+
+def _added(patch: Patch | None) -> int:
+    return 0 if patch is None else patch.added_bytes
 
 
 def _name(sha256: bytes, patch: Patch) -> str:

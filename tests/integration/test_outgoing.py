@@ -244,6 +244,27 @@ async def test_what_rests_far_away_is_marked_by_its_headers(tmp_path: Path, kind
     await blobs.close()
 
 
+async def test_what_was_asked_for_longest_ago_is_planned_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plans are remembered up to so many bytes; all that fit are found again, however asked for."""
+    blobs, files, artifact = await far(tmp_path, FORMATS["png"], "png")
+    several = [replace(artifact, origin=replace(ORIGIN, seed=seed)) for seed in range(4)]
+    first = [(await files.ready(one)).patch for one in several]
+    assert [
+        (await files.ready(one)).patch is before for one, before in zip(several, first, strict=True)
+    ] == ([True] * 4)
+    monkeypatch.setattr(going, "PLANS_BYTES_MAX", 3 * first[0].added_bytes)
+    await files.ready(replace(artifact, origin=replace(ORIGIN, seed=4)))
+    found = [
+        (await files.ready(one)).patch is before for one, before in zip(several, first, strict=True)
+    ]
+    assert found[0] is False
+    again = [(await files.ready(one)).patch for one in several]
+    assert again == first
+    await blobs.close()
+
+
 async def test_a_films_mark_takes_a_few_reads_and_flat_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
