@@ -18,9 +18,11 @@ from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
 from headrace.simulator.desk import Desk, json_answer, key_of, read_json
-from headrace.simulator.hints import Headers, hint
+from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
+from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
@@ -28,7 +30,6 @@ WORDS = 4
 """In one event."""
 IMAGE_TOKENS = 1600
 CACHED_MAX = 10_000
-TRUE_FORMS = ("seconds",)
 MESSAGES, MODELS = "/v1/messages", "/v1/models"
 _NAMES = {Dimension.REQUESTS: "requests", Dimension.TOKENS: "tokens"}
 _BROKEN = {
@@ -138,21 +139,23 @@ class AnthropicShape:
         return json_answer(200, told, (named, *limit_headers(self._desk)))
 
 
-class AnthropicErrors:
+class AnthropicErrors(Errors):
     """Words what is no success as Anthropic does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds",)
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused = turned.refused
-        if refused is None:
-            if turned.verdict == "spent":
-                said = "Your credit balance is too low to access the Anthropic API."
-                return error(400, said, "invalid_request_error")
-            return self.broken("529")
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        said = "Your credit balance is too low to access the Anthropic API."
+        return error(400, said, "invalid_request_error")
+
+    def full(self, turned: Turned) -> Answer:
+        """Return the answer to a call that has no place: here it is 529."""
+        return self.broken("529")
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        told = self.hint(refused.wait_s)
         said = f"This request would exceed the rate limit for {turned.ask.model}."
         if told.text_s is not None:
             said += f" Please try again in {told.text_s:g}s."

@@ -18,15 +18,16 @@ from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
 from headrace.simulator.desk import Desk, json_answer, key_of, read_json
-from headrace.simulator.hints import google_error, hint
+from headrace.simulator.hints import google_error
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
 WORDS = 4
 """In one piece."""
 IMAGE_TOKENS = 1290
-TRUE_FORMS = ("retryinfo", "text")
 _VERSION = r"/v[0-9][0-9a-z]*"
 _MODEL = re.compile(
     rf"{_VERSION}/(?:projects/[^/]+/locations/[^/]+/publishers/google/)?"
@@ -140,20 +141,18 @@ class GeminiShape:
         return json_answer(200, {**told, "usageMetadata": usage, **about})
 
 
-class GeminiErrors:
+class GeminiErrors(Errors):
     """Words what is no success as Google does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("retryinfo", "text")
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused = turned.refused
-        if refused is None:
-            if turned.verdict == "spent":
-                return error(429, _QUOTA, "RESOURCE_EXHAUSTED")
-            return self.broken("503")
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return error(429, _QUOTA, "RESOURCE_EXHAUSTED")
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        told = self.hint(refused.wait_s)
         is_daily = "day" in refused.kind and refused.dimension is not Dimension.CONCURRENCY
         message = _QUOTA
         if told.text_s is not None:

@@ -6,12 +6,13 @@ import math
 
 from headrace.limits import DAY_S, Dimension
 from headrace.simulator.desk import Desk, json_answer
-from headrace.simulator.hints import Headers, go_duration, google_error, hint
+from headrace.simulator.hints import Headers, go_duration, google_error
 from headrace.simulator.lane import Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.terms import Standing
 from headrace.simulator.wire import Answer
 
-TRUE_FORMS = ("seconds", "ms", "text")
 _NAMES = {
     Dimension.REQUESTS: ("requests", "RPM", "RPD"),
     Dimension.TOKENS: ("tokens", "TPM", "TPD"),
@@ -44,19 +45,14 @@ def error(
     return json_answer(status, {"error": told}, headers)
 
 
-class OpenAIErrors:
+class OpenAIErrors(Errors):
     """Words what is no success as OpenAI does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds", "ms", "text")
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        if turned.refused is not None and turned.standing is not None:
-            return self._limited(turned, turned.standing)
-        if turned.verdict == "spent":
-            return error(429, _QUOTA, "insufficient_quota", code="insufficient_quota")
-        return self.broken("503")
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return error(429, _QUOTA, "insufficient_quota", code="insufficient_quota")
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider."""
@@ -74,10 +70,11 @@ class OpenAIErrors:
         }
         return json_answer(400, {"error": body})
 
-    def _limited(self, turned: Turned, standing: Standing) -> Answer:
-        refused = turned.refused
-        assert refused is not None
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        standing = turned.standing
+        assert standing is not None
+        told = self.hint(refused.wait_s)
         headers = (*told.headers, *limit_headers(self._desk))
         model = turned.ask.model
         if "day" in refused.kind or told.retry_info:
