@@ -118,21 +118,14 @@ def _words(turned: Turned, standing: Standing, model: str) -> tuple[str, str]:
 
 def limit_headers(desk: Desk) -> Headers:
     """Return the ``x-ratelimit-*`` headers: true, misleading or none, as the settings say."""
-    terms = desk.settings.headers
-    if terms.kind == "none":
-        return ()
-    misleads = terms.kind == "misleading"
-    factor = terms.factor if misleads else 1.0
     found: list[tuple[str, str]] = []
-    for dimension, standing in desk.lane.standings(desk.lane.now_s()).items():
+    for dimension, standing in desk.announced().items():
         if dimension not in _NAMES:
             continue
         name = _NAMES[dimension][0]
-        is_stuck = misleads and terms.stuck
-        left = standing.amount if is_stuck else standing.remaining
         found += [
-            (f"x-ratelimit-limit-{name}", str(math.floor(standing.amount * factor + 1e-9))),
-            (f"x-ratelimit-remaining-{name}", str(math.floor(left * factor + 1e-9))),
-            (f"x-ratelimit-reset-{name}", go_duration(0.0 if is_stuck else standing.reset_s)),
+            (f"x-ratelimit-limit-{name}", str(math.floor(standing.amount + 1e-9))),
+            (f"x-ratelimit-remaining-{name}", str(math.floor(standing.remaining + 1e-9))),
+            (f"x-ratelimit-reset-{name}", go_duration(standing.reset_s)),
         ]
     return tuple(found)
