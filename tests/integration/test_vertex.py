@@ -476,7 +476,7 @@ class TestConformance(ProviderConformance):
         self.made = 0
         self.speaking = speaking(self.answer)
         speaker = await self.speaking.__aenter__()
-        table = {"base_url": f"http://127.0.0.1:{speaker.port}", "project": "p"}
+        table = {"base_url": speaker.origin, "project": "p"}
         provider = VertexProvider.from_config("cloud", {**table, "models": ["gemini-x"]}, CLOCK)
         assert provider.crash_class is CrashClass.BLIND
         close = provider.close
