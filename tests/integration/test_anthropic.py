@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from pathlib import Path
@@ -23,11 +22,12 @@ from headrace.providers.anthropic.settings import read_anthropic
 from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
 from tests.integration.calling import Made, bought_at, fails_at
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
+    Speaker,
     closes_after,
     http,
     resets_after,
@@ -458,38 +458,20 @@ async def test_a_key_can_be_tried_without_buying() -> None:
     assert (speaker.heard[0].method, speaker.heard[0].path) == ("GET", "/v1/models")
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http(message(stop="refusal"))
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(speaker.origin, models=["claude-x"])
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return provider_at(speaker.origin, models=["claude-x"])
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
-
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http(message(stop="refusal")))
-            return
-        self.made += 1
-        writer.write(http(text(f"text {self.made}")))
+    def result(self, number: int) -> bytes:
+        return http(text(f"text {number}"))
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return ask(temperature=number / 100)
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

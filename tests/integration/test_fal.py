@@ -21,8 +21,8 @@ from headrace.providers.fal.adapter import SOURCE_BYTES_MAX, FalProvider
 from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk, ManualClock
-from headrace.testing.conformance import ProviderConformance
 from tests.integration.calling import peak_bytes_of
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import Heard, Speaker, http, in_parts, speaking
 
 KEY = "key-id:very-secret-0123456789"
@@ -564,25 +564,15 @@ async def test_params_that_cannot_be_sent_are_invalid(params: dict[str, Any]) ->
         provider.check("flux", {})
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "fal-ai/another"
 
-    async def make_provider(self) -> Provider:
+    def calling(self, speaker: Speaker) -> Provider:
         self.jobs: dict[str, bytes] = {}
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
         provider = provider_at(speaker.url, models=[MODEL], concurrency=3)
         provider._jobs.follower._first_s = 0.01
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
         return provider
 
     async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:

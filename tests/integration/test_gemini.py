@@ -26,8 +26,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
 from tests.integration.calling import Made, bought_at, fails_at, peak_bytes_of
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
@@ -518,41 +518,23 @@ async def test_a_key_can_be_tried_without_buying() -> None:
         await remote.open()
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http(said(finish="SAFETY"))
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(speaker.origin, models=["gemini-x"])
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return provider_at(speaker.origin, models=["gemini-x"])
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
-
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http(said(finish="SAFETY")))
-            return
-        self.made += 1
-        writer.write(http(said({"text": f"text {self.made}"})))
+    def result(self, number: int) -> bytes:
+        return http(said({"text": f"text {number}"}))
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, "gemini-x", provider.version("gemini-x"), {"prompt": "p"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made
 
 
 async def test_a_picture_is_painted_and_painted_on_by_the_engine(

@@ -30,8 +30,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
 from tests.integration.calling import Made, bought_at, fails_at, failure_of, peak_bytes_of
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
@@ -601,33 +601,22 @@ async def test_a_remote_api_needs_a_key_and_a_local_one_does_not(
     assert "authorization" not in speaker.heard[0].headers
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http({"error": {"message": "no", "code": "x"}}, 400)
     crash_class = CrashClass.BLIND
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
+    def calling(self, speaker: Speaker) -> Provider:
         self.replies: dict[str, bytes] = {}
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(
+        return provider_at(
             speaker.url, models=["gpt-x"], crash_class=self.crash_class.value, concurrency=3
         )
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
 
     async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if "refuse" in heard.body.decode():
-            writer.write(http({"error": {"message": "no", "code": "x"}}, 400))
+        if b"refuse" in heard.body:
+            writer.write(self.refusal)
             return
         key = heard.headers.get("idempotency-key", str(self.made))
         if key not in self.replies:
@@ -640,9 +629,6 @@ class TestConformance(ProviderConformance):
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made
 
 
 class TestKeyedConformance(TestConformance):

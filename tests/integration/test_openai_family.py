@@ -22,8 +22,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.refusals import PROFILES as TABLES
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
-from tests.integration.speaking import Answer, Heard, http, says, speaking, speaks
+from tests.integration.conforming import SpokenConformance
+from tests.integration.speaking import Answer, Heard, Speaker, http, says, speaking, speaks
 
 KEY = "sk-very-secret-0123456789"
 PNG = PngBody(64, 48).whole(bytes(32))
@@ -585,40 +585,26 @@ async def test_each_server_is_understood_in_its_own_words(name: str) -> None:
         assert outcome.wait_s == 9
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, kept by a profile over a real connection."""
 
     unknown_model = "another"
+    refusal = http({"error": "content policy violation"}, 400)
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = made(speaker.url, models=["m"], profile="litellm", api="images")
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return made(speaker.url, models=["m"], profile="litellm", api="images")
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
+    def result(self, number: int) -> bytes:
+        return http(address("/files/1.png"))
 
     async def answer(self, heard: Heard, writer: Any) -> None:
         if heard.method == "GET":
             writer.write(http(PNG))
-        elif b"refuse" in heard.body:
-            writer.write(http({"error": "content policy violation"}, 400))
-        else:
-            self.made += 1
-            writer.write(http(address("/files/1.png")))
+            return
+        await super().answer(heard, writer)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, "m", provider.version("m"), {"prompt": f"{number}"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

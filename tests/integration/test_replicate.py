@@ -24,12 +24,10 @@ from headrace.providers.replicate.settings import read_replicate
 from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
-from headrace.simulator.server import Simulator
-from headrace.simulator.settings import LatencySettings, Settings
 from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.conforming import RehearsedConformance
 from tests.integration.playing import HurriedClock, Played, playing
 from tests.integration.speaking import Answer, Heard, closes_after, http, resets_after, says
 
@@ -619,35 +617,20 @@ async def test_cancel_asks_replicate_to_stop() -> None:
     assert [one.path for one in played.heard("POST")] == [f"/v1/predictions/{ID}/cancel"]
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(RehearsedConformance):
     """The promises of every provider, against the simulated Replicate."""
 
     unknown_model = "no-owner"
+    shape = "replicate"
 
-    async def make_provider(self) -> Provider:
-        settings = Settings(
-            shapes=("replicate",), latency=LatencySettings(median_s=0.0), refuse_word="refuse"
-        )
-        self.simulator = Simulator(settings)
-        await self.simulator.start()
-        provider = provider_at(self.simulator.url)
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            await self.simulator.close()
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
+    def calling(self, url: str) -> Provider:
+        return provider_at(url)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, FLUX, provider.version(FLUX), {"prompt": f"{number}"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.simulator.truth.total
 
 
 async def engine_buys(
