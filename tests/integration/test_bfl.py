@@ -23,6 +23,7 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk
+from tests.integration.calling import failure_of, reply_of
 from tests.integration.conforming import RehearsedConformance
 from tests.integration.playing import HurriedClock, Played, playing
 from tests.integration.speaking import Answer, Heard, closes_after, http, resets_after, says
@@ -71,22 +72,15 @@ async def played_with(*looks: Any) -> AsyncIterator[Played]:
 async def bought(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> tuple[Reply, CallDesk]:
-    provider, desk = provider_at(played.origin, **table), desk or CallDesk()
-    try:
-        return await provider.call(desk.call(request or ask())), desk
-    finally:
-        await provider.close()
+    desk = desk or CallDesk()
+    return await reply_of(provider_at(played.origin, **table), desk.call(request or ask())), desk
 
 
 async def fails(
     played: Played, request: Request | None = None, desk: CallDesk | None = None
 ) -> Outcome:
-    with pytest.raises(CallFailed) as caught:
-        await bought(played, request, desk)
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    call = (desk or CallDesk()).call(request or ask())
+    return await failure_of(provider_at(played.origin), call, KEY)
 
 
 # -- what is sent ---------------------------------------------------------------------------------

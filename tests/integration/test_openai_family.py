@@ -22,6 +22,7 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.refusals import PROFILES as TABLES
 from headrace.request import Request
 from headrace.testing import CallDesk
+from tests.integration.calling import failure_of, reply_of
 from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import Answer, Heard, Speaker, http, says, speaking, speaks
 
@@ -47,11 +48,8 @@ async def bought(
 ) -> tuple[Reply, bytes, Heard]:
     """The reply to one call, its bytes, and the request that was heard first."""
     async with speaking(answer) as speaker:
-        provider, desk = made(speaker.url, **table), desk or CallDesk()
-        try:
-            reply = await provider.call(desk.call(request))
-        finally:
-            await provider.close()
+        desk = desk or CallDesk()
+        reply = await reply_of(made(speaker.url, **table), desk.call(request))
         return reply, desk.body_of(reply), speaker.heard[0]
 
 
@@ -60,14 +58,8 @@ async def fails(
 ) -> Outcome:
     """How one call ends, the key in no part of it."""
     async with speaking(answer) as speaker:
-        provider = made(speaker.url, **table)
-        try:
-            with pytest.raises(CallFailed) as caught:
-                await provider.call((desk or CallDesk()).call(request))
-        finally:
-            await provider.close()
-    assert KEY not in repr(caught.value.outcome)
-    return caught.value.outcome
+        call = (desk or CallDesk()).call(request)
+        return await failure_of(made(speaker.url, **table), call, KEY)
 
 
 # -- responses -----------------------------------------------------------------------------------

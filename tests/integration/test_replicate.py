@@ -17,7 +17,7 @@ from headrace.config import Config, Retry
 from headrace.engine import open_engine
 from headrace.errors import ConfigError, NotFoundError, RecipeError
 from headrace.lifecycle import ItemState
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
 from headrace.providers.replicate.adapter import ReplicateProvider
 from headrace.providers.replicate.settings import read_replicate
@@ -27,6 +27,7 @@ from headrace.request import Request, at_place
 from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.testing import CallDesk
+from tests.integration.calling import failure_of, reply_of
 from tests.integration.conforming import RehearsedConformance
 from tests.integration.playing import HurriedClock, Played, playing
 from tests.integration.speaking import Answer, Heard, closes_after, http, resets_after, says
@@ -91,22 +92,15 @@ async def played_with(*looks: Any, created: Any = None) -> AsyncIterator[Played]
 async def bought(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> tuple[Reply, CallDesk]:
-    provider, desk = provider_at(played.origin, **table), desk or CallDesk()
-    try:
-        return await provider.call(desk.call(request or ask())), desk
-    finally:
-        await provider.close()
+    desk = desk or CallDesk()
+    return await reply_of(provider_at(played.origin, **table), desk.call(request or ask())), desk
 
 
 async def fails(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> Outcome:
-    with pytest.raises(CallFailed) as caught:
-        await bought(played, request, desk, **table)
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    call = (desk or CallDesk()).call(request or ask())
+    return await failure_of(provider_at(played.origin, **table), call, KEY)
 
 
 async def ends(*looks: Any, request: Request | None = None) -> Outcome:
