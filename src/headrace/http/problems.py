@@ -21,6 +21,7 @@ from headrace.errors import (
 )
 from headrace.http.shapes import Problem
 from headrace.openai_answers import error_json
+from headrace.store.reachable import UNREACHED
 from headrace.telemetry import log
 
 STATUSES = {
@@ -57,7 +58,7 @@ RETRYABLE = frozenset(
     }
 )  # fmt: skip
 _LATER = "Ask again in a while; nothing is lost."
-_UNREACHED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
+_UNREACHED = (*UNREACHED, asyncpg.InterfaceError, ConnectionError)
 
 
 class TooLargeError(HeadraceError):
