@@ -7,28 +7,22 @@ from typing import Any
 
 import msgspec
 
-from headrace.simulator.bodies import Pictures
+from headrace.simulator.bodies import Pictures, pieces_of
 from headrace.simulator.wire import Answer
 
-WORDS = 4
-"""In one piece."""
 FIRST_PARTIAL = 10**12
 """The number of the first picture that is not whole yet: far behind those of calls."""
 
 
 def cut_chat(answer: Answer, with_usage: bool) -> list[bytes]:
     """Return the events of a completion: role, words, why it ends, usage if asked for, the end."""
-    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-    told: dict[str, Any] = msgspec.json.decode(body)
+    told: dict[str, Any] = msgspec.json.decode(answer.whole)
     choice = told["choices"][0]
-    words = choice["message"]["content"].split(" ")
     about = {**told, "object": "chat.completion.chunk"}
     usage = about.pop("usage")
     more = {"usage": None} if with_usage else {}
     deltas: list[dict[str, str]] = [{"role": "assistant", "content": ""}]
-    for start in range(0, len(words), WORDS):
-        space = " " if start else ""
-        deltas.append({"content": space + " ".join(words[start : start + WORDS])})
+    deltas += [{"content": piece} for piece in pieces_of(choice["message"]["content"])]
     chunks: list[Mapping[str, Any]] = [
         {**about, **more, "choices": [_choice(delta)]} for delta in deltas
     ]
@@ -45,8 +39,7 @@ def _choice(delta: dict[str, str], finish: str | None = None) -> dict[str, Any]:
 
 def cut_image(answer: Answer, pictures: Pictures, partial: int) -> list[bytes]:
     """Return the events of images: so many that are not whole yet, then each as it is."""
-    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-    told: dict[str, Any] = msgspec.json.decode(body)
+    told: dict[str, Any] = msgspec.json.decode(answer.whole)
     about = {name: told[name] for name in ("background", "output_format", "size", "quality")}
     about["created_at"] = told["created"]
     events = []
