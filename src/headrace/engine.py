@@ -71,7 +71,7 @@ from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, reads_texts
-from headrace.store import batches, lanes, queue, shards, statements
+from headrace.store import batches, lanes, shards, statements
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
@@ -358,9 +358,8 @@ class Engine:
                 claim = await shards.claim(connection, shard_id, self.worker.id)
         batch = self.batch(batch_id)
         with self._listeners.hearing(batch_id, asked.listener):
-            if claim is not None and await self.worker.work(claim) is not None:
-                async with self.database.transaction() as connection:
-                    await queue.enqueue(connection, [shard_id])
+            if claim is not None:
+                await self.worker.take(claim)
             await batch.done()
         async for item in batch.items():
             return item.artifact, item.error or {}

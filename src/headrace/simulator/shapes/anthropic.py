@@ -17,7 +17,7 @@ import msgspec
 from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
-from headrace.simulator.desk import Desk, json_answer, key_of, read_json
+from headrace.simulator.desk import Desk, digest_of, json_answer, key_of, read_json
 from headrace.simulator.hints import Headers, hint
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
@@ -81,7 +81,10 @@ class AnthropicShape:
         tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN)) + IMAGE_TOKENS * pictures
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in + body["max_tokens"])
-        ask = Ask(self.name, body["model"][:200], load, key, tokens_in, is_keyed=is_keyed)
+        ask = Ask(
+            self.name, body["model"][:200], load, key, tokens_in,
+            is_keyed=is_keyed, digest=digest_of(request),
+        )  # fmt: skip
 
         def build(ticket: Ticket) -> Answer:
             used = self._used(body, prompt, tokens_in)

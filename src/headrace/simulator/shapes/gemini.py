@@ -17,7 +17,7 @@ import msgspec
 from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
-from headrace.simulator.desk import Desk, json_answer, key_of, read_json
+from headrace.simulator.desk import Desk, digest_of, json_answer, key_of, read_json
 from headrace.simulator.hints import google_error, hint
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.wire import Answer, Request
@@ -84,7 +84,10 @@ class GeminiShape:
         paints = "image" in model
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in, images=int(paints))
-        ask = Ask(self.name, model[:200], load, key, tokens_in, is_keyed=is_keyed)
+        ask = Ask(
+            self.name, model[:200], load, key, tokens_in,
+            is_keyed=is_keyed, digest=digest_of(request),
+        )  # fmt: skip
 
         def build(ticket: Ticket) -> Answer:
             if self._settings.refuse_word and self._settings.refuse_word in prompt:
