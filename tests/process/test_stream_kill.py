@@ -33,7 +33,7 @@ cap_s = 0.1
 [providers.sim]
 kind = "openai"
 base_url = "{url}/v1"
-models = ["gpt-4o-mini"]
+models = ["gpt-4o-mini", "gpt-image-2"]
 crash_class = "{crash_class}"
 price_microcredits = {price}
 [providers.sim.prices.gpt-4o-mini]
@@ -74,18 +74,31 @@ class Serving:
         self.simulator = simulator
         self.url = ""
 
-    async def start(self, crash_at: str = "") -> None:
+    async def start(self, crash_at: str = "", *words: str) -> None:
         """Start it, to die at a crash point where one is named."""
         more = {"HEADRACE_DATABASE_URL": self._database_url, "HEADRACE_CRASH_AT": crash_at}
         with (self._folder / "serve.err").open("ab") as complaints:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "headrace", "serve", "--port", "0", "--json",
+                sys.executable, "-m", "headrace", "serve", "--port", "0", "--json", *words,
                 cwd=self._folder, env=environment_in(self._folder, **more),
                 stdout=asyncio.subprocess.PIPE, stderr=complaints,
             )  # fmt: skip
         assert self._process.stdout is not None
         told = json.loads(await asyncio.wait_for(self._process.stdout.readline(), 120))
         self.url, self._key = told["url"], told["admin_key"] or self._key
+
+    async def worker(self) -> asyncio.subprocess.Process:
+        """Start a worker beside it; returns when it works."""
+        more = {"HEADRACE_DATABASE_URL": self._database_url}
+        with (self._folder / "worker.err").open("ab") as complaints:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "headrace", "worker",
+                cwd=self._folder, env=environment_in(self._folder, **more),
+                stdout=asyncio.subprocess.PIPE, stderr=complaints,
+            )  # fmt: skip
+        assert process.stdout is not None
+        assert b"works on" in await asyncio.wait_for(process.stdout.readline(), 120)
+        return process
 
     async def kill(self) -> None:
         """End it as a power cut would."""
@@ -105,12 +118,15 @@ class Serving:
             self._process.send_signal(signal.SIGTERM)
             await asyncio.wait_for(self._process.wait(), 120)
 
-    async def pieces(self, key: str | None) -> AsyncGenerator[str, None]:
-        """Yield a streamed chat as it comes; raises one of ``CUT`` where it has no end."""
-        client = openai.AsyncOpenAI(
+    def client(self) -> openai.AsyncOpenAI:
+        """The official client, which asks once."""
+        return openai.AsyncOpenAI(
             base_url=f"{self.url}/v1", api_key=self._key, max_retries=0, timeout=120
         )
-        async with client:
+
+    async def pieces(self, key: str | None) -> AsyncGenerator[str, None]:
+        """Yield a streamed chat as it comes; raises one of ``CUT`` where it has no end."""
+        async with self.client() as client:
             said: Any = [{"role": "user", "content": "Hi"}]
             stream = await client.chat.completions.create(
                 model=MODEL, messages=said, stream=True,
@@ -306,6 +322,49 @@ async def test_a_stream_whose_server_dies_at_a_named_point_is_settled_once(
         assert repeats == again
         # Whether a call was sent, a blind provider does not tell.
         await serving.is_right(paid=1 if point in BEFORE_CALL else 1 + again)
+
+
+async def test_a_server_without_a_worker_leaves_it_to_one_and_may_be_killed_meanwhile(
+    simulator: Simulator, database_url: str, tmp_path: Path
+) -> None:
+    """Texts and pictures come from a worker beside it; one that is being made when the server is
+    killed is found again under its key. Nobody there to make it is a 503.
+    """
+    async with in_front_of(simulator, "D", tmp_path, database_url) as serving:
+        await serving.start("", "--no-worker")
+        with pytest.raises(openai.InternalServerError) as caught:
+            await serving.whole()
+        assert (caught.value.status_code, caught.value.code) == (503, "no_worker")
+        worker = await serving.worker()
+        try:
+            assert await serving.whole()
+            async with serving.client() as client:
+                drawn = await client.images.generate(model="sim:gpt-image-2", prompt="a mill")
+            assert drawn.data
+            assert drawn.data[0].b64_json
+            again = asyncio.create_task(client_asks(serving))
+            while simulator.lane.in_flight == 0:
+                await asyncio.sleep(0.02)
+            await serving.kill()
+            with pytest.raises(CUT):
+                await again
+            await serving.start("", "--no-worker")
+            assert await client_asks(serving)
+            await serving.is_right(paid=3)
+            assert await serving.repeats() == 0
+        finally:
+            worker.terminate()
+            assert await asyncio.wait_for(worker.wait(), 120) == 0
+
+
+async def client_asks(serving: Serving) -> str | None:
+    """Ask for a text that is not streamed, under a key."""
+    said: Any = [{"role": "user", "content": "Something else"}]
+    async with serving.client() as client:
+        told = await client.chat.completions.create(
+            model=MODEL, messages=said, extra_headers={"Idempotency-Key": "other"}
+        )
+    return told.choices[0].message.content
 
 
 async def nothing() -> None:
