@@ -77,7 +77,8 @@ async def test_all_who_wait_are_one_look_and_what_is_forgotten_ends(database: Da
             await connection.fetchval(
                 "INSERT INTO batch (id, tenant_id, name, state, recipe_name, recipe_version,"
                 " recipe, cache_mode, unknown_policy, created_at) VALUES (gen_random_uuid(),"
-                " 'default', 'b', 'paused', 'r', '\\x00', '{}', 'reuse', 'retry', now()) RETURNING id"
+                " 'default', 'b', 'paused', 'r', '\\x00', '{}', 'reuse', 'retry', now())"
+                " RETURNING id"
             )
             for _ in range(3)
         ]
