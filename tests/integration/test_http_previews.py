@@ -117,6 +117,22 @@ def body_of(event: Any) -> bytes:
     return body
 
 
+async def test_no_previews_where_the_call_may_be_sent_again_under_its_key(
+    database_url: str, tmp_path: Path, clock: ManualClock
+) -> None:
+    """Asked again it has to be the same call, whoever watches then: the picture comes alone."""
+    table = {**TABLE, "crash_class": "A"}
+    async with (
+        served(database_url, tmp_path, clock=clock, sim=table) as api,
+        api.client() as client,
+    ):
+        slow(api, crash_class="A")
+        watching = Watching(client)
+        await step(clock, SECONDS)
+        await watching.task
+        assert watching.kinds == [COMPLETED]
+
+
 async def test_previews_come_before_the_picture_is_made(
     api: Served, client: openai.AsyncOpenAI, clock: ManualClock
 ) -> None:

@@ -45,6 +45,7 @@ STATUSES = {
     "generation_failed": 502,
     "database": 503,
     "storage": 503,
+    "no_worker": 503,
     "config": 503,
     "daily_cap": 429,
     "daily_credits_cap": 429,
@@ -54,7 +55,7 @@ STATUSES = {
 RETRYABLE = frozenset(
     {
         "database", "storage", "daily_cap", "daily_credits_cap", "too_many_batches",
-        "too_many_waiting",
+        "too_many_waiting", "no_worker",
     }
 )  # fmt: skip
 _LATER = "Ask again in a while; nothing is lost."

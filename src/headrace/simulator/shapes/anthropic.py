@@ -16,7 +16,7 @@ import msgspec
 
 from headrace.limits import Dimension, Load
 from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
-from headrace.simulator.desk import Desk, is_known_by, json_answer, key_of, read_json
+from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
 from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.rules import Refused
@@ -73,7 +73,10 @@ class AnthropicShape:
         tokens_in = tokens_of(prompt) + IMAGE_TOKENS * pictures
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in + body["max_tokens"])
-        ask = Ask(self.name, body["model"][:200], load, key, tokens_in, is_keyed=is_keyed)
+        ask = Ask(
+            self.name, body["model"][:200], load, key, tokens_in,
+            is_keyed=is_keyed, digest=digest_of(request),
+        )  # fmt: skip
 
         def build(ticket: Ticket) -> Answer:
             used = self._used(body, prompt, tokens_in)

@@ -15,7 +15,7 @@ import msgspec
 
 from headrace.limits import Dimension, Load
 from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
-from headrace.simulator.desk import Desk, is_known_by, json_answer, key_of, read_json
+from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
 from headrace.simulator.hints import google_error
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.rules import Refused
@@ -75,7 +75,10 @@ class GeminiShape:
         paints = "image" in model
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in, images=int(paints))
-        ask = Ask(self.name, model[:200], load, key, tokens_in, is_keyed=is_keyed)
+        ask = Ask(
+            self.name, model[:200], load, key, tokens_in,
+            is_keyed=is_keyed, digest=digest_of(request),
+        )  # fmt: skip
 
         def build(ticket: Ticket) -> Answer:
             if self._settings.refuses(prompt):

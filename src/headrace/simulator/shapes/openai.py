@@ -17,6 +17,7 @@ from headrace.simulator.bodies import json_text, text, tokens_of
 from headrace.simulator.desk import (
     Desk,
     Listed,
+    digest_of,
     is_let_in,
     json_answer,
     key_of,
@@ -247,7 +248,9 @@ class OpenAIShape:
 
     def _ask(self, request: Request, model: str, load: Load, tokens_used: int) -> Ask:
         key, is_keyed = key_of(request)
-        return Ask(self.name, model[:200], load, key, tokens_used, is_keyed=is_keyed)
+        digest = digest_of(request)
+        name = model[:200]
+        return Ask(self.name, name, load, key, tokens_used, is_keyed=is_keyed, digest=digest)
 
     def _listed(self, request: Request, body: dict[str, Any]) -> Listed | None:
         marker = marker_of(request, body)
