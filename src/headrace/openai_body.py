@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.errors import InputError
 from headrace.openai_responses import chat_of
+from headrace.openai_tools import check_tools
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -54,7 +55,8 @@ def params_of(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
     if endpoint in (CHAT, RESPONSES):
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
-            raise InputError("messages must be a list of one message or more")
+            raise InputError("messages must be a list of one message or more", param="messages")
+        check_tools(body)
     else:
         _check_picture(body)
     if endpoint == EDITS:

@@ -39,6 +39,7 @@ from headrace.http.telling import Telling
 from headrace.imprinting import imprinted
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
 from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
+from headrace.openai_tools import check_tools
 
 N_MAX = PURCHASES_MAX
 PARTIAL_MAX = 3
@@ -191,6 +192,8 @@ class Online:
                 model_of({"model": body["model"]})
             except InputError as error:
                 raise ModelNotFoundError(error.message, remedy=error.remedy) from error
+        if endpoint == CHAT:
+            check_tools(body)  # here, where the field that is to blame is still known
         mode = cache_mode(request)
         try:
             return await self._engine.generator.call(
@@ -229,17 +232,17 @@ class _TextWish:
     def told(self, answered: Answered) -> dict[str, Any]:
         """Return the whole answer."""
         made = answered.made[0]
-        extension = made.artifact.extension
+        media_type = made.artifact.media_type
         told = answer_json(
             self.endpoint, answered.name, self.body["model"],
-            made.body, extension, made.facts, answered.at,
+            made.body, media_type, made.facts, answered.at,
         )  # fmt: skip
         return self._with_own(told)
 
     def begun(self, telling: Telling) -> dict[str, Any]:
         """Return the answer as it is before its first word."""
         model = self.body["model"]
-        told = answer_json(self.endpoint, telling.name, model, b"", "txt", {}, telling.at)
+        told = answer_json(self.endpoint, telling.name, model, b"", "text/plain", {}, telling.at)
         return self._with_own(told)
 
     def _with_own(self, told: dict[str, Any]) -> dict[str, Any]:

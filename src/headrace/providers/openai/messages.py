@@ -197,6 +197,8 @@ def text_load(request: Request) -> Load:
     if isinstance(messages, list):
         size += len(encode(messages))
         tokens += _MESSAGE_TOKENS * len(messages)
+    if params.get("tools"):
+        size += len(encode(params["tools"]))
     most: Any = next((params[name] for name in _MOST if name in params), None)
     output = int(most) if _is_number(most, int) else OUTPUT_TOKENS_DEFAULT
     return Load(tokens=tokens + -(-size // 4) + max(0, output))
