@@ -109,7 +109,7 @@ def _check_messages(messages: Any) -> None:
         if message.get("role") == "tool":
             told = message.get("tool_call_id")
             if not isinstance(told, str) or told not in open_ids:
-                what = f"{at} is the result of {_shown(told)}, which no call before it has"
+                what = f"{at} is the result of a tool call {_shown(told)} that is not before it"
                 _wrong(f"{at}.tool_call_id", what, _RESULTS)
             open_ids.remove(told)
             continue

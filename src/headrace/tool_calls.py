@@ -1,7 +1,7 @@
 """Answers that call tools: how one is kept as bytes, and what it says when it is read again.
 
 A text is kept as it is. An answer with calls is kept as a JSON object of its text and its calls in
-OpenAI's words, under a media type of its own: whoever reads it knows that it is none of the model's.
+OpenAI's words, under a media type of its own: whoever reads it knows that no model wrote it.
 """
 
 from __future__ import annotations

@@ -17,15 +17,18 @@ import msgspec
 from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import Desk, json_answer, key_of, read_json
 from headrace.simulator.hints import Headers, hint
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
+from headrace.simulator.shapes.anthropic_tools import calling, wish_of
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
 WORDS = 4
 """In one event."""
+CALL_CHARS = 16
 IMAGE_TOKENS = 1600
 CACHED_MAX = 10_000
 TRUE_FORMS = ("seconds",)
@@ -79,6 +82,7 @@ class AnthropicShape:
     async def _make(self, request: Request, body: dict[str, Any]) -> Answer | None:
         prompt, pictures = asked_for(body)
         tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN)) + IMAGE_TOKENS * pictures
+        tokens_in += tools_tokens(body.get("tools"))
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in + body["max_tokens"])
         ask = Ask(self.name, body["model"][:200], load, key, tokens_in, is_keyed=is_keyed)
@@ -86,7 +90,7 @@ class AnthropicShape:
         def build(ticket: Ticket) -> Answer:
             used = self._used(body, prompt, tokens_in)
             if self._settings.refuse_word and self._settings.refuse_word in prompt:
-                return self._told(ticket, body, "", "refusal", {**used, "output_tokens": 0})
+                return self._told(ticket, body, [], "refusal", {**used, "output_tokens": 0})
             return self._written(ticket, body, prompt, used)
 
         if body.get("stream") is True:
@@ -109,6 +113,11 @@ class AnthropicShape:
     ) -> Answer:
         full = self._settings.output.text_tokens
         tokens_out, stop = min(full, body["max_tokens"]), "end_turn"
+        used = {**used, "output_tokens": tokens_out}
+        thinks, wish = bool(body.get("thinking")), wish_of(body)
+        blocks = calling(wish, ticket.number, text(prompt, tokens_out), thinks=thinks)
+        if blocks is not None:
+            return self._told(ticket, body, blocks, "tool_use", used)
         form = (body.get("output_config") or {}).get("format")
         if isinstance(form, dict):
             made = made_up(form["schema"], f"simulated-{ticket.number}")
@@ -119,17 +128,23 @@ class AnthropicShape:
             ends = [at for one in body.get("stop_sequences") or () if (at := said.find(one)) >= 0]
             if ends:
                 said, stop = said[: min(ends)], "stop_sequence"
-        return self._told(ticket, body, said, stop, {**used, "output_tokens": tokens_out})
+        content = [{"type": "text", "text": said}] if said else []
+        return self._told(ticket, body, content, stop, used)
 
     def _told(
-        self, ticket: Ticket, body: Mapping[str, Any], said: str, stop: str, used: dict[str, int]
+        self,
+        ticket: Ticket,
+        body: Mapping[str, Any],
+        content: list[dict[str, Any]],
+        stop: str,
+        used: dict[str, int],
     ) -> Answer:
         told = {
             "id": f"msg_sim{ticket.number:012d}",
             "type": "message",
             "role": "assistant",
             "model": body["model"],
-            "content": [{"type": "text", "text": said}] if said else [],
+            "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
             "usage": {**used, "service_tier": "standard"},
@@ -205,14 +220,33 @@ def cut(answer: Answer) -> list[bytes]:
     ) + _event("message_stop")
     if not content:
         return [_event("message_start", message=begun), ended]
-    block = {"type": "text", "text": ""}
-    start = _event("content_block_start", index=0, content_block=block)
-    pieces = [_event("message_start", message=begun) + start + _event("ping")]
-    words = content[0]["text"].split(" ")
-    for at in range(0, len(words), WORDS):
-        delta = {"type": "text_delta", "text": " " * bool(at) + " ".join(words[at : at + WORDS])}
-        pieces.append(_event("content_block_delta", index=0, delta=delta))
-    return [*pieces, _event("content_block_stop", index=0) + ended]
+    pieces = []
+    for index, block in enumerate(content):
+        empty, deltas = _in_deltas(block)
+        pieces.append(_event("content_block_start", index=index, content_block=empty))
+        pieces += [_event("content_block_delta", index=index, delta=one) for one in deltas]
+        pieces[-1] += _event("content_block_stop", index=index)
+    pieces[0] = _event("message_start", message=begun) + pieces[0] + _event("ping")
+    pieces[-1] += ended
+    return pieces
+
+
+def _in_deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as it begins, and what is added to it."""
+    if block["type"] == "tool_use":
+        told = msgspec.json.encode(block["input"]).decode()
+        cuts = [told[at : at + CALL_CHARS] for at in range(0, len(told), CALL_CHARS)]
+        deltas = [{"type": "input_json_delta", "partial_json": one} for one in ["", *cuts]]
+        return {**block, "input": {}}, deltas
+    if block["type"] == "thinking":
+        thought = {"type": "thinking_delta", "thinking": block["thinking"]}
+        signed = {"type": "signature_delta", "signature": block["signature"]}
+        return {"type": "thinking", "thinking": "", "signature": ""}, [thought, signed]
+    words = block["text"].split(" ")
+    return {"type": "text", "text": ""}, [
+        {"type": "text_delta", "text": " " * bool(at) + " ".join(words[at : at + WORDS])}
+        for at in range(0, len(words), WORDS)
+    ]
 
 
 def _event(kind: str, **more: Any) -> bytes:
