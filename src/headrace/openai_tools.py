@@ -31,11 +31,12 @@ def check_tools(body: Mapping[str, Any]) -> None:
     _check_messages(body.get("messages"))
 
 
-def calls_functions(params: Mapping[str, Any]) -> bool:
-    """Tell whether params offer functions in OpenAI's words: whose calls are then the answer."""
-    tools = params.get("tools")
+def in_openais_words(tools: Any) -> bool:
+    """Tell whether tools are written as OpenAI has them: what is called is then the answer."""
     return isinstance(tools, list) and any(
-        isinstance(tool, dict) and isinstance(tool.get("function"), dict) for tool in tools
+        isinstance(tool, dict)
+        and (tool.get("type") == "function" or "function" in tool or "custom" in tool)
+        for tool in tools
     )
 
 

@@ -10,7 +10,7 @@ import aiohttp
 
 from headrace.clock import Clock
 from headrace.limits import Load, Said
-from headrace.openai_tools import calls_functions
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import CallFailed, Outcome
 from headrace.price_table import Usage
 from headrace.provider import Call, Reply
@@ -114,7 +114,7 @@ class AnthropicProvider(RemoteProvider):
         )
         usage = used.anthropic(told.raw_usage)
         cost: dict[str, Any] = self.billed(request.model, response.headers, told.raw_usage, usage)
-        result = _result(told, request, offers=calls_functions(call.request.params))
+        result = _result(told, request, offers=in_openais_words(call.request.params.get("tools")))
         named = _id(response, told.id)
         if isinstance(result, Outcome):
             reason = self.hidden(result.reason)

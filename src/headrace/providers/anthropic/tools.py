@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from headrace.errors import InputError
-from headrace.openai_tools import check_tools
+from headrace.openai_tools import check_tools, in_openais_words
 from headrace.outcome import Outcome, OutcomeKind, failed
 from headrace.providers.anthropic.messages import CUT_OFF, Told, nothing, result_of
 from headrace.providers.remote.chat_params import encode
@@ -21,15 +21,6 @@ PROVIDER = "anthropic"
 _ODD = re.compile(r"[^A-Za-z0-9_-]")
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _NATIVE = "Write tools in the one way or in the other, not both."
-
-
-def in_openais_words(tools: Any) -> bool:
-    """Tell whether tools are written as OpenAI has them; Anthropic's own go on as they are."""
-    return isinstance(tools, list) and any(
-        isinstance(tool, dict)
-        and (tool.get("type") == "function" or "function" in tool or "custom" in tool)
-        for tool in tools
-    )
 
 
 def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from headrace.clock import Clock
 from headrace.fingerprint import canonical_json
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
-from headrace.openai_tools import calls_functions
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.preview import Previews
 from headrace.price_table import Usage
@@ -242,7 +242,7 @@ class OpenAIProvider(RemoteProvider):
         known = messages.at_list_price(request, text.tier)
         usage = used.openai_text(text.usage) if known else None
         cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
-        calls = text.calls if calls_functions(request.params) else ()
+        calls = text.calls if in_openais_words(request.params.get("tools")) else ()
         if text.content is None and not calls:
             if text.usage is None:
                 # An error that stands in a success: whether its call was billed, nobody said.

@@ -17,9 +17,11 @@ import msgspec
 from headrace.limits import Dimension, Load
 from headrace.made_up import made_up
 from headrace.simulator.bodies import text
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import Desk, json_answer, key_of, read_json
 from headrace.simulator.hints import google_error, hint
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.shapes.gemini_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
 
 CHARS_PER_TOKEN = 4
@@ -68,7 +70,11 @@ class GeminiShape:
         prompt = None if body is None else _prompt(body)
         if body is None or not prompt:
             return error(400, "* GenerateContentRequest.contents: empty", "INVALID_ARGUMENT")
-        return await self._make(request, body, prompt, found[1].partition("/")[2], found[2])
+        model = found[1].partition("/")[2]
+        wrong = wrong_tools(body, model)
+        if wrong:
+            return error(400, wrong, "INVALID_ARGUMENT")
+        return await self._make(request, body, prompt, model, found[2])
 
     def _is_let_in(self, request: Request) -> bool:
         key, headers = self._settings.api_key, request.headers
@@ -79,8 +85,7 @@ class GeminiShape:
         self, request: Request, body: dict[str, Any], prompt: str, model: str, verb: str
     ) -> Answer | None:
         tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
-        config = body.get("generationConfig")
-        config = config if isinstance(config, dict) else {}
+        tokens_in += tools_tokens(body.get("tools"))
         paints = "image" in model
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in, images=int(paints))
@@ -92,7 +97,7 @@ class GeminiShape:
                 return self._told(ticket, model, told, tokens_in, {})
             if paints:
                 return self._painted(ticket, model, tokens_in)
-            return self._written(ticket, model, prompt, tokens_in, config)
+            return self._written(ticket, model, prompt, tokens_in, body)
 
         if verb == "streamGenerateContent" and request.asked().get("alt") == "sse":
             return await self._desk.perform_in_pieces(ask, build, self._voice, cut)
@@ -102,12 +107,18 @@ class GeminiShape:
         return answer
 
     def _written(
-        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, config: Mapping[str, Any]
+        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, body: Mapping[str, Any]
     ) -> Answer:
+        config = body.get("generationConfig")
+        config = config if isinstance(config, dict) else {}
         most = config.get("maxOutputTokens")
         asked = most if type(most) is int and most > 0 else self._settings.output.text_tokens
         tokens_out = min(asked, self._settings.output.text_tokens)
         schema = config.get("responseJsonSchema")
+        parts = calling(wish_of(body), ticket.number, text(prompt, tokens_out))
+        if parts is not None:
+            told = {"candidates": [_candidate(parts)]}
+            return self._told(ticket, model, told, tokens_in, {"candidatesTokenCount": tokens_out})
         if isinstance(schema, dict):
             said = msgspec.json.encode(made_up(schema, f"simulated-{ticket.number}")).decode()
         else:
@@ -183,7 +194,7 @@ def cut(answer: Answer) -> list[bytes]:
     usage = told.pop("usageMetadata")
     so_far = {**usage, "totalTokenCount": usage["promptTokenCount"]}
     so_far.pop("candidatesTokenCount", None)
-    (part,) = candidates[0]["content"]["parts"]
+    part, *calls = candidates[0]["content"]["parts"]
     pieces = []
     words = part.get("text", "").split(" ")
     for start in range(0, len(words) if "text" in part else 0, WORDS):
@@ -192,7 +203,7 @@ def cut(answer: Answer) -> list[bytes]:
         begun = {"content": {"role": "model", "parts": [piece]}, "index": 0}
         pieces.append({**told, "candidates": [begun], "usageMetadata": so_far})
     if "text" in part:
-        candidates[0]["content"]["parts"] = [{"text": ""}]
+        candidates[0]["content"]["parts"] = [{"text": ""}, *calls]
     pieces.append({**told, "candidates": candidates, "usageMetadata": usage})
     return [_event(piece) for piece in pieces]
 
@@ -222,4 +233,6 @@ def _prompt(body: dict[str, Any]) -> str:
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 found.append(part["text"])
+            if isinstance(part, dict) and "functionResponse" in part:
+                found += map(str, part["functionResponse"]["response"].values())
     return "\n".join(found)
