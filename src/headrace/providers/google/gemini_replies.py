@@ -144,7 +144,7 @@ def unfit(told: Told, paints: bool, offers: bool = False) -> Outcome | None:
         return None
     if told.finish == _CUT_OFF:
         return _cut_off("its image" if paints else "its first word")
-    if told.calls:
+    if told.calls and not offers:
         return Outcome(
             OutcomeKind.INVALID,
             "the model asks for a tool to be called, and nobody is here to call it",
