@@ -133,7 +133,7 @@ def answer_json(
         return image_json([image_part(body)], extension_of(media_type), now)
     said = said_of(media_type, body)
     if endpoint == RESPONSES:
-        return response_json(name, model, said.content or "", facts, now, tokens_of(facts))
+        return response_json(name, model, said, facts, now, tokens_of(facts))
     return chat_json(name, model, said, facts, now)
 
 

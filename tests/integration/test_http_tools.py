@@ -231,3 +231,83 @@ async def test_tools_that_cannot_be_meant_are_bad_requests(
             await client.chat.completions.create(**told)
         assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
     assert not api.simulator.truth.calls
+
+
+# -- responses -----------------------------------------------------------------------------------
+
+FLAT: Any = [{"type": "function", **tool["function"]} for tool in TOOLS]
+
+
+async def test_a_response_calls_and_hears_the_results(
+    api: Served, client: openai.AsyncOpenAI
+) -> None:
+    """It is the chat in other words, out of the same cache; its items go back as they came."""
+    chat = await asked(client)
+    first = await client.responses.create(model="sim:m-3", input=ASKED, tools=FLAT)
+    assert len(api.simulator.truth.calls) == 1
+    assert [item.type for item in first.output] == ["function_call"] * 2
+    told = [(one.call_id, one.name, one.arguments) for one in first.output]  # type: ignore[union-attr]
+    assert told == [
+        (call.id, call.function.name, call.function.arguments)
+        for call in chat.choices[0].message.tool_calls
+    ]
+    assert (first.status, first.output_text) == ("completed", "")
+    results = [
+        {"type": "function_call_output", "call_id": name, "output": f"the result {place}"}
+        for place, (name, _, _) in enumerate(told)
+    ]
+    again: Any = [*ASKED, *first.output, *results]
+    after = await client.responses.create(model="sim:m-3", input=again, tools=FLAT)
+    assert "the result 1" in after.output_text
+    named: Any = {"type": "function", "name": "get_time"}
+    chosen = await client.responses.create(
+        model="sim:m-3", input="Hi", tools=FLAT, tool_choice=named
+    )
+    assert [item.name for item in chosen.output] == ["get_time"]  # type: ignore[union-attr]
+
+
+async def test_a_responses_stream_tells_its_calls(client: openai.AsyncOpenAI) -> None:
+    """In the official order, numbered; while bought and out of the cache; with words or without."""
+    for words in ("", "[talk] "):
+        said = words + ASKED[0]["content"]
+        for _ in range(2):
+            async with client.responses.stream(model="sim:m-3", input=said, tools=FLAT) as stream:
+                events: list[Any] = [event async for event in stream]
+                final: Any = await stream.get_final_response()
+            assert [event.sequence_number for event in events] == list(range(len(events)))
+            assert [item.type for item in final.output] == [
+                *(["message"] if words else ()), "function_call", "function_call",
+            ]  # fmt: skip
+            whole: Any = await client.responses.create(model="sim:m-3", input=said, tools=FLAT)
+            told = [one for one in final.output if one.type == "function_call"]
+            same = [one for one in whole.output if one.type == "function_call"]
+            assert [(one.call_id, one.name, one.arguments) for one in told] == [
+                (one.call_id, one.name, one.arguments) for one in same
+            ]
+            assert final.output_text == whole.output_text
+            assert bool(final.output_text) == bool(words)
+            kind = "response.function_call_arguments.delta"
+            text = "".join(event.delta for event in events if event.type == kind)
+            assert text == "".join(one.arguments for one in same)
+
+
+@pytest.mark.parametrize("kind", ["openai"], indirect=True)
+async def test_responses_tools_that_cannot_be_meant_name_their_field(api: Served) -> None:
+    """The field is the response's, not that of the chat that it would be."""
+    call = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("tools[0].type", {"tools": [{"type": "web_search"}]}),
+        ("tools[0].name", {"tools": [{"type": "function"}]}),
+        ("tool_choice.name", {"tools": FLAT, "tool_choice": {"type": "function", "name": "f"}}),
+        ("tool_choice", {"tool_choice": "required"}),
+        ("input", {"input": [call]}),
+        ("input", {"input": [{**call, "arguments": {}}]}),
+        ("input", {"input": [{"type": "function_call_output", "call_id": "b", "output": "x"}]}),
+        ("input", {"input": [call, {"type": "function_call_output", "call_id": "a"}]}),
+        ("previous_response_id", {"previous_response_id": "x"}),
+    ]
+    for param, more in wrong:
+        body = {"model": "sim:m-3", "input": "Hi", **more}
+        status, told = await api("POST", "/v1/responses", body=body)
+        assert (status, told["error"]["param"]) == (400, param)
+    assert not api.simulator.truth.calls

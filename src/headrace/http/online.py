@@ -38,8 +38,7 @@ from headrace.http.streams import (
 from headrace.http.telling import Telling
 from headrace.imprinting import imprinted
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
-from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
-from headrace.openai_tools import check_tools
+from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, checked_chat, model_of
 
 N_MAX = PURCHASES_MAX
 PARTIAL_MAX = 3
@@ -192,8 +191,8 @@ class Online:
                 model_of({"model": body["model"]})
             except InputError as error:
                 raise ModelNotFoundError(error.message, remedy=error.remedy) from error
-        if endpoint == CHAT:
-            check_tools(body)  # here, where the field that is to blame is still known
+        if endpoint in (CHAT, RESPONSES):
+            checked_chat(endpoint, body)  # here, where the field that is to blame is still known
         mode = cache_mode(request)
         try:
             return await self._engine.generator.call(
@@ -249,6 +248,10 @@ class _TextWish:
         if self.endpoint == RESPONSES:
             told["instructions"] = self.body.get("instructions")
             told["metadata"] = self.body.get("metadata") or {}
+            if self.body.get("tools"):
+                told["tools"] = self.body["tools"]
+                told["tool_choice"] = self.body.get("tool_choice") or "auto"
+                told["parallel_tool_calls"] = self.body.get("parallel_tool_calls") is not False
         return told
 
 

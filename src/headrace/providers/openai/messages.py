@@ -123,6 +123,12 @@ def responses_body(
     request: Request, spelling: Spelling, pictures: Pictures, more: Mapping[str, Any] = NOTHING
 ) -> bytes:
     """Return the body of a response; ``system`` is its instructions. Raises as ``chat_body``."""
+    if any("function" in tool for tool in request.params.get("tools") or () if tool):
+        raise failed(
+            OutcomeKind.INVALID,
+            "tools of a chat, for a provider that is asked for responses",
+            remedy='Set api = "chat" for it: only texts are said in the words of the other API.',
+        )
     body = spelling.params(request)
     if "system" in request.params:
         body["instructions"] = request.params["system"]
