@@ -123,6 +123,7 @@ async def test_a_stream_without_words_has_its_calls_alone(client: openai.AsyncOp
     chunks = [chunk.choices[0] async for chunk in stream]
     first = chunks[0].delta
     assert (first.role, first.content) == ("assistant", None)
+    assert not any(chunk.delta.role for chunk in chunks[1:])
     deltas = [call for chunk in chunks for call in chunk.delta.tool_calls or ()]
     begun = [(call.index, call.function.name, call.type) for call in deltas if call.id]
     assert begun == [(0, "get_weather", "function"), (1, "get_time", "function")]
@@ -191,10 +192,18 @@ async def test_a_policy_judges_arguments(
         assert caught.value.code == "content_policy_violation"
 
 
-async def test_thinking_goes_back_with_its_calls(client: openai.AsyncOpenAI, kind: str) -> None:
+@pytest.mark.parametrize("stream", [False, True])
+async def test_thinking_goes_back_with_its_calls(
+    client: openai.AsyncOpenAI, kind: str, stream: bool
+) -> None:
     """What a provider wants back stands in the message; without it the provider says what lacks."""
     more: Any = {"extra_body": {"thinking": {"type": "adaptive"}}} if kind == "anthropic" else {}
-    chat = await asked(client, **more)
+    if stream:
+        told: Any = {"model": "sim:m-3", "messages": ASKED, "tools": TOOLS, **more}
+        async with client.chat.completions.stream(**told) as streamed:
+            chat: Any = await streamed.get_final_completion()
+    else:
+        chat = await asked(client, **more)
     message = chat.choices[0].message
     results = [
         {"role": "tool", "tool_call_id": call.id, "content": "1"} for call in message.tool_calls
@@ -231,6 +240,22 @@ async def test_tools_that_cannot_be_meant_are_bad_requests(
             await client.chat.completions.create(**told)
         assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
     assert not api.simulator.truth.calls
+
+
+async def test_a_conversation_goes_on_with_another_provider(client: openai.AsyncOpenAI) -> None:
+    """What one provider wants back is not told to another, whose ids may be of another kind."""
+    extra = {"google": {"thought_signature": "c2lnbmVk", "id": "x"}, "anthropic": {"thinking": []}}
+    call = {
+        "id": "functions.get_time:0", "type": "function", "extra_content": extra,
+        "function": {"name": "get_time", "arguments": "{}"},
+    }  # fmt: skip
+    said: Any = [
+        *ASKED,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": call["id"], "content": "noon"},
+    ]
+    after = await asked(client, said)
+    assert "noon" in after.choices[0].message.content
 
 
 # -- responses -----------------------------------------------------------------------------------

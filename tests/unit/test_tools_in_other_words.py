@@ -323,6 +323,10 @@ def test_definitions_count() -> None:
         most = module.most_of(heavy)
         assert most is not None
         assert most.input_tokens > 4000
+    claudes = in_anthropics_words(offered)
+    most = anthropic.most_of(claudes)
+    assert most is not None
+    assert most.input_tokens == len(anthropic.body_of(claudes)) + anthropic.TOOLS_TOKENS
     talk = in_anthropics_words(ask(*TALK, tools=TOOLS))
     assert anthropic.most_of(talk) is None, "what was thought weighs nobody knows what"
     assert gemini.most_of(in_googles_words(ask(*TALK, tools=TOOLS, max_tokens=5))) is not None
@@ -338,3 +342,27 @@ def test_tools_that_run_at_the_provider_have_no_known_price() -> None:
     server: Any = {"type": "web_search_20250305", "name": "web_search"}
     request = Request("a", "m", "1", {"prompt": "x", "tools": [server]})
     assert anthropic.most_of(request) is None
+
+
+def test_servers_of_openais_shape_get_back_what_they_gave() -> None:
+    """Google's own endpoint of that shape wants its signatures; OpenAI's takes nothing else."""
+    for takes_back, kept in (
+        (True, {"google": {"thought_signature": "c2ln", "id": "g1"}}),
+        (False, None),
+    ):
+        spelling = openai.Spelling(takes_back=takes_back)
+        body = json.loads(openai.chat_body(ask(*TALK, tools=TOOLS), spelling, {}))
+        first, second = body["messages"][1]["tool_calls"]
+        assert "extra_content" not in first, "Anthropic's thinking is nobody else's"
+        assert second.get("extra_content") == kept
+        assert body["messages"][2:] == TALK[2:]
+        assert body["tools"] == TOOLS
+
+
+def test_tools_of_a_chat_are_not_said_to_the_api_of_responses() -> None:
+    """A provider that is set to that API says so; functions in that API's own words go on."""
+    with pytest.raises(CallFailed, match="asked for responses"):
+        openai.responses_body(ask(tools=TOOLS), openai.Spelling(), {})
+    flat = [{"type": "function", "name": "f"}]
+    body = json.loads(openai.responses_body(ask(tools=flat), openai.Spelling(), {}))
+    assert body["tools"] == flat

@@ -24,7 +24,7 @@ PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _SYSTEM = ("system", "developer")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _TEXTS = ("text", "input_text", "output_text")
-_TOLD_BACK = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
+_TOLD_BACK = frozenset({"annotations", "audio", "function_call", "parsed", "refusal", "tool_calls"})
 """What a client may send back of an answer, beside its text."""
 _DATA = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s]*)", re.I)
 _DROPPED = frozenset(

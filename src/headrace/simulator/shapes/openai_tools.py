@@ -28,7 +28,11 @@ def wrong_tools(body: Mapping[str, Any]) -> str:
             continue
         if waiting:
             break
-        waiting = {call["id"] for call in message.get("tool_calls") or ()}
+        calls = message.get("tool_calls") or ()
+        odd = [name for call in calls for name in call.keys() - {"id", "type", "function"}]
+        if odd:
+            return f"Unknown parameter: 'messages[{number}].tool_calls[0].{odd[0]}'."
+        waiting = {call["id"] for call in calls}
     return "tool_call_ids did not have response messages" if waiting else ""
 
 
