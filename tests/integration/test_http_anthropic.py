@@ -157,7 +157,7 @@ async def test_cached_tokens_are_told(api: Served, client: openai.AsyncOpenAI) -
         ("seed", {"seed": 7}),
         ("logprobs", {"logprobs": True}),
         ("response_format", {"response_format": {"type": "json_object"}}),
-        ("tools", {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        ("function_call", {"function_call": {"name": "f"}}),
         ("tool", {"messages": [*SAID, {"role": "tool", "content": "42", "tool_call_id": "x"}]}),
         ("temperature", {"temperature": 1.5}),
     ],

@@ -18,6 +18,7 @@ from headrace.live_text import Listener, LiveText
 from headrace.openai_answers import chat_json
 from headrace.simulator.shapes import openai as openai_shape
 from headrace.testing import ManualClock
+from headrace.tool_calls import Said
 from tests.integration.hearing import (
     BOOKED,
     PRICE,
@@ -123,7 +124,7 @@ async def test_a_deadline_midway_stands_in_the_stream() -> None:
     listener.attach(text)
     text.say("half a")
     assert await telling.begins()
-    begun = chat_json("x", "m", "", {}, telling.at)
+    begun = chat_json("x", "m", Said(""), {}, telling.at)
     events = live_chat(telling, begun, lambda answered: {}, True)
     assert b"half a" in await anext(events)
     answering.set_exception(DeadlineError("the deadline of 30 s is over", remedy="Ask again."))

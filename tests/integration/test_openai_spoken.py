@@ -175,3 +175,42 @@ async def test_another_choice_says_nothing() -> None:
     other["choices"][0]["index"] = 1
     reply, said = await reply_of(streams([chunk("yes"), other, *END]))
     assert (said, reply.body) == (["yes"], b"yes")
+
+
+def called(index: int | None, name: str | None, arguments: str, **more: Any) -> dict[str, Any]:
+    """A chunk that adds to a call; the first of a call names it."""
+    told = {} if index is None else {"index": index}
+    about = {} if name is None else {"id": f"call_{name}", "type": "function", **more}
+    function = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
+    return chunk(tool_calls=[{**told, **about, "function": function}])
+
+
+OWN = {"extra_content": {"google": {"thought_signature": "x"}}}
+DEALT = {
+    "by index": [
+        called(0, "f", "", **OWN), called(0, None, '{"a"'), called(1, "g", ""),
+        called(0, None, ": 1}"), called(1, None, "{}"),
+    ],
+    "one index for all": [called(0, "f", '{"a": 1}', **OWN), called(0, "g", "{}")],
+    "no index": [called(None, "f", '{"a": 1}', **OWN), called(None, "g", "{}")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pieces", DEALT.values(), ids=DEALT.keys())
+async def test_calls_in_pieces_are_the_calls_that_came_whole(pieces: list[Any]) -> None:
+    """However a server deals them out; what it wants back is kept, and no word is said of them."""
+    tools = {"params": {"tools": [{"type": "function", "function": {"name": "f"}}]}}
+    reply, said = await reply_of(streams([*pieces, chunk(finish="tool_calls"), *END[1:]]), **tools)
+    calls = [
+        {"id": "call_f", "type": "function",
+         "function": {"name": "f", "arguments": '{"a": 1}'}, **OWN},
+        {"id": "call_g", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]  # fmt: skip
+    assert json.loads(reply.body or b"") == {"content": None, "tool_calls": calls}
+    assert said == []
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    told = {**ABOUT, "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    whole, _ = await reply_of(says({**told, "usage": USAGE}), **tools)
+    assert whole == reply
+    outcome, _ = await outcome_of(says({**told, "usage": USAGE}))
+    assert outcome.kind is OutcomeKind.NO_OUTPUT, "nobody offered a function"

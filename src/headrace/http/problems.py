@@ -141,7 +141,8 @@ def _status_v1(error: HeadraceError, status: int) -> int:
 
 def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:
     """Return an error as OpenAI's API says it; the remedy is part of the message."""
-    return error_json(f"{error.message} {error.remedy}".strip(), error.code, status)
+    message = f"{error.message} {error.remedy}".strip()
+    return error_json(message, error.code, status, error.param)
 
 
 def add_handlers(app: FastAPI) -> None:

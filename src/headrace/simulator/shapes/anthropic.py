@@ -16,14 +16,17 @@ import msgspec
 
 from headrace.limits import Dimension, Load
 from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
 from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
+from headrace.simulator.shapes.anthropic_tools import calling, wish_of
 from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.wire import Answer, Request
 
+CALL_CHARS = 16
 IMAGE_TOKENS = 1600
 CACHED_MAX = 10_000
 MESSAGES, MODELS = "/v1/messages", "/v1/models"
@@ -70,7 +73,7 @@ class AnthropicShape:
 
     async def _make(self, request: Request, body: dict[str, Any]) -> Answer | None:
         prompt, pictures = asked_for(body)
-        tokens_in = tokens_of(prompt) + IMAGE_TOKENS * pictures
+        tokens_in = tokens_of(prompt) + IMAGE_TOKENS * pictures + tools_tokens(body.get("tools"))
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in + body["max_tokens"])
         ask = Ask(
@@ -81,7 +84,7 @@ class AnthropicShape:
         def build(ticket: Ticket) -> Answer:
             used = self._used(body, prompt, tokens_in)
             if self._settings.refuses(prompt):
-                return self._told(ticket, body, "", "refusal", {**used, "output_tokens": 0})
+                return self._told(ticket, body, [], "refusal", {**used, "output_tokens": 0})
             return self._written(ticket, body, prompt, used)
 
         if body.get("stream") is True:
@@ -104,6 +107,11 @@ class AnthropicShape:
     ) -> Answer:
         full = self._settings.output.text_tokens
         tokens_out, stop = min(full, body["max_tokens"]), "end_turn"
+        used = {**used, "output_tokens": tokens_out}
+        thinks, wish = bool(body.get("thinking")), wish_of(body)
+        blocks = calling(wish, ticket.number, text(prompt, tokens_out), thinks=thinks)
+        if blocks is not None:
+            return self._told(ticket, body, blocks, "tool_use", used)
         form = (body.get("output_config") or {}).get("format")
         if isinstance(form, dict):
             said = json_text(form["schema"], ticket.number)
@@ -113,17 +121,23 @@ class AnthropicShape:
             ends = [at for one in body.get("stop_sequences") or () if (at := said.find(one)) >= 0]
             if ends:
                 said, stop = said[: min(ends)], "stop_sequence"
-        return self._told(ticket, body, said, stop, {**used, "output_tokens": tokens_out})
+        content = [{"type": "text", "text": said}] if said else []
+        return self._told(ticket, body, content, stop, used)
 
     def _told(
-        self, ticket: Ticket, body: Mapping[str, Any], said: str, stop: str, used: dict[str, int]
+        self,
+        ticket: Ticket,
+        body: Mapping[str, Any],
+        content: list[dict[str, Any]],
+        stop: str,
+        used: dict[str, int],
     ) -> Answer:
         told = {
             "id": f"msg_sim{ticket.number:012d}",
             "type": "message",
             "role": "assistant",
             "model": body["model"],
-            "content": [{"type": "text", "text": said}] if said else [],
+            "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
             "usage": {**used, "service_tier": "standard"},
@@ -194,13 +208,30 @@ def cut(answer: Answer) -> list[bytes]:
     ) + _event("message_stop")
     if not content:
         return [_event("message_start", message=begun), ended]
-    block = {"type": "text", "text": ""}
-    start = _event("content_block_start", index=0, content_block=block)
-    pieces = [_event("message_start", message=begun) + start + _event("ping")]
-    for piece in pieces_of(content[0]["text"]):
-        delta = {"type": "text_delta", "text": piece}
-        pieces.append(_event("content_block_delta", index=0, delta=delta))
-    return [*pieces, _event("content_block_stop", index=0) + ended]
+    pieces = []
+    for index, block in enumerate(content):
+        empty, deltas = _in_deltas(block)
+        pieces.append(_event("content_block_start", index=index, content_block=empty))
+        pieces += [_event("content_block_delta", index=index, delta=one) for one in deltas]
+        pieces[-1] += _event("content_block_stop", index=index)
+    pieces[0] = _event("message_start", message=begun) + pieces[0] + _event("ping")
+    pieces[-1] += ended
+    return pieces
+
+
+def _in_deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as it begins, and what is added to it."""
+    if block["type"] == "tool_use":
+        told = msgspec.json.encode(block["input"]).decode()
+        cuts = [told[at : at + CALL_CHARS] for at in range(0, len(told), CALL_CHARS)]
+        deltas = [{"type": "input_json_delta", "partial_json": one} for one in ["", *cuts]]
+        return {**block, "input": {}}, deltas
+    if block["type"] == "thinking":
+        thought = {"type": "thinking_delta", "thinking": block["thinking"]}
+        signed = {"type": "signature_delta", "signature": block["signature"]}
+        return {"type": "thinking", "thinking": "", "signature": ""}, [thought, signed]
+    deltas = [{"type": "text_delta", "text": piece} for piece in pieces_of(block["text"])]
+    return {"type": "text", "text": ""}, deltas
 
 
 def _event(kind: str, **more: Any) -> bytes:

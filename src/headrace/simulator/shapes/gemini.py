@@ -15,11 +15,13 @@ import msgspec
 
 from headrace.limits import Dimension, Load
 from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
 from headrace.simulator.hints import google_error
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.errors import Errors
+from headrace.simulator.shapes.gemini_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
 
 IMAGE_TOKENS = 1290
@@ -64,14 +66,16 @@ class GeminiShape:
         prompt = None if body is None else _prompt(body)
         if body is None or not prompt:
             return error(400, "* GenerateContentRequest.contents: empty", "INVALID_ARGUMENT")
-        return await self._make(request, body, prompt, found[1].partition("/")[2], found[2])
+        model = found[1].partition("/")[2]
+        wrong = wrong_tools(body, model)
+        if wrong:
+            return error(400, wrong, "INVALID_ARGUMENT")
+        return await self._make(request, body, prompt, model, found[2])
 
     async def _make(
         self, request: Request, body: dict[str, Any], prompt: str, model: str, verb: str
     ) -> Answer | None:
-        tokens_in = tokens_of(prompt)
-        config = body.get("generationConfig")
-        config = config if isinstance(config, dict) else {}
+        tokens_in = tokens_of(prompt) + tools_tokens(body.get("tools"))
         paints = "image" in model
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in, images=int(paints))
@@ -86,7 +90,7 @@ class GeminiShape:
                 return self._told(ticket, model, told, tokens_in, {})
             if paints:
                 return self._painted(ticket, model, tokens_in)
-            return self._written(ticket, model, prompt, tokens_in, config)
+            return self._written(ticket, model, prompt, tokens_in, body)
 
         if verb == "streamGenerateContent" and request.asked().get("alt") == "sse":
             return await self._desk.perform_in_pieces(ask, build, self._voice, cut)
@@ -96,12 +100,18 @@ class GeminiShape:
         return answer
 
     def _written(
-        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, config: Mapping[str, Any]
+        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, body: Mapping[str, Any]
     ) -> Answer:
+        config = body.get("generationConfig")
+        config = config if isinstance(config, dict) else {}
         most = config.get("maxOutputTokens")
         asked = most if type(most) is int and most > 0 else self._settings.output.text_tokens
         tokens_out = min(asked, self._settings.output.text_tokens)
         schema = config.get("responseJsonSchema")
+        parts = calling(wish_of(body), ticket.number, text(prompt, tokens_out))
+        if parts is not None:
+            told = {"candidates": [_candidate(parts)]}
+            return self._told(ticket, model, told, tokens_in, {"candidatesTokenCount": tokens_out})
         if isinstance(schema, dict):
             said = json_text(schema, ticket.number)
         else:
@@ -175,13 +185,13 @@ def cut(answer: Answer) -> list[bytes]:
     usage = told.pop("usageMetadata")
     so_far = {**usage, "totalTokenCount": usage["promptTokenCount"]}
     so_far.pop("candidatesTokenCount", None)
-    (part,) = candidates[0]["content"]["parts"]
+    part, *calls = candidates[0]["content"]["parts"]
     pieces = []
     for piece in pieces_of(part["text"]) if "text" in part else ():
         begun = {"content": {"role": "model", "parts": [{"text": piece}]}, "index": 0}
         pieces.append({**told, "candidates": [begun], "usageMetadata": so_far})
     if "text" in part:
-        candidates[0]["content"]["parts"] = [{"text": ""}]
+        candidates[0]["content"]["parts"] = [{"text": ""}, *calls]
     pieces.append({**told, "candidates": candidates, "usageMetadata": usage})
     return [_event(piece) for piece in pieces]
 
@@ -207,4 +217,6 @@ def _prompt(body: dict[str, Any]) -> str:
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 found.append(part["text"])
+            if isinstance(part, dict) and "functionResponse" in part:
+                found += map(str, part["functionResponse"]["response"].values())
     return "\n".join(found)

@@ -14,6 +14,7 @@ import msgspec
 from headrace.limits import Load
 from headrace.made_up import schema_of
 from headrace.simulator.bodies import json_text, text, tokens_of
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import (
     Desk,
     Listed,
@@ -29,6 +30,7 @@ from headrace.simulator.lane import Ask, Ticket
 from headrace.simulator.shapes.openai_batches import OpenAIBatches
 from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
 from headrace.simulator.shapes.openai_pieces import cut_chat, cut_image
+from headrace.simulator.shapes.openai_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
 
 MAX_TOKENS = 256
@@ -84,7 +86,8 @@ class OpenAIShape:
             answer = answer or self._picture(number, 1, tokens_in, ())
             return answer.status, answer.whole
         tokens_out = min(body.get("max_tokens") or MAX_TOKENS, self._settings.output.text_tokens)
-        said = self._said(prompt, schema_of(body.get("response_format")), tokens_out, number)
+        said = self._said(body, prompt, tokens_out, number)
+        tokens_in += tools_tokens(body.get("tools"))
         answer = self._completion(number, model, said, tokens_in, tokens_out, ())
         return answer.status, answer.whole
 
@@ -108,16 +111,17 @@ class OpenAIShape:
         asked = body.get("max_completion_tokens", body.get("max_tokens", MAX_TOKENS))
         if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
             return error(400, "Invalid 'max_tokens': integer above 0 expected.", param="max_tokens")
-        tokens_in = tokens_of(prompt)
+        wrong = wrong_tools(body)
+        if wrong:
+            return error(400, wrong, param="messages")
+        tokens_in = tokens_of(prompt) + tools_tokens(body.get("tools"))
         tokens_out = min(asked, self._settings.output.text_tokens)
         load = Load(tokens=tokens_in + asked)
         ask = self._ask(request, model, load, tokens_in + tokens_out)
         listed = self._listed(request, body)
 
-        schema = schema_of(body.get("response_format"))
-
         def build(ticket: Ticket) -> Answer:
-            said = self._said(prompt, schema, tokens_out, ticket.number)
+            said = self._said(body, prompt, tokens_out, ticket.number)
             headers = self._headers(ticket)
             return self._completion(ticket.number, model, said, tokens_in, tokens_out, headers)
 
@@ -129,25 +133,29 @@ class OpenAIShape:
         return await self._desk.perform(ask, build, self._voice, listed)
 
     def _said(
-        self, prompt: str, schema: dict[str, Any] | None, tokens_out: int, number: int
-    ) -> tuple[str, str]:
-        """Return the text of a completion, and why it ends."""
+        self, body: dict[str, Any], prompt: str, tokens_out: int, number: int
+    ) -> tuple[dict[str, Any], str]:
+        """Return the message of an answer, and why it ends."""
+        schema, why = schema_of(body.get("response_format")), "stop"
+        words = text(prompt, tokens_out)
         if self._settings.refuses(prompt):
-            return "", "content_filter"
-        if schema is not None:
-            return json_text(schema, number), "stop"
-        return text(prompt, tokens_out), "stop"
+            words, why = "", "content_filter"
+        elif (found := calling(wish_of(body), number, words)) is not None:
+            return found
+        elif schema is not None:
+            words = json_text(schema, number)
+        return {"role": "assistant", "content": words, "refusal": None}, why
 
     def _completion(
         self,
         number: int,
         model: str,
-        said: tuple[str, str],
+        said: tuple[dict[str, Any], str],
         tokens_in: int,
         tokens_out: int,
         headers: Headers,
     ) -> Answer:
-        content, finish_reason = said
+        message, finish_reason = said
         body = {
             "id": f"chatcmpl-sim{number:012d}",
             "object": "chat.completion",
@@ -156,7 +164,7 @@ class OpenAIShape:
             "choices": [
                 {
                     "index": 0,
-                    "message": {"role": "assistant", "content": content, "refusal": None},
+                    "message": message,
                     "logprobs": None,
                     "finish_reason": finish_reason,
                 }
