@@ -23,6 +23,7 @@ from headrace.simulator.hints import google_error, hint
 from headrace.simulator.lane import Ask, Ticket, Turned
 from headrace.simulator.shapes.gemini_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
+from headrace.waits import dig
 
 CHARS_PER_TOKEN = 4
 WORDS = 4
@@ -234,5 +235,6 @@ def _prompt(body: dict[str, Any]) -> str:
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 found.append(part["text"])
             if isinstance(part, dict) and "functionResponse" in part:
-                found += map(str, part["functionResponse"]["response"].values())
+                response = dig(part, "functionResponse", "response")
+                found += map(str, response.values() if isinstance(response, dict) else ())
     return "\n".join(found)
