@@ -20,6 +20,12 @@ from headrace.providers.google.gemini_tools import calls_of
 from headrace.providers.openai import messages as openai
 from headrace.providers.openai.replies import read_chat
 from headrace.request import Request
+from headrace.simulator.shapes import (
+    anthropic_requests,
+    anthropic_tools,
+    gemini_tools,
+    openai_tools,
+)
 from headrace.tool_calls import function_call, said_of
 
 HI = {"role": "user", "content": "Hi"}
@@ -366,3 +372,29 @@ def test_tools_of_a_chat_are_not_said_to_the_api_of_responses() -> None:
     flat = [{"type": "function", "name": "f"}]
     body = json.loads(openai.responses_body(ask(tools=flat), openai.Spelling(), {}))
     assert body["tools"] == flat
+
+
+# -- the simulator -------------------------------------------------------------------------------
+
+ODD: Any = [None, 5, "x", [], {}, [None], ["x"], [{}], [{"function": 5}], [{"name": 5}]]
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_the_simulator_lives_through_any_tools(odd: Any) -> None:
+    """What is no request of tools ends in the API's own error, or in an answer without calls."""
+    for key in ("tools", "tool_choice", "toolConfig", "messages", "contents"):
+        chat = {"messages": [HI], key: odd}
+        if isinstance(chat["messages"], list):
+            assert isinstance(openai_tools.wrong_tools(chat), str)
+        assert openai_tools.wish_of(chat).calls(1) == []
+        message = {"model": "m", "max_tokens": 5, "messages": [HI], key: odd}
+        if not anthropic_requests.wrong(message):
+            assert anthropic_tools.wish_of(message).calls(1) == []
+        content = {"contents": [{"parts": [{"text": "Hi"}]}], key: odd}
+        assert isinstance(gemini_tools.wrong_tools(content, "m-3"), str)
+        assert gemini_tools.wish_of(content).calls(1) == []
+    blocks = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": odd}]}
+    assert isinstance(anthropic_requests.wrong(blocks), str)
+    for kind in ("tool_use", "tool_result", "thinking"):
+        blocks["messages"] = [{"role": "user", "content": [{"type": kind, "id": odd}]}]
+        assert anthropic_requests.wrong(blocks)

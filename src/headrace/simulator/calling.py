@@ -8,7 +8,7 @@ something before it calls.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +44,7 @@ class Wish:
 
     def calls(self, number: int) -> list[tuple[str, dict[str, Any]]]:
         """Return the calls of answer ``number``: names and arguments."""
-        if self.choice == NONE or not self.schemas:
+        if self.choice == NONE or not self.schemas or self.named not in ("", *self.schemas):
             return []
         wanted = [name for name in _CALL.findall(self.last) if name in self.schemas]
         if self.named:
@@ -60,6 +60,17 @@ class Wish:
 def _arguments(schema: Any, word: str) -> dict[str, Any]:
     made = made_up(schema if isinstance(schema, dict) else {"type": "object"}, word)
     return made if isinstance(made, dict) else {}
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects of a list; nothing for what is no list."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def schemas_of(functions: Iterable[Mapping[str, Any]], field: str) -> dict[str, Any]:
+    """Return the schemas of functions by name; ``field`` is where they stand."""
+    named = ((one.get("name"), one.get(field)) for one in functions)
+    return {name: schema for name, schema in named if isinstance(name, str)}
 
 
 def tools_tokens(tools: Any) -> int:

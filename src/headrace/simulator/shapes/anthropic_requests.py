@@ -16,7 +16,12 @@ FIELDS = frozenset(
 )
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_BARE = ("tool_use", "thinking", "redacted_thinking")
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "tool_use": {"id": str, "name": str, "input": dict},
+    "tool_result": {"tool_use_id": str},
+    "thinking": {"thinking": str, "signature": str},
+    "redacted_thinking": {"data": str},
+}
 _MESSAGE = frozenset({"role", "content"})
 
 
@@ -94,13 +99,16 @@ def _wrong_block(block: Any) -> str:
     if kind == "text":
         good = isinstance(block.get("text"), str) and block["text"]
         return "" if good else ".text: text content blocks must be non-empty"
+    fields = _FIELDS.get(str(kind))
+    if fields and not all(isinstance(block.get(name), of) for name, of in fields.items()):
+        return f".{kind}: Field required"
     if kind == "tool_result":
         said = _wrong_content(block.get("content", "x"))
         return said and f".tool_result{said}"
     if kind == "image":
         good = _is_picture(block.get("source"))
         return "" if good else ".image.source.base64: The image was specified wrongly"
-    if kind in _BARE:
+    if fields is not None:
         return ""
     return f": Input tag {str(kind)[:50]!r} does not match any of the expected tags"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.simulator.calling import AUTO, NONE, REQUIRED, Wish
+from headrace.simulator.calling import AUTO, NONE, REQUIRED, Wish, objects, schemas_of
+from headrace.waits import dig
 
 SIGNATURE = "c2ltdWxhdGVk"
 _CHOICES = {"auto": AUTO, "any": REQUIRED, "none": NONE, "tool": ""}
@@ -15,17 +16,19 @@ _TOOL = frozenset({"name", "description", "input_schema", "strict", "type", "cac
 def wrong_tools(body: Mapping[str, Any]) -> str:
     """Return what is wrong with definitions, choice, calls and results; empty when nothing is."""
     names = set()
-    for number, tool in enumerate(body.get("tools") or ()):
+    for number, tool in enumerate(objects(body.get("tools"))):
         odd = sorted(tool.keys() - _TOOL)
         if odd:
             return f"tools.{number}.custom.{odd[0]}: Extra inputs are not permitted"
-        if (tool.get("input_schema") or {}).get("type") != "object":
+        if not isinstance(tool.get("name"), str):
+            return f"tools.{number}.custom.name: Field required"
+        if dig(tool, "input_schema", "type") != "object":
             return f"tools.{number}.custom.input_schema.type: Field required"
         names.add(tool["name"])
     choice = body.get("tool_choice")
     if choice is not None and not names:
         return "tool_choice may only be specified while providing tools"
-    if choice is not None and (choice.get("type") not in _CHOICES):
+    if choice is not None and str(dig(choice, "type")) not in _CHOICES:
         return "tool_choice: Input tag does not match any of the expected tags"
     return _wrong_results(body)
 
@@ -58,9 +61,9 @@ def wish_of(body: Mapping[str, Any]) -> Wish:
     said = [block["text"] for block in blocks if block["type"] == "text"] or [last["content"]]
     is_result = any(block["type"] == "tool_result" for block in blocks)
     return Wish(
-        {tool["name"]: tool["input_schema"] for tool in body.get("tools") or ()},
+        schemas_of(objects(body.get("tools")), "input_schema"),
         _CHOICES[choice["type"]],
-        choice.get("name", ""),
+        str(choice.get("name", "")),
         "" if is_result or last["role"] != "user" else str(said[-1]),
         bool(choice.get("disable_parallel_tool_use")),
     )

@@ -23,6 +23,7 @@ from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.shapes.gemini_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
+from headrace.waits import dig
 
 IMAGE_TOKENS = 1290
 _VERSION = r"/v[0-9][0-9a-z]*"
@@ -218,5 +219,6 @@ def _prompt(body: dict[str, Any]) -> str:
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 found.append(part["text"])
             if isinstance(part, dict) and "functionResponse" in part:
-                found += map(str, part["functionResponse"]["response"].values())
+                response = dig(part, "functionResponse", "response")
+                found += map(str, response.values() if isinstance(response, dict) else ())
     return "\n".join(found)

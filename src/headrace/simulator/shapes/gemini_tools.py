@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headrace.simulator.calling import AUTO, NONE, REQUIRED, Wish
+from headrace.simulator.calling import AUTO, NONE, REQUIRED, Wish, objects, schemas_of
+from headrace.waits import dig
 
 _MODES = {"AUTO": AUTO, "VALIDATED": AUTO, "ANY": REQUIRED, "NONE": NONE}
 _SIGNED = "c2lnbmVk"
@@ -20,11 +21,11 @@ def wrong_tools(body: Mapping[str, Any], model: str) -> str:
         odd = sorted(tool.keys() - {"name", "description", "parameters", "parametersJsonSchema"})
         if odd:
             return f"Invalid JSON payload received. Unknown name {odd[0]!r}"
-    if "toolConfig" in body and not body.get("tools"):
+    if "toolConfig" in body and not declarations(body):
         return "Function calling config is set without function_declarations."
     waiting = 0
-    for content in body["contents"]:
-        parts = content["parts"]
+    for content in objects(body.get("contents")):
+        parts = objects(content.get("parts"))
         calls = [part for part in parts if "functionCall" in part]
         if sum("functionResponse" in part for part in parts) != waiting:
             return (
@@ -39,19 +40,21 @@ def wrong_tools(body: Mapping[str, Any], model: str) -> str:
 
 def declarations(body: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the functions that a body declares."""
-    return [one for tool in body.get("tools") or () for one in tool["functionDeclarations"]]
+    tools = objects(body.get("tools"))
+    return [one for tool in tools for one in objects(tool.get("functionDeclarations"))]
 
 
 def wish_of(body: Mapping[str, Any]) -> Wish:
     """Return what a body says of tools."""
-    config = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
-    allowed = config.get("allowedFunctionNames") or [""]
-    last = body["contents"][-1]["parts"][-1]
+    allowed = dig(body, "toolConfig", "functionCallingConfig", "allowedFunctionNames")
+    mode = dig(body, "toolConfig", "functionCallingConfig", "mode")
+    contents = objects(body.get("contents")) or [{}]
+    parts = objects(contents[-1].get("parts")) or [{}]
     return Wish(
-        {one["name"]: one.get("parametersJsonSchema") for one in declarations(body)},
-        _MODES[config.get("mode", "AUTO")],
-        allowed[0],
-        str(last.get("text", "")),
+        schemas_of(declarations(body), "parametersJsonSchema"),
+        _MODES.get(str(mode), AUTO),
+        str(allowed[0]) if isinstance(allowed, list) and allowed else "",
+        str(parts[-1].get("text", "")),
     )
 
 

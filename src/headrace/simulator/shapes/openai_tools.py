@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from headrace.simulator.calling import NONE, Wish
+from headrace.simulator.calling import AUTO, NONE, Wish, objects, schemas_of
+from headrace.waits import dig
 
 
 def wrong_tools(body: Mapping[str, Any]) -> str:
@@ -15,39 +16,36 @@ def wrong_tools(body: Mapping[str, Any]) -> str:
     if body.get("tool_choice") not in (None, NONE) and not body.get("tools"):
         return "'tool_choice' is only allowed when 'tools' are specified."
     waiting: set[str] = set()
-    for number, message in enumerate(body["messages"]):
-        if not isinstance(message, dict):
-            continue
+    for number, message in enumerate(objects(body["messages"])):
         if message.get("role") == "tool":
-            if message.get("tool_call_id") not in waiting:
+            if str(message.get("tool_call_id")) not in waiting:
                 return (
                     "messages with role 'tool' must be a response to a preceeding message with "
                     f"'tool_calls' (messages.[{number}])"
                 )
-            waiting.remove(message["tool_call_id"])
+            waiting.remove(str(message.get("tool_call_id")))
             continue
         if waiting:
             break
-        calls = message.get("tool_calls") or ()
+        calls = objects(message.get("tool_calls"))
         odd = [name for call in calls for name in call.keys() - {"id", "type", "function"}]
         if odd:
             return f"Unknown parameter: 'messages[{number}].tool_calls[0].{odd[0]}'."
-        waiting = {call["id"] for call in calls}
+        waiting = {str(call.get("id")) for call in calls}
     return "tool_call_ids did not have response messages" if waiting else ""
 
 
 def wish_of(body: Mapping[str, Any]) -> Wish:
     """Return what a chat says of tools."""
-    functions = [tool["function"] for tool in body.get("tools") or () if "function" in tool]
-    choice = body.get("tool_choice") or "auto"
-    named = choice["function"]["name"] if isinstance(choice, dict) else ""
-    last = body["messages"][-1]
-    asks = isinstance(last, dict) and last.get("role") == "user"
-    said = last.get("content") if asks else ""
+    functions = objects([tool.get("function") for tool in objects(body.get("tools"))])
+    choice = body.get("tool_choice") or AUTO
+    named = dig(choice, "function", "name")
+    last = (objects(body.get("messages")) or [{}])[-1]
+    said = last.get("content") if last.get("role") == "user" else ""
     return Wish(
-        {one["name"]: one.get("parameters") for one in functions},
-        "" if named else choice,
-        named,
+        schemas_of(functions, "parameters"),
+        str(choice),
+        named if isinstance(named, str) else "",
         said if isinstance(said, str) else "",
         body.get("parallel_tool_calls") is False,
     )
