@@ -287,7 +287,6 @@ class Attempts:
         told = settlement.of_part(outcome) if is_open or way is Way.RESUME else outcome
         end = settlement.attempt_end(attempt.number, told, bought.latency_s)
         settle = self._settle_of(order, outcome, way, is_open=is_open, lane_fault=lane_fault)
-        _tell_end(order, outcome, way, is_open)
         if is_open:
             settlement.keep_open(end)
         else:
@@ -296,6 +295,8 @@ class Attempts:
         settlement.attach(settle, end, attempt.fingerprint if claim else None)
         settle.was_spooled = bought.was_spooled
         await self._around.settle(item, settle)
+        # Not before it is written: who dies in between buys again what was told to have failed.
+        _tell_end(order, outcome, way, is_open)
 
     def _settle_of(
         self, order: Order, outcome: Outcome, way: Way | None, *, is_open: bool, lane_fault: bool
@@ -349,11 +350,23 @@ def _started(item: HeldItem, start: Start) -> OpenAttempt:
 
 
 def _said_to(order: Order) -> Callable[[str], None] | None:
-    """Return where a call may say its text as it comes, ``None`` where nobody listens."""
-    text = order.text
-    if text is None or not text.is_wanted or order.option.batches is not None:
+    """Return where a call may say its text as it comes, ``None`` where it is asked for whole.
+
+    Under a key a call that is sent again has to be the same, whoever listens by then: there what
+    is bought on demand is always asked for in pieces, and nothing else is.
+    """
+    if order.option.batches is not None:
         return None
-    return Beginnings(order, text).say
+    is_keyed, text = order.provider.crash_class is CrashClass.KEYED, order.text
+    if is_keyed and not order.item.batch.on_demand:
+        return None
+    if text is not None and text.is_wanted:
+        return Beginnings(order, text).say
+    return _unheard if is_keyed else None
+
+
+def _unheard(piece: str) -> None:
+    """Stand for a listener where there is none."""
 
 
 def _tell_end(order: Order, outcome: Outcome, way: Way | None, is_open: bool) -> None:

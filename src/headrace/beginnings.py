@@ -20,6 +20,7 @@ from headrace.order import Order
 from headrace.policy import Policy, When
 from headrace.preview import Preview, Previews
 from headrace.provenance import Origin
+from headrace.provider import CrashClass
 from headrace.tracing import origin_of
 
 STEP_CHARS = 32
@@ -43,11 +44,14 @@ def previews_of(
 ) -> Previews | None:
     """Return how many previews are wanted of an order, ``None`` where nobody waits for any.
 
-    They say where they come from, as the picture will: ``imprint`` puts it in once, however many
-    watch.
+    Nor are there any where a call may be sent again under its key: it has to be the same, whoever
+    watches by then. They say where they come from, as the picture will: ``imprint`` puts it in
+    once, however many watch.
     """
     text = order.text
-    if text is None or not text.previews_wanted or order.option.batches is not None:
+    if text is None or not text.previews_wanted:
+        return None
+    if order.option.crash_class is CrashClass.KEYED:
         return None
     origin = origin_of(order, {}, now)
 

@@ -31,7 +31,6 @@ from headrace.caches.tiered import TieredCache
 from headrace.clock import Clock, SystemClock, sleep_unless_set
 from headrace.config import Config
 from headrace.dispatcher import Dispatcher
-from headrace.errors import UsageError
 from headrace.executor import Executor
 from headrace.file_batches import FileBatches, clerk_of
 from headrace.files import Files
@@ -45,6 +44,7 @@ from headrace.judging import Judging
 from headrace.lifecycle import BatchState
 from headrace.loops.canceller import Canceller
 from headrace.loops.consigner import Consigner
+from headrace.loops.elsewhere import Elsewhere
 from headrace.loops.guard import Guard
 from headrace.loops.heart import Heart
 from headrace.loops.keeper import Keeper
@@ -71,7 +71,7 @@ from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, reads_texts
-from headrace.store import batches, lanes, queue, shards, statements
+from headrace.store import batches, lanes, listing, shards, statements, workers
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
@@ -117,8 +117,7 @@ class Engine:
         self.batch_desk = BatchDesk(database, clock)
         self.accounts = Accounts()
         self.signing = Signing(database, blobs, clock, manifests_of(config.provenance))
-        self._stopping = asyncio.Event()
-        self._moved = asyncio.Event()
+        self._stopping, self._moved = asyncio.Event(), asyncio.Event()
         masters = MasterKeys(Path(config.home))
         self.own_keys = OwnKeys(database, clock, masters, self.providers, self.providers)
         self._held = HeldBatches(
@@ -136,6 +135,7 @@ class Engine:
             shard_done=self._shard_done, classes=config.worker.taken,
         )  # fmt: skip
         self.sharder = Sharder(database, clock, config.worker.shard_items_max)
+        self.elsewhere = Elsewhere(database, clock, self.sharder)
         self._guard = Guard(database, clock, self._batch_moved)
         self._keeper = Keeper(database, clock, self.gate.lanes)
         self._consigner = Consigner(
@@ -293,7 +293,7 @@ class Engine:
     async def recent(self, limit: int = 20, tenant_id: str = "default") -> list[batches.Summary]:
         """Return a tenant's batches, the latest first."""
         async with self.database.acquire() as connection:
-            return await batches.recent(connection, tenant_id, limit)
+            return await listing.batches(connection, listing.Wanted(tenant_id), limit)
 
     async def generate(
         self,
@@ -335,12 +335,10 @@ class Engine:
         return BatchState(state)
 
     async def _buy(self, asked: Asked) -> tuple[Artifact | None, dict[str, Any]]:
-        """Buy one result as a batch of one item, walked here without a detour by the queue."""
-        if not self.worker.id:
-            raise UsageError(
-                "this engine only looks on, so it cannot generate",
-                remedy="Open it with work=True, or submit a batch for other workers.",
-            )
+        """Buy one result as a batch of one item, walked here without a detour by the queue.
+
+        An engine that only looks on leaves it to a worker; raises ``NoWorkerError``.
+        """
         now, claim = self.clock.now(), None
         terms = Terms(
             class_name="interactive", cache=asked.mode.value, tenant_id=asked.tenant_id,
@@ -349,19 +347,20 @@ class Engine:
         recipe, stages = asked.recipe, await self.stages_of(asked.recipe, asked.tenant_id)
         new = new_batch(new_uuid(now), recipe, stages, list(asked.row), terms, asked.digest)
         async with self.database.transaction() as connection:
+            if not self.worker.id:
+                await workers.need_one(connection)
             items = items_of([asked.row], recipe.required, True)
             batch_id, is_new = await submit_priced(
                 connection, self.accounts, new, stages, items, now
             )
-            if is_new:
+            if is_new and self.worker.id:
                 shard_id = await shards.cut_for_now(connection, new.id, now)
                 claim = await shards.claim(connection, shard_id, self.worker.id)
         batch = self.batch(batch_id)
         with self._listeners.hearing(batch_id, asked.listener):
-            if claim is not None and await self.worker.work(claim) is not None:
-                async with self.database.transaction() as connection:
-                    await queue.enqueue(connection, [shard_id])
-            await batch.done()
+            if claim is not None:
+                await self.worker.take(claim)
+            await (batch.done() if self.worker.id else self.elsewhere.made(batch_id))
         async for item in batch.items():
             return item.artifact, item.error or {}
         raise AssertionError("a batch of one item has one item")
@@ -390,6 +389,7 @@ async def open_engine(
         engine = Engine(config, database, blobs, clock, providers)
         for part in (engine.cache, engine.providers, engine.own_keys, engine.policies):
             stack.push_async_callback(part.close)
+        stack.push_async_callback(engine.elsewhere.stop)
         if work:
             await stack.enter_async_context(engine.working())
         yield engine

@@ -105,6 +105,13 @@ class InsufficientCreditsError(HeadraceError):
         self.facts = facts or {}
 
 
+class NoWorkerError(HeadraceError):
+    """What is asked for now is made by workers, and none is there."""
+
+    code = "no_worker"
+    exit_code = 6
+
+
 class PausedError(HeadraceError):
     """A guard has paused the batch that was waited for: its canary, or its budget."""
 

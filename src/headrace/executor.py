@@ -109,6 +109,9 @@ class Executor:
 
     async def _share(self, order: Order) -> None:
         """Buy, or wait for whoever in this process is buying the same."""
+        if order.again is not None:
+            await self._go_on(order)
+            return
         key = (order.item.batch.tenant_id, b"".join(order.fingerprints))
         future = self._around.flights.board(key)
         landed: CacheHit | None = None
@@ -132,6 +135,15 @@ class Executor:
             await self._around.settle(order.item, settle)
         finally:
             self._around.flights.land(key, landed)
+
+    async def _go_on(self, order: Order) -> None:
+        """Go on with what was begun: nobody is waited for, for all others wait for its claim."""
+        self._listen(order, LiveText())
+        try:
+            await self._lead(order, claim=True)
+        except CallFailed as failure:
+            settle = self._around.fallen(order.item, failure.outcome)
+            await self._around.settle(order.item, settle)
 
     def _listen(self, order: Order, text: LiveText) -> None:
         """Let who listens to an order hear ``text``, unless it has to be judged first."""

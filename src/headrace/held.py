@@ -34,7 +34,8 @@ class HeldBatch:
     ``pixels_max`` are those that its requests may name. ``keys`` are the ids of the providers'
     keys that its stages are built with.
     ``canary`` rows are tried before the others. Until ``deadline_at`` it may take its time.
-    Batches of one ``schedule`` share what its ``hours`` let them take of a lane.
+    Batches of one ``schedule`` share what its ``hours`` let them take of a lane. ``on_demand``:
+    somebody waits for its one item.
     """
 
     id: UUID
@@ -57,6 +58,7 @@ class HeldBatch:
     policy: Policy = field(default_factory=Policy)
     recipe: Recipe | None = None
     items: int = 1
+    on_demand: bool = False
     hours: Hours = field(default_factory=Hours)
     schedule: str = ""
 

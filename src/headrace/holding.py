@@ -79,6 +79,7 @@ class HeldBatches:
             policy=self._policy_of(recipe.policy),
             recipe=recipe,
             items=row["item_count"],
+            on_demand=row["on_demand"],
             hours=msgspec.convert(source.get("hours", {}), Hours),
             schedule=source.get("schedule", ""),
         )

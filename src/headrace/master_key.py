@@ -13,6 +13,10 @@ from headrace.sealing import Master, new_master, read_master
 
 VARIABLE = "HEADRACE_MASTER_KEY"
 FILE = "master.key"
+ALL_THE_SAME = (
+    f"All machines of one database need the same, in {VARIABLE}; behind a new one the old may "
+    "stand, with a comma between them."
+)
 _OTHERS = 0o077
 
 
@@ -49,8 +53,7 @@ class MasterKeys:
         raise ConfigError(
             f"the master key {master_id} is not here",
             place=VARIABLE if self.is_variable else str(self._path),
-            remedy=f"All machines of one database need the same, in {VARIABLE}; behind a new one "
-            "the old may stand, with a comma between them.",
+            remedy=ALL_THE_SAME,
         )
 
     def put_before(self) -> Master:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from headrace.lifecycle import BatchState
 from headrace.plan import CLASSES
 from headrace.store import shards, statements, workers
 from headrace.store.database import Database, session_may_end
-from headrace.store.queue import QueueWorker
+from headrace.store.queue import QueueWorker, enqueue
 from headrace.telemetry import crash_point, log
 
 FAULT_WAIT_S = 2.0
@@ -29,6 +29,7 @@ AGAIN_S = 0.25
 at risk in calls under way, which may turn out cheaper."""
 
 OpenBatch = Callable[[UUID], Awaitable[HeldBatch]]
+Work = Coroutine[Any, Any, float | None]
 
 
 class Worker:
@@ -185,11 +186,25 @@ class Worker:
         The work is a task of its own: it outlives the queue's session, and a shard that
         the queue hands out to us again while we are at it is joined, not begun anew.
         """
-        task = self._working.get(shard_id)
-        if task is None:
-            task = self._working[shard_id] = asyncio.create_task(self._handle(shard_id))
-            task.add_done_callback(lambda _: self._working.pop(shard_id, None))
+        task = self._working.get(shard_id) or self._begin(shard_id, self._handle(shard_id))
         return await asyncio.shield(task)
+
+    async def take(self, claim: shards.Claim) -> None:
+        """Work on a claimed shard that the queue does not know yet; it gets what is left of it.
+
+        That goes on when the caller has left, and is waited for at the end, as all work is.
+        """
+        await asyncio.shield(self._begin(claim.shard_id, self._take(claim)))
+
+    async def _take(self, claim: shards.Claim) -> None:
+        if await self.work(claim) is not None:
+            async with self._database.transaction() as connection:
+                await enqueue(connection, [claim.shard_id])
+
+    def _begin(self, shard_id: int, work: Work) -> asyncio.Task[float | None]:
+        task = self._working[shard_id] = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self._working.pop(shard_id, None))
+        return task
 
     async def _handle(self, shard_id: int) -> float | None:
         if self._stopping.is_set():

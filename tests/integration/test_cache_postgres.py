@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,7 @@ class TestPostgresCache(CacheConformance):
 async def put(database: Database, tenant_id: str, fingerprint: bytes, hit: CacheHit) -> None:
     artifact = hit.artifact
     async with database.transaction() as connection:
-        await claim(connection, tenant_id, fingerprint, 1)
+        await claim(connection, fingerprint, 1, tenant_id=tenant_id)
         await connection.execute(
             statements.load("artifacts/keep.sql"),
             [artifact.sha256],
@@ -65,11 +66,28 @@ async def put(database: Database, tenant_id: str, fingerprint: bytes, hit: Cache
         )
 
 
-async def claim(connection: object, tenant_id: str, fingerprint: bytes, shard_id: int) -> bool:
-    rows = await connection.fetch(  # type: ignore[attr-defined]
-        statements.load("cache/claim.sql"), [tenant_id], [fingerprint], [shard_id], [1], NOON, NEVER
-    )
+async def claim(
+    connection: Any,
+    fingerprint: bytes,
+    shard_id: int,
+    fence: int = 1,
+    *,
+    idx: int = 0,
+    tenant_id: str = "default",
+) -> bool:
+    batch_id = await connection.fetchval("SELECT id FROM batch")
+    rows = await connection.fetch(
+        statements.load("cache/claim.sql"), [tenant_id], [fingerprint], [shard_id], [fence],
+        NOON, NEVER, [batch_id], [idx],
+    )  # fmt: skip
     return bool(rows)
+
+
+OPEN_ATTEMPT = """
+    INSERT INTO attempt (batch_id, idx, number, key_number, round, stage, provider, lane, state,
+        fingerprint, shard_id, fence, started_at)
+    SELECT id, 0, 1, 1, 1, 0, 'p', 'l', 'started', $1, $2, 1, now() FROM batch
+"""
 
 
 async def test_an_entry_past_its_time_is_not_seen(database: Database) -> None:
@@ -96,7 +114,14 @@ async def test_a_claim_is_exclusive_while_its_holder_lives(database: Database) -
             " VALUES ($1, 0, 0, 1, now()) RETURNING id",
             batch_id,
         )
-        assert await claim(connection, "default", digest("a"), shard_id)
-        assert not await claim(connection, "default", digest("a"), shard_id + 1)
+        assert await claim(connection, digest("a"), shard_id)
+        assert not await claim(connection, digest("a"), shard_id + 1)
+        await connection.execute(OPEN_ATTEMPT, digest("a"), shard_id)
         await connection.execute("UPDATE shard SET fence = 2 WHERE id = $1", shard_id)
-        assert await claim(connection, "default", digest("a"), shard_id + 1)
+        # Handed out again: who began it goes on, and nobody else, of its own shard neither.
+        assert not await claim(connection, digest("a"), shard_id + 1, idx=1)
+        assert not await claim(connection, digest("a"), shard_id, 2, idx=1)
+        assert await claim(connection, digest("a"), shard_id, 2)
+        await connection.execute("UPDATE shard SET fence = 3 WHERE id = $1", shard_id)
+        await connection.execute("UPDATE attempt SET state = 'resolved'")
+        assert await claim(connection, digest("a"), shard_id + 1, idx=1)

@@ -453,6 +453,39 @@ async def test_a_keyed_provider_is_asked_again_with_the_same_key(
         assert len(set(provider.keys)) == 1
 
 
+async def test_nobody_else_buys_what_an_item_of_a_dead_worker_is_to_go_on_with(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Between its new claim and its next call another wants the same: it waits, and one call is
+    sent, under the key of the first.
+    """
+    first, second = (Scripted(crash_class=CrashClass.KEYED) for _ in range(2))
+    first.gate.clear()
+    async with (
+        engine_on(database_url, tmp_path / "a", first) as dead,
+        engine_on(database_url, tmp_path / "b", second) as live,
+        asyncio.timeout(60),
+    ):
+        begun = asyncio.create_task(dead.generate("scripted:m", "row 0"))
+        await first.entered.wait()
+        async with live.database.transaction() as connection:
+            shard_id = await connection.fetchval("SELECT id FROM shard")
+            claim = await shards.claim(connection, shard_id, live.worker.id)
+        assert claim is not None
+        other = asyncio.create_task(live.generate("scripted:m", "row 0"))
+        async with live.database.acquire() as connection:
+            while await connection.fetchval("SELECT count(*) FROM shard") < 2:
+                pass
+            for _ in range(100):  # it has asked for the right to buy by then, and was refused
+                await connection.execute("SELECT pg_sleep(0.002)")
+        asked_before = list(second.prompts)
+        first.gate.set()  # whatever it is told now, it holds the shard no longer
+        await live.worker.work(claim)
+        assert (await begun).body == (await other).body
+    assert (asked_before, second.prompts) == ([], ["row 0"])
+    assert second.keys == first.keys
+
+
 async def test_a_later_stage_fails_without_buying_the_earlier_again(
     database_url: str, tmp_path: Path
 ) -> None:

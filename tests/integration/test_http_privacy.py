@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -140,6 +141,15 @@ async def test_days_are_set_by_an_admin_and_within_reason(api: Served) -> None:
     )  # fmt: skip
     for body in bad:
         assert (await api("PUT", path, "admin", body))[0] == 422, body
+
+
+async def test_days_that_are_set_at_once_are_all_kept(api: Served) -> None:
+    """Each call sets what it tells, and takes back nothing that another has just set."""
+    for days in range(1, 6):
+        names = ("inputs_days", "artifacts_days", "events_days")
+        put = [api("PUT", "/api/retention", "admin", {name: days}) for name in names]
+        await asyncio.gather(*put)
+        assert (await api("GET", "/api/retention", "read"))[1] == dict.fromkeys(names, days)
 
 
 async def test_the_command_line_forgets_and_keeps_webhooks(

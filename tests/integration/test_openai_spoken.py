@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from headrace.clock import SystemClock
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import Reply
-from headrace.providers.openai.adapter import OpenAIProvider
 from headrace.providers.remote import server_events
-from headrace.request import Request
-from headrace.testing import CallDesk
-from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaking, speaks
+from tests.integration.calling import listened_at
+from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaks
+from tests.integration.test_openai import ask, made
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
 ABOUT = {"id": "chatcmpl-7", "model": "gpt-x-2026", "object": "chat.completion.chunk"}
@@ -41,22 +38,11 @@ def streams(events: Iterable[Any], end: str = "\n") -> Answer:
     return speaks(http(stream(events, end), headers=EVENTS))
 
 
-async def heard_of(answer: Answer, **table: Any) -> tuple[Reply | Outcome, list[str], Heard]:
+async def heard_of(
+    answer: Answer, params: dict[str, Any] | None = None, **table: Any
+) -> tuple[Reply | Outcome, list[str], Heard]:
     """How one call ends that somebody listens to, what was said, and what the server heard."""
-    said: list[str] = []
-    params = table.pop("params", {})
-    async with speaking(answer) as speaker:
-        told = {"base_url": speaker.url, "api_key": "sk-secret", **table}
-        provider = OpenAIProvider.from_config("mine", told, SystemClock())
-        call = CallDesk().call(Request("mine", "gpt-x", "1", {"prompt": "A card", **params}))
-        try:
-            reply: Reply | Outcome = await provider.call(replace(call, say=said.append))
-        except CallFailed as failure:
-            reply = failure.outcome
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return reply, said, speaker.heard[0]
+    return await listened_at(answer, made(**table), ask(**params or {}))
 
 
 async def reply_of(answer: Answer, **table: Any) -> tuple[Reply, list[str]]:

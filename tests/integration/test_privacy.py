@@ -345,13 +345,13 @@ async def test_data_goes_after_its_days(house: House) -> None:
     await house.sweep()
     assert await house.all("SELECT FROM artifact") == []
     async with house.engine.database.transaction() as connection:
-        await erasure.set_retention(connection, "default", (None, None, None))
+        await erasure.set_retention(connection, "default", {}, (None, None, None))
     kept = await house.batch("kept")
     await house.clock.advance(1000 * 86_400)
     await house.sweeper.tick()
     assert (await house.artifact(kept)).size_bytes == BODY
     async with house.engine.database.transaction() as connection:
-        await erasure.set_retention(connection, "default", (1, None, None))
+        await erasure.set_retention(connection, "default", {"inputs_days": 1}, (9, 9, 9))
     await house.sweeper.tick()
     (row,) = await house.all("SELECT inputs::text AS t FROM item WHERE batch_id = $1", kept.uuid)
     assert row["t"] == "{}"

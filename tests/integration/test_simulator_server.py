@@ -402,6 +402,21 @@ async def test_class_a_gives_the_same_answer_for_the_same_key_and_bills_once(sta
     assert truth["verdicts"]["replayed"] == 2
 
 
+@pytest.mark.parametrize("more", [{"stream": True}, {"temperature": 0.5}])
+async def test_class_a_turns_away_another_request_under_a_key(
+    start: Start, more: dict[str, Any]
+) -> None:
+    """As the standard for the header says: a key is of one body, to the byte; nothing is billed."""
+    client = await start(crash_class="A")
+    headers = {"Idempotency-Key": "item-1"}
+    assert (await client.chat(headers=headers))[0] == 200
+    status, _, body = await client.chat(headers=headers, **more)
+    assert (status, body["error"]["code"]) == (422, "idempotency_key_reused")
+    assert (await client.chat(headers=headers))[0] == 200
+    truth = await client.truth()
+    assert (truth["paid_calls"], truth["verdicts"]["replayed"]) == (1, 2)
+
+
 async def test_class_a_starts_no_second_prediction(start: Start) -> None:
     """The same key, the same prediction."""
     client = await start(crash_class="A")

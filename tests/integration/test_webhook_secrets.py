@@ -8,7 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import structlog.testing
 
+from headrace.cli import doctor
+from headrace.config import Config
+from headrace.engine import open_engine
 from headrace.errors import ConfigError, NotFoundError
 from headrace.master_key import VARIABLE, MasterKeys
 from headrace.sealing import new_master
@@ -97,6 +101,29 @@ async def test_without_the_master_key_a_message_is_left_to_who_has_it(post: Any)
     assert (message["state"], message["tries"]) == ("pending", 0)
     await one.send()
     assert len(heard) == 1
+
+
+async def test_a_machine_with_another_master_key_says_which_it_lacks(
+    post: Any, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its log names the keys, once for each, and its doctor fails; with the key both are well."""
+    one, _ = post
+    await one.add("batch.completed")
+    other, own = new_master(), MASTERS.current()
+    stranger = one.another(masters=MasterKeys(tmp_path, {VARIABLE: other.to_text()}))
+    with structlog.testing.capture_logs() as told:
+        for _ in range(3):
+            await stranger.tick()
+    (line,) = [line for line in told if line["event"] == "master_key_missing"]
+    assert (line["webhooks"], line["missing"], line["here"]) == (1, [own.id], [other.id])
+    assert VARIABLE in line["remedy"]
+    config = Config(home=str(tmp_path), database_url=database_url)
+    for text, state in ((other.to_text(), "fail"), (f"{other.to_text()},{own.to_text()}", "ok")):
+        monkeypatch.setenv(VARIABLE, text)
+        async with open_engine(config, work=False) as engine:
+            (found,) = await doctor._masters(engine)
+        assert found.state == state
+        assert own.id in found.seen
 
 
 async def test_with_no_master_key_plain_ones_still_sign(post: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +12,12 @@ import pytest
 from headrace.version import VERSION as OWN_VERSION
 from tests.integration.conftest import database_url, scratch, server, template
 from tests.process.fleet import Fleet
+from tests.process.load import Load
 from tests.process.next_release import VERSION, NextRelease
 
 __all__ = ["database_url", "scratch", "server", "template"]
 pytestmark = pytest.mark.process
-ROWS = 500
 MORE = 60
-STEP = 100
-OPEN = "SELECT count(*) AS left FROM item WHERE state IN ('pending', 'running', 'waiting')"
-ENDED = "SELECT count(*) FROM attempt WHERE state = 'succeeded'"
-ENDED_BY = """
-    SELECT count(*) FROM attempt
-    JOIN shard ON shard.id = attempt.shard_id
-    JOIN worker ON worker.id = shard.worker_id
-    WHERE worker.pid = {pid} AND attempt.state = 'succeeded'
-"""
 
 
 @pytest.fixture
@@ -44,36 +34,6 @@ def later(tmp_path: Path) -> NextRelease:
     return NextRelease(tmp_path)
 
 
-class Load:
-    """Keeps a fleet at work while releases come and go, however long their processes start."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._feed, name="load")
-        self.rows = 0
-
-    def __enter__(self) -> Load:
-        self._submit()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join()
-        while self.rows < ROWS:
-            self._submit()
-
-    def _submit(self) -> None:
-        self._fleet.submit(STEP, self.rows)
-        self.rows += STEP
-
-    def _feed(self) -> None:
-        while not self._ending.wait(0.2):
-            if self._fleet.ask(OPEN)[0]["left"] < STEP:
-                self._submit()
-
-
 def test_releases_work_side_by_side_through_a_migration_and_back(
     fleet: Fleet, later: NextRelease
 ) -> None:
@@ -81,7 +41,7 @@ def test_releases_work_side_by_side_through_a_migration_and_back(
     later.expand()
     with Load(fleet) as load:
         older = [fleet.worker("--concurrency", "4") for _ in range(2)]
-        fleet.until(lambda: fleet.ask(ENDED)[0]["count"] >= 20, "the older release works")
+        load.until_more(20, "the older release works")
         newer = fleet.worker("--concurrency", "4", sources=later.sources)
         # Those that ran went on through it; one is killed, and starts again behind it.
         assert all(one.poll() is None for one in older)
@@ -90,14 +50,7 @@ def test_releases_work_side_by_side_through_a_migration_and_back(
         older[0].kill()
         older[0].wait(timeout=30)
         older.append(fleet.worker("--concurrency", "4"))
-        for one in (newer, older[1], older[2]):
-            before = fleet.ask(ENDED_BY.format(pid=one.pid))[0]["count"]
-            fleet.until(
-                lambda pid=one.pid, before=before: (
-                    fleet.ask(ENDED_BY.format(pid=pid))[0]["count"] > before
-                ),
-                "each of them works",
-            )
+        load.until_each_works(newer.pid, older[1].pid, older[2].pid)
         listed = json.loads(fleet.run("workers", "--json").stdout)
         assert {one["version"] for one in listed if one["state"] == "working"} == {
             OWN_VERSION,
@@ -106,8 +59,7 @@ def test_releases_work_side_by_side_through_a_migration_and_back(
         # And back: only the older release is left under load.
         newer.terminate()
         assert newer.wait(timeout=120) == 0
-        before = fleet.ask(ENDED)[0]["count"]
-        fleet.until(lambda: fleet.ask(ENDED)[0]["count"] > before + 20, "the older one goes on")
+        load.until_more(20, "the older one goes on")
     fleet.until_done(load.rows)
     fleet.all_is_well(load.rows)
     verified = fleet.run("ledger", "verify")

@@ -83,6 +83,7 @@ async def _examine(engine: Engine) -> list[Finding]:
     told.append(_disk(Path(engine.config.home)))
     told += await _blobs(engine)
     told += await _signing(engine)
+    told += await _masters(engine)
     told += await _shared_cache(engine)
     told.append(Finding("recipes", "ok", ", ".join(recipe_names(engine.recipe_folders))))
     told.append(Finding("providers", "ok", ", ".join(engine.providers)))
@@ -130,6 +131,28 @@ def _disk(home: Path) -> Finding:
     if free < FREE_BYTES_WARN:
         return Finding("disk", "warn", seen, "Free some space, or set home to another disk.")
     return Finding("disk", "ok", seen)
+
+
+async def _masters(engine: Engine) -> list[Finding]:
+    """Return whether what is sealed can be opened here; nothing where nothing is sealed."""
+    from headrace.errors import HeadraceError
+    from headrace.master_key import ALL_THE_SAME
+    from headrace.store import provider_keys
+
+    async with engine.database.acquire() as connection:
+        sealed = await provider_keys.sealed_under(connection)
+    if not sealed:
+        return []
+    try:
+        missing = sorted(sealed.keys() - set(engine.own_keys.masters.known()))
+    except HeadraceError as error:
+        return [Finding("master key", "fail", error.message, error.remedy)]
+    if not missing:
+        return [Finding("master key", "ok", f"opens all that is sealed: {', '.join(sealed)}")]
+    keys = sum(sealed[one][0] for one in missing)
+    hooks = sum(sealed[one][1] for one in missing)
+    seen = f"{', '.join(missing)} not here: {keys} provider keys and {hooks} webhooks need it"
+    return [Finding("master key", "fail", seen, ALL_THE_SAME)]
 
 
 async def _signing(engine: Engine) -> list[Finding]:

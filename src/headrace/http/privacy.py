@@ -99,12 +99,11 @@ class PrivacyRoutes:
         for name, days in body.items():
             if days is not None and not 1 <= days <= DAYS_MAX:
                 raise InputError(f"{name} = {days} is not 1 to {DAYS_MAX}", place=name)
-        now = await self._days(caller)
-        days_ = {name: body.get(name, now[name]) for name in _DAYS}
+        kept = self._engine.config.retention
+        settings = (kept.inputs_days, kept.artifacts_days, kept.events_days)
         async with self._engine.database.transaction() as connection:
-            told = (days_["inputs_days"], days_["artifacts_days"], days_["events_days"])
-            await erasure.set_retention(connection, caller.tenant_id, told)
-        return JSONResponse(days_)
+            days = await erasure.set_retention(connection, caller.tenant_id, body, settings)
+        return JSONResponse(days)
 
     async def _days(self, caller: Caller) -> dict[str, int | None]:
         async with self._engine.database.acquire() as connection:

@@ -21,6 +21,7 @@ from headrace.errors import (
 )
 from headrace.http.shapes import Problem
 from headrace.openai_answers import error_json
+from headrace.store.reachable import UNREACHED
 from headrace.telemetry import log
 
 STATUSES = {
@@ -44,6 +45,7 @@ STATUSES = {
     "generation_failed": 502,
     "database": 503,
     "storage": 503,
+    "no_worker": 503,
     "config": 503,
     "daily_cap": 429,
     "daily_credits_cap": 429,
@@ -53,11 +55,11 @@ STATUSES = {
 RETRYABLE = frozenset(
     {
         "database", "storage", "daily_cap", "daily_credits_cap", "too_many_batches",
-        "too_many_waiting",
+        "too_many_waiting", "no_worker",
     }
 )  # fmt: skip
 _LATER = "Ask again in a while; nothing is lost."
-_UNREACHED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
+_UNREACHED = (*UNREACHED, asyncpg.InterfaceError, ConnectionError)
 
 
 class TooLargeError(HeadraceError):

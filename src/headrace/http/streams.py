@@ -67,8 +67,7 @@ async def live_chat(
             role = {}
         whole = told(telling.whole())
     except Exception as error:  # broad: the status is out, so it can only be told here
-        ended = _ours(error)
-        yield _data(openai_error(ended, status_of(ended)))
+        yield _broken(error)
         return
     finally:
         telling.close()
@@ -101,6 +100,11 @@ def _call_deltas(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def _about(told: dict[str, Any]) -> dict[str, Any]:
     about = {name: told[name] for name in ("id", "created", "model")}
     return {**about, "object": "chat.completion.chunk"}
+
+
+def _broken(error: Exception) -> bytes:
+    ours = _ours(error)
+    return _data(openai_error(ours, status_of(ours)))
 
 
 def _ours(error: Exception) -> HeadraceError:
@@ -190,8 +194,7 @@ async def live_image(
             del preview  # while the next one is waited for nothing is held
         images = await files(showing.whole())
     except Exception as error:  # broad: the status is out, so it can only be told here
-        ended = _ours(error)
-        yield _data(openai_error(ended, status_of(ended)))
+        yield _broken(error)
         return
     finally:
         showing.close()

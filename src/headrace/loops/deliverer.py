@@ -11,7 +11,7 @@ from headrace.clock import Clock
 from headrace.errors import ConfigError, HeadraceError
 from headrace.identity import show_id
 from headrace.loops.loop import Loop
-from headrace.master_key import MasterKeys
+from headrace.master_key import ALL_THE_SAME, MasterKeys
 from headrace.store import webhook_deliveries, webhook_secrets, webhooks
 from headrace.store.database import Database
 from headrace.store.webhook_deliveries import Claimed, Tried
@@ -49,7 +49,7 @@ class Deliverer(Loop):
         self._database = database
         self._post = post
         self._masters = masters
-        self._has_told = False
+        self._told: dict[str, object] = {}
         self._random = random or Random()
         self._sending: dict[asyncio.Task[None], tuple[Claimed, bool]] = {}
 
@@ -69,21 +69,25 @@ class Deliverer(Loop):
     async def _known_masters(self) -> list[str]:
         """Return the master keys that are here, and seal what a release before kept plain.
 
-        What this process cannot sign is told once, and left to others.
+        What this process cannot sign is told once for each master key that it lacks, and is left
+        to others.
         """
         try:
             known = self._masters.known()
             # Asked after each message: without a transaction, which hardly any look needs.
             async with self._database.acquire() as connection:
-                is_plain, unsigned = await webhook_secrets.look(connection, known)
+                is_plain, unsigned, missing = await webhook_secrets.look(connection, known)
             if is_plain:
                 await self._seal_plain()
                 known = self._masters.known()
         except HeadraceError as error:
-            self._tell("secrets_not_sealed", why=error.message)
+            self._tell("secrets_not_sealed", error.message, why=error.message)
             return []
         if unsigned:
-            self._tell("master_key_missing", webhooks=unsigned)
+            self._tell(
+                "master_key_missing", missing, webhooks=unsigned, missing=missing, here=known,
+                remedy=ALL_THE_SAME,
+            )  # fmt: skip
         return known
 
     async def _seal_plain(self) -> None:
@@ -92,9 +96,9 @@ class Deliverer(Loop):
         if sealed:
             log(loop=self.name).info("secrets_sealed", webhooks=sealed)
 
-    def _tell(self, what: str, **facts: object) -> None:
-        if not self._has_told:
-            self._has_told = True
+    def _tell(self, what: str, news: object, **facts: object) -> None:
+        if self._told.get(what) != news:
+            self._told[what] = news
             log(loop=self.name).warning(what, **facts)
 
     async def _claim(self, known: list[str], *, failing: bool, room: int) -> None:

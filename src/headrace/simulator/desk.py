@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from headrace.clock import Clock
+from headrace.limits import Dimension
 from headrace.simulator.bodies import Films, Pictures
 from headrace.simulator.lane import Ask, Lane, Ticket, Turned
+from headrace.simulator.terms import Standing
 from headrace.simulator.wire import Answer, HangUpError, Request
 
 LISTED_MAX = 100_000
 EVENTS = "text/event-stream"
 UNSEEN = ("reset_after", "reset_midway")
 """Faults of calls that are done and paid; of an answer in pieces the second shows a part."""
+OTHER_BODY = {
+    "error": {
+        "message": "The idempotency key was used with another request.",
+        "type": "invalid_request_error",
+        "code": "idempotency_key_reused",
+    }
+}
 
 
 class Voice(Protocol):
@@ -50,6 +59,13 @@ class Listed:
     answer: Answer | None = None
 
 
+class Kept(NamedTuple):
+    """What a key was first sent with, as a digest, and the answer to that."""
+
+    digest: bytes
+    answer: asyncio.Future[Answer | None]
+
+
 class Desk:
     """Answers calls at once (not jobs) for any shape; the shape words the answers."""
 
@@ -58,7 +74,7 @@ class Desk:
         self.pictures = Pictures(self.settings.output.image_bytes, self.settings.seed)
         self.films = Films(self.settings.output.film_bytes)
         self.listed: dict[str, Listed] = {}
-        self._kept: dict[str, asyncio.Future[Answer | None]] = {}
+        self._kept: dict[str, Kept] = {}
 
     async def perform(
         self, ask: Ask, build: Build, voice: Voice, listed: Listed | None = None
@@ -66,7 +82,8 @@ class Desk:
         """Let the call in, wait for its end and return its answer; ``None`` for a reset.
 
         In class A a call with a key seen before gets the same answer, without being
-        paid again; in class B a call with a marker can be found from its beginning.
+        paid again, and is turned away where its body is another; in class B a call with a
+        marker can be found from its beginning.
         """
         if ask.is_keyed and self.settings.crash_class == "A":
             return await self._once(ask, build, voice)
@@ -95,10 +112,8 @@ class Desk:
             status = 0 if broken is None else broken.status
             self.lane.leave(entered, status, paid=False, delivered=False)
             return broken
-        kept: asyncio.Future[Answer | None] | None = None
-        if keeps:
-            kept = self._kept[ask.key] = asyncio.get_running_loop().create_future()
-        elif listed is not None and self.settings.crash_class == "B":
+        kept = self._keep(ask) if keeps else None
+        if listed is not None and self.settings.crash_class == "B":
             build = self._listing(build, listed)
         whole = build(entered)
         pieces = self._pieces(entered, whole, cut(whole), kept)
@@ -132,6 +147,24 @@ class Desk:
             return Answer(200, self.films.mp4(number), media_type="video/mp4")
         return Answer(200, self.pictures.png(number), media_type="image/png")
 
+    def announced(self) -> dict[Dimension, Standing]:
+        """Return where limits stand as headers tell it: truly, misleadingly or not at all."""
+        terms = self.settings.headers
+        if terms.kind == "none":
+            return {}
+        found = self.lane.standings(self.lane.now_s())
+        if terms.kind != "misleading":
+            return found
+        return {
+            dimension: replace(
+                one,
+                amount=one.amount * terms.factor,
+                remaining=(one.amount if terms.stuck else one.remaining) * terms.factor,
+                reset_s=0.0 if terms.stuck else one.reset_s,
+            )
+            for dimension, one in found.items()
+        }
+
     async def turn_away(self, turned: Turned, voice: Voice) -> Answer | None:
         """Return the answer to a call that was turned away; ``None`` for a reset."""
         await self._sleep(self.settings.latency.refusal_s)
@@ -142,16 +175,24 @@ class Desk:
     async def _once(self, ask: Ask, build: Build, voice: Voice) -> Answer | None:
         at_s = self.lane.now_s()
         earlier = self._kept.get(ask.key)
+        if earlier is not None and earlier.digest != ask.digest:
+            self.lane.replay(ask, 422, at_s)
+            return json_answer(422, OTHER_BODY)
         if earlier is not None:
-            answer = await asyncio.shield(earlier)
+            answer = await asyncio.shield(earlier.answer)
             self.lane.replay(ask, 0 if answer is None else answer.status, at_s)
             return answer
-        future = self._kept[ask.key] = asyncio.get_running_loop().create_future()
+        future = self._keep(ask)
         sent, made = await self._work(ask, build, voice)
         if made is None:
             del self._kept[ask.key]
         future.set_result(made or sent)
         return sent
+
+    def _keep(self, ask: Ask) -> asyncio.Future[Answer | None]:
+        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        self._kept[ask.key] = Kept(ask.digest, future)
+        return future
 
     def _listing(self, build: Build, listed: Listed) -> Build:
         def built(ticket: Ticket) -> Answer:
@@ -206,7 +247,12 @@ def key_of(request: Request) -> tuple[str, bool]:
     if key:
         return key, True
     named = request.headers.get("x-client-request-id", "")
-    return named or "body:" + blake2b(request.body, digest_size=12).hexdigest(), False
+    return named or "body:" + digest_of(request).hex(), False
+
+
+def digest_of(request: Request) -> bytes:
+    """Return what tells the body of a request from others."""
+    return blake2b(request.body, digest_size=12).digest()
 
 
 def is_let_in(request: Request, api_key: str) -> bool:
@@ -215,6 +261,12 @@ def is_let_in(request: Request, api_key: str) -> bool:
         f"Bearer {api_key}",
         f"Key {api_key}",
     )
+
+
+def is_known_by(request: Request, api_key: str, header: str) -> bool:
+    """Tell whether the key asked for stands in ``header`` or is a bearer's, if one is."""
+    told = (request.headers.get(header), request.headers.get("authorization"))
+    return not api_key or told[0] == api_key or told[1] == f"Bearer {api_key}"
 
 
 def marker_of(request: Request, body: dict[str, Any]) -> str:

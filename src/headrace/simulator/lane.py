@@ -22,7 +22,8 @@ class Ask:
     """A call that has come: what it takes, who it is (``key``), what it will really use.
 
     A ``job`` goes into the provider's queue and is never refused for concurrency.
-    ``is_keyed``: the key is one that the client sent to be recognised by.
+    ``is_keyed``: the key is one that the client sent to be recognised by; ``digest`` is of
+    what it sent under it.
     """
 
     shape: str
@@ -32,6 +33,7 @@ class Ask:
     tokens_used: int | None = None
     job: bool = False
     is_keyed: bool = False
+    digest: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ owned a batch, how its items ended, what they cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -133,7 +133,23 @@ async def retention(connection: Any, tenant_id: str) -> dict[str, int | None] | 
 
 
 async def set_retention(
-    connection: Any, tenant_id: str, days: tuple[int | None, int | None, int | None]
-) -> None:
-    """Give a tenant days of its own, in the order of ``KINDS``; ``None`` keeps for good."""
-    await connection.execute(statements.load("erasure/set_retention.sql"), tenant_id, *days)
+    connection: Any,
+    tenant_id: str,
+    told: Mapping[str, int | None],
+    settings: tuple[int | None, int | None, int | None],
+) -> dict[str, int | None]:
+    """Give a tenant days of its own; ``None`` keeps for good. Returns all that it has now.
+
+    What is not ``told`` stays; where the tenant had none, it is that of ``settings``, in the
+    order of ``KINDS``. One statement: of two at once, each sets what it tells.
+    """
+    inputs, artifacts, events = settings
+    row = await connection.fetchrow(
+        statements.load("erasure/set_retention.sql"),
+        tenant_id,
+        told.get("inputs_days", inputs),
+        told.get("artifacts_days", artifacts),
+        told.get("events_days", events),
+        list(told),
+    )
+    return dict(row)

@@ -138,6 +138,12 @@ async def rotate_master(connection: Any, masters: MasterKeys) -> int:
     return len(opened) + len(hooks)
 
 
+async def sealed_under(connection: Any) -> dict[str, tuple[int, int]]:
+    """Return by master key how many keys of providers and secrets of webhooks it seals."""
+    rows = await connection.fetch(statements.load("provider_keys/masters.sql"))
+    return {row["master_id"]: (row["keys"], row["webhooks"]) for row in rows}
+
+
 async def drop_old(connection: Any, masters: MasterKeys) -> None:
     """Drop master keys from the file that nothing is sealed under any more."""
     if masters.is_variable:

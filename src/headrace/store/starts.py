@@ -78,6 +78,8 @@ async def _claim(
             [start.fence for start in group],
             now,
             refresh_before or _NEVER,
+            [start.batch_id for start in group],
+            [start.idx for start in group],
         )
         won.update((row[0], row[1]) for row in rows)
     claimed = []

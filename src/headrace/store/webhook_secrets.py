@@ -90,13 +90,13 @@ async def seal_plain(connection: Any, masters: MasterKeys) -> int:
     return len(rows)
 
 
-async def look(connection: Any, master_ids: list[str]) -> tuple[bool, int]:
+async def look(connection: Any, master_ids: list[str]) -> tuple[bool, int, list[str]]:
     """Tell whether a secret is kept plain, and for how many endpoints nobody can sign here.
 
-    ``master_ids`` are the master keys that are here.
+    ``master_ids`` are the master keys that are here; last come those that are not, and are needed.
     """
     row = await connection.fetchrow(statements.load("webhooks/look.sql"), master_ids)
-    return row["is_plain"], row["unsigned"]
+    return row["is_plain"], row["unsigned"], row["missing"] or []
 
 
 async def opened(connection: Any, masters: MasterKeys) -> tuple[list[Any], set[str]]:

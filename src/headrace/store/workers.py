@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from headrace.errors import NoWorkerError
 from headrace.store import queue, statements
 
 
@@ -72,6 +73,16 @@ def _state(row: Any, now: datetime, heartbeat_s: float) -> WorkerState:
     if beat is not None and (now - beat).total_seconds() > 3 * heartbeat_s:
         return WorkerState.SILENT
     return WorkerState.DRAINING if row["draining_at"] is not None else WorkerState.WORKING
+
+
+async def need_one(connection: Any) -> None:
+    """Raise ``NoWorkerError`` where no worker is signed in."""
+    if not await connection.fetchval(statements.load("workers/live.sql")):
+        raise NoWorkerError(
+            "this process makes nothing itself, and no worker is signed in",
+            remedy="Start 'headrace worker' on the same database, or 'headrace serve' without "
+            "--no-worker, and ask again.",
+        )
 
 
 async def beat(connection: Any, worker_id: int, draining: bool, now: datetime) -> None:

@@ -17,6 +17,7 @@ from headrace.providers.remote.chat_params import (
     CALL_TOKENS,
     count_of,
     encode,
+    facts_of,
     messages_tokens,
     plain_usage,
     text_tokens,
@@ -261,14 +262,7 @@ class Told:
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept with the attempt."""
-        facts: dict[str, Any] = {}
-        if self.usage:
-            facts["usage"] = self.usage
-        if self.model:
-            facts["model"] = self.model
-        if self.stop in CUT_OFF:
-            facts["truncated"] = True
-        return facts
+        return facts_of(self.usage, self.model, is_cut=self.stop in CUT_OFF)
 
 
 _decode = msgspec.json.Decoder().decode

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from headrace.outcome import Outcome, OutcomeKind
-from headrace.providers.remote.chat_params import count_of, plain_usage
+from headrace.providers.remote.chat_params import count_of, facts_of, plain_usage
 from headrace.providers.remote.words import decode_words
 from headrace.stated import quota_violations
 from headrace.verdicts import GEMINI_AGAIN, GEMINI_REFUSALS, GEMINI_UNSPECIFIED
@@ -59,14 +59,7 @@ class Told:
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept with the attempt."""
-        facts: dict[str, Any] = {}
-        if self.usage:
-            facts["usage"] = self.usage
-        if self.model:
-            facts["model"] = self.model
-        if self.finish == _CUT_OFF:
-            facts["truncated"] = True
-        return facts
+        return facts_of(self.usage, self.model, is_cut=self.finish == _CUT_OFF)
 
 
 _decode = msgspec.json.Decoder().decode
