@@ -14,7 +14,7 @@ import pytest
 from headrace.store.database import Database, connect
 from headrace.store.embedded import EmbeddedServer, open_embedded
 from headrace.store.migrate import migrate
-from tests.scratch import scratch_folder
+from tests.process.scratch import scratch_folder
 
 TEMPLATE = "headrace_template"
 

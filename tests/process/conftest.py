@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scratch import scratch_folder
+from tests.process.scratch import scratch_folder
 
 CRASHES_S = 900
 """A sweep over all crash points is one test, minutes long where the machine is slow."""

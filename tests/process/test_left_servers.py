@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.process.scratch import inside
 from tests.process.terminal import ROOT, environment_in
-from tests.scratch import inside
 
 pytestmark = pytest.mark.process
 TEST = """

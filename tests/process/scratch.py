@@ -1,6 +1,6 @@
 """A folder for servers of tests, and a guard beside it: what runs there ends with the tests.
 
-``python -m tests.scratch FOLDER`` is the guard. It reads a pipe that only the tests' process
+``python -m tests.process.scratch FOLDER`` is the guard. It reads a pipe that only the tests' process
 holds open: however that ends (an internal error, a signal, kill -9), the guard ends the servers
 of the folder, and all that was started in it, and removes it.
 """
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STOP_S_MAX = 20.0
 
 
@@ -29,7 +29,7 @@ def scratch_folder() -> Iterator[Path]:
     folder.chmod(0o711)
     # In a session of its own: what a terminal sends to the tests is not for it.
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.scratch", str(folder)],
+        [sys.executable, "-m", "tests.process.scratch", str(folder)],
         cwd=ROOT, stdin=subprocess.PIPE, start_new_session=True,
     ):  # fmt: skip
         yield folder
