@@ -1,7 +1,7 @@
 """A folder for servers of tests, and a guard beside it: what runs there ends with the tests.
 
-``python -m tests.process.scratch FOLDER`` is the guard. It reads a pipe that only the tests' process
-holds open: however that ends (an internal error, a signal, kill -9), the guard ends the servers
+``python -m tests.process.scratch FOLDER`` is the guard. It reads a pipe that only the tests
+hold open: however they end (an internal error, a signal, kill -9), the guard ends the servers
 of the folder, and all that was started in it, and removes it.
 """
 
