@@ -31,6 +31,11 @@ EXTENSIONS = {
 }
 
 
+def extension_of(media_type: str) -> str:
+    """Return the file extension for a media type, without a dot (``bin`` if unknown)."""
+    return EXTENSIONS.get(media_type.partition(";")[0].strip(), "bin")
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
     """Immutable bytes: 32-byte digest, media type, size in bytes, and, if inline, the body.
@@ -48,7 +53,7 @@ class Artifact:
     @property
     def extension(self) -> str:
         """Return the file extension for the media type, without a dot (``bin`` if unknown)."""
-        return EXTENSIONS.get(self.media_type.partition(";")[0].strip(), "bin")
+        return extension_of(self.media_type)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON object kept in an item's outputs."""

@@ -25,6 +25,7 @@ class Bounds:
     """Between which rates a limit lies; all amounts are units, times are seconds.
 
     ``proven`` is a burst that was borne, ``safe`` a pace that was held for long;
+    ``mean`` is what a call takes, ``varies``: not each takes the same.
     ``echo_until_s``: until then a sliding window repeats the rush that filled it.
     """
 
@@ -38,6 +39,7 @@ class Bounds:
     echo_until_s: float = -math.inf
     echoes: int = 0
     mean: float = 1.0
+    varies: bool = False
     first_s: float | None = None
     first_sent: float = 0.0
     refused_units: float = 0.0

@@ -1,7 +1,8 @@
 """When a provider itself is in trouble: fewer calls at once, or one probe at a time.
 
 Server errors and overload say nothing about a quota, so they never reach the pace of a
-lane; they narrow it, or open the circuit, and one success lets the lane widen again.
+lane; they narrow it, or open the circuit, and one success lets the lane widen again. Errors
+that stay as many when the lane is narrow do not come from its width: it may widen all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ PROBE_S_MIN, PROBE_S_MAX = 0.5, 5.0
 SAMPLE = 50
 SHARE_MAX = 0.02
 NARROWEST = 0.25
+USUAL_MAX, USUAL_UP, USUAL_DOWN = 0.15, 0.5, 0.1
+"""A share of failures that stays when the lane is at its narrowest is not of its making: up to so
+much of it is usual. Each sample moves what is usual by such a part towards its own share."""
+OVER_USUAL = 2.0
 
 
 @dataclass(slots=True)
@@ -26,6 +31,8 @@ class Circuit:
     sampled: int = 0
     failed_in_sample: int = 0
     factor: float = 1.0
+    usual: float = 0.0
+    all_narrow: bool = False
     open_until_s: float = -math.inf
     is_open: bool = False
     probes: int = 0
@@ -94,14 +101,25 @@ class Circuit:
         self.probes = min(self.probes + 1, 16)
         self.open_until_s = now_s + max(hold_s, min(wait_s or 0.0, 60.0))
 
+    @property
+    def share_max(self) -> float:
+        """Return the share of failures over which the lane narrows."""
+        return max(SHARE_MAX, OVER_USUAL * self.usual)
+
     def _sample(self, failed: int) -> None:
         self.sampled += 1
         self.failed_in_sample += failed
-        share = self.failed_in_sample / SAMPLE
-        if share > SHARE_MAX and failed and self.failed_in_sample == 2:
-            # The second failure of a sample is over the share already: at once, not at its end.
+        most = int(SAMPLE * self.share_max)
+        if failed and self.failed_in_sample == most + 1:
+            # One more than the share allows: at once, not at the sample's end.
             self.factor = max(NARROWEST, self.factor * 0.8)
         if self.sampled >= SAMPLE:
-            if share <= SHARE_MAX:
+            share = self.failed_in_sample / SAMPLE
+            if share < self.usual:
+                self.usual += USUAL_DOWN * (share - self.usual)
+            elif self.all_narrow:
+                self.usual += USUAL_UP * (min(USUAL_MAX, share) - self.usual)
+            if self.failed_in_sample <= most:
                 self.factor = min(1.0, self.factor * 1.5)
             self.sampled = self.failed_in_sample = 0
+            self.all_narrow = self.factor <= NARROWEST

@@ -71,7 +71,7 @@ from headrace.source import BadRow, Row
 from headrace.sources import open_source
 from headrace.stage import Stage, providers_of
 from headrace.stages import build_stages, reads_texts
-from headrace.store import batches, lanes, shards, statements, workers
+from headrace.store import batches, lanes, listing, shards, statements, workers
 from headrace.store.database import Database, open_database
 from headrace.store.ledger import Accounts
 from headrace.submission import Terms, guarded, items_of, new_batch, requestable
@@ -293,7 +293,7 @@ class Engine:
     async def recent(self, limit: int = 20, tenant_id: str = "default") -> list[batches.Summary]:
         """Return a tenant's batches, the latest first."""
         async with self.database.acquire() as connection:
-            return await batches.recent(connection, tenant_id, limit)
+            return await listing.batches(connection, listing.Wanted(tenant_id), limit)
 
     async def generate(
         self,

@@ -8,12 +8,13 @@ class HeadraceError(Exception):
 
     ``message`` says what was wrong and shows the offending value, ``place`` where
     (file, row, column, setting), ``remedy`` what to do about it. ``row`` is the number of
-    the row that is to blame, where one is.
+    the row that is to blame, ``param`` the field of a request, where one is.
     """
 
     code = "error"
     exit_code = 1
     row: int | None = None
+    param: str | None = None
 
     def __init__(self, message: str, *, remedy: str = "", place: str = "") -> None:
         super().__init__(message)
@@ -36,10 +37,16 @@ def _rebuild(kind: type[HeadraceError], message: str) -> HeadraceError:
 
 
 class InputError(HeadraceError):
-    """The input file or a row of it cannot be used."""
+    """The input file or a row of it cannot be used; or ``param``, a field of a request."""
 
     code = "invalid_input"
     exit_code = 2
+
+    def __init__(
+        self, message: str, *, remedy: str = "", place: str = "", param: str | None = None
+    ) -> None:
+        super().__init__(message, remedy=remedy, place=place)
+        self.param = param
 
 
 class UsageError(HeadraceError):

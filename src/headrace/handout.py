@@ -250,7 +250,7 @@ def _answer(
 ) -> dict[str, Any]:
     at = row["changed_at"] or found.created_at
     return answer_json(
-        found.endpoint, _name(found, row), row["model"], body, artifact.extension, facts, at
+        found.endpoint, _name(found, row), row["model"], body, artifact.media_type, facts, at
     )
 
 

@@ -24,6 +24,7 @@ from headrace.policy import AwayError, Finding, Policy, Subject, When
 from headrace.request import Request
 from headrace.stage import Stage
 from headrace.telemetry import log
+from headrace.tool_calls import judged_text
 
 MARK = "policies"
 """Among a cached result's facts: the fingerprints of the policies that let it pass."""
@@ -36,7 +37,7 @@ GENERATING = frozenset({"generate", "call"})
 WORDED = GENERATING | {"render", "compose", "watermark"}
 """Kinds of stages whose requests hold words of people's. A check's hold what is forbidden."""
 
-TEXT_BYTES_MAX = 4 * 1024 * 1024
+TEXT_CHARS_MAX = 4 * 1024 * 1024
 BODY_BYTES_MAX = 20 * 1024 * 1024
 LOOP_CHARS_MAX = 32 * 1024
 """A longer text is judged off the event loop."""
@@ -189,7 +190,7 @@ class Judging:
                 body = None  # gone from the store: who delivers it will say so
             except StorageError as error:
                 raise AwayError("blob store", error.message) from error
-        text = body[:TEXT_BYTES_MAX].decode("utf-8", "replace") if is_text and body else ""
+        text = judged_text(artifact.media_type, body)[:TEXT_CHARS_MAX] if is_text and body else ""
         return subject_of(order, text, artifact, body)
 
     # -- deciding ----------------------------------------------------------------------------

@@ -11,10 +11,15 @@ GAIN_MIN = 1.25
 """Twice the width must give at least this much throughput, or the server was full before."""
 SAMPLE_MIN, SAMPLE_SHARE = 6, 0.3
 """Calls of an epoch whose latency is looked at: so many, or this part of the cap."""
-ENDED_SHARE = 0.9
+ENDED_SHARE, TOLD_SHARE = 0.9, 0.5
+"""An epoch ends when so many of these calls have ended; so many of them must have ended well."""
+LOST_AFTER = 20
+"""When a call has ended that was sent so many samples later, those still missing never will."""
 SETTLED_EPOCHS = 20
 QUEUED, MILD = 2.0, 1.3
 """So many times the best latency is a queue; it is brought down to a mild one."""
+SLOW_EPOCHS = 2
+"""So many slow epochs in a row are a queue; one may be a call that hung, or a pause of our own."""
 SHAKEN_MAX = 3
 PROBE_CALLS, PROBES_MAX = 200, 5
 """After so many calls at a known cap it looks above it; twice as many after each that failed."""
@@ -28,7 +33,8 @@ class Width:
     ``untried``: the cap is a start that nobody told, and nothing was found out yet.
     ``accepted_at`` is the most that were in flight when a call was accepted. Epochs
     compare the latency before and after the cap was doubled: where it doubles too,
-    nothing is gained, and more in flight would only stand in the server's queue.
+    nothing is gained, and more in flight would only stand in the server's queue. ``queued``:
+    that was seen once, so that looks above take their time.
     """
 
     cap: float
@@ -48,6 +54,8 @@ class Width:
     latency_best_s: float = math.inf
     reached: bool = False
     patience: int = 0
+    slow: int = 0
+    queued: bool = False
     borne: int = 0
     probes: int = 0
     untried: bool = False
@@ -79,9 +87,12 @@ class Width:
 
     def send(self, in_flight: int) -> tuple[int, int]:
         """Count a call that is sent; returns its epoch and its number in it."""
-        self.sent += 1
-        if in_flight >= self.cap:
+        if in_flight >= self.cap and not self.reached:
+            if self.queued:
+                # Those sent before found room: they say nothing of a queue at this width.
+                self._next_epoch()
             self.reached = True
+        self.sent += 1
         return self.epoch, self.sent
 
     def refused(self, cap: int) -> None:
@@ -126,21 +137,34 @@ class Width:
 
     def ended(self, place: tuple[int, int], latency_s: float) -> None:
         """Hear that a call ended well; widen, or find that widening gained nothing."""
-        epoch, number = place
-        if self.known or epoch != self.epoch or number > self.sample:
-            return
-        self.ended_calls += 1
-        self.latency_sum_s += latency_s
-        if self.ended_calls + self.gone_calls < ENDED_SHARE * self.sample:
-            return
-        if self.reached:
-            self._judge(max(1e-6, self.latency_sum_s / self.ended_calls))
-        self._next_epoch()
+        if self._counts(place):
+            self.ended_calls += 1
+            self.latency_sum_s += latency_s
+        self._look(place)
 
     def gone(self, place: tuple[int, int]) -> None:
         """Hear that a call did not end well: its latency says nothing."""
-        if place[0] == self.epoch and place[1] <= self.sample:
+        if self._counts(place):
             self.gone_calls += 1
+        self._look(place)
+
+    def _counts(self, place: tuple[int, int]) -> bool:
+        return place[0] == self.epoch and place[1] <= self.sample
+
+    def _look(self, place: tuple[int, int]) -> None:
+        """End the epoch where enough of its calls have ended, or some of them never will.
+
+        Calls of a process that was killed end nowhere.
+        """
+        epoch, number = place
+        if self.known or epoch != self.epoch:
+            return
+        if self.ended_calls + self.gone_calls >= ENDED_SHARE * self.sample:
+            if self.reached and self.ended_calls >= TOLD_SHARE * self.sample:
+                self._judge(max(1e-6, self.latency_sum_s / self.ended_calls))
+            self._next_epoch()
+        elif number > LOST_AFTER * self.sample:
+            self._next_epoch()
 
     def _judge(self, latency_s: float) -> None:
         gained = 2.0 * self.latency_before_s / latency_s if self.latency_before_s else math.inf
@@ -148,10 +172,11 @@ class Width:
         self.latency_best_s = min(self.latency_best_s, latency_s)
         if self.settled:
             self.patience += 1
-            if latency_s > QUEUED * self.latency_best_s:
+            self.slow = self.slow + 1 if latency_s > QUEUED * self.latency_best_s else 0
+            if self.slow >= SLOW_EPOCHS:
                 # What is in flight beyond this stands in the server's queue.
                 self.cap = max(1.0, math.ceil(self.cap * self.latency_best_s * MILD / latency_s))
-            elif self.patience >= SETTLED_EPOCHS:
+            elif not self.slow and self.patience >= SETTLED_EPOCHS:
                 # Servers change: look again, now and then.
                 self.settled, self.patience, self.latency_before_s = False, 0, latency_s
                 self.cap = min(self.top, self.cap * 2.0)
@@ -159,7 +184,7 @@ class Width:
             self.latency_before_s = latency_s
             self.cap = min(self.top, self.cap * 2.0)
         else:
-            self.settled = True
+            self.settled = self.queued = True
             self.cap = max(1.0, math.ceil(self.cap / 2.0 * (gained if gained > 1.1 else 1.0)))
 
     def _next_epoch(self) -> None:

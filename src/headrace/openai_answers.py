@@ -7,8 +7,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from headrace.artifact import extension_of
 from headrace.openai_body import PICTURES, RESPONSES
 from headrace.openai_responses import response_json
+from headrace.tool_calls import Said, said_of
 
 STATUSES = {"refused": 400, "invalid": 400, "quota_exhausted": 429, "cancelled": 409}
 CODES = {
@@ -26,9 +28,13 @@ TYPES = {
 
 
 def chat_json(
-    name: str, model: str, text: str, facts: dict[str, Any], now: datetime
+    name: str, model: str, said: Said, facts: dict[str, Any], now: datetime
 ) -> dict[str, Any]:
     """Return a chat completion; ``name`` is its id, ``facts`` are those kept with the call."""
+    message: dict[str, Any] = {"role": "assistant", "content": said.content, "refusal": None}
+    if said.calls:
+        message["tool_calls"] = [*said.calls]
+    ended = "tool_calls" if said.calls else "stop"
     told: dict[str, Any] = {
         "id": f"chatcmpl-{name}",
         "object": "chat.completion",
@@ -37,8 +43,8 @@ def chat_json(
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": text, "refusal": None},
-                "finish_reason": "length" if facts.get("truncated") else "stop",
+                "message": message,
+                "finish_reason": "length" if facts.get("truncated") else ended,
                 "logprobs": None,
             }
         ],
@@ -118,23 +124,23 @@ def answer_json(
     name: str,
     model: str,
     body: bytes,
-    extension: str,
+    media_type: str,
     facts: dict[str, Any],
     now: datetime,
 ) -> dict[str, Any]:
     """Return one result in the shape of the endpoint that it was asked by."""
     if endpoint in PICTURES:
-        return image_json([image_part(body)], extension, now)
-    text = body.decode("utf-8", "replace")
+        return image_json([image_part(body)], extension_of(media_type), now)
+    said = said_of(media_type, body)
     if endpoint == RESPONSES:
-        return response_json(name, model, text, facts, now, tokens_of(facts))
-    return chat_json(name, model, text, facts, now)
+        return response_json(name, model, said, facts, now, tokens_of(facts))
+    return chat_json(name, model, said, facts, now)
 
 
-def error_json(message: str, code: str, status: int) -> dict[str, Any]:
-    """Return an error."""
+def error_json(message: str, code: str, status: int, param: str | None = None) -> dict[str, Any]:
+    """Return an error; ``param`` is the field that is to blame."""
     default = "server_error" if status >= 500 else "invalid_request_error"
     kind = TYPES.get(status, default)
     told = CODES.get(code, code)
     kind = "insufficient_quota" if told == "insufficient_quota" else kind
-    return {"error": {"message": message, "type": kind, "param": None, "code": told}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": told}}

@@ -7,6 +7,7 @@ from typing import Any
 
 from headrace.errors import InputError
 from headrace.openai_responses import chat_of
+from headrace.openai_tools import check_tools
 
 CHAT = "/v1/chat/completions"
 RESPONSES = "/v1/responses"
@@ -49,12 +50,11 @@ def params_of(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
 
     The pictures of an edit are not among it: ``source_names`` tells them.
     """
-    if endpoint == RESPONSES:
-        body = chat_of(body)
     if endpoint in (CHAT, RESPONSES):
+        body = checked_chat(endpoint, body)
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
-            raise InputError("messages must be a list of one message or more")
+            raise InputError("messages must be a list of one message or more", param="messages")
     else:
         _check_picture(body)
     if endpoint == EDITS:
@@ -66,6 +66,22 @@ def params_of(endpoint: str, body: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in body.items()
         if value is not None and (name in kept or name not in NOT_SENT)
     }
+
+
+def checked_chat(endpoint: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the chat that a body asks for, its tools looked at; raises ``InputError``."""
+    if endpoint == CHAT:
+        check_tools(body)
+        return body
+    chat = chat_of(body)
+    try:
+        check_tools(chat)
+    except InputError as error:
+        # The fields of a response: its functions stand higher, and its messages are its input.
+        param = (error.param or "").replace(".function", "")
+        param = "input" if param.startswith("messages") else param
+        raise InputError(error.message, remedy=error.remedy, param=param) from None
+    return chat
 
 
 def _check_picture(body: Mapping[str, Any]) -> None:

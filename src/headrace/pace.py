@@ -71,6 +71,7 @@ class RatePace(Crossing):
             self.phase_s, self.mean = now_s, cost
         if self.episode_s is not None and self.recovered_s is None:
             self.recovered_s = now_s
+        self.varies = self.varies or cost != self.mean
         self.mean += 0.05 * (cost - self.mean)
         self.sent += cost
         self.phase_sent += cost

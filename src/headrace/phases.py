@@ -29,6 +29,9 @@ MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
 TOLD_DEBT = -8.0
 """So deep in debt with refusals a told rate is not to be had: others use it, or it is wrong."""
+KEPT_CALLS = 8.0
+"""Of a burst that a told rate bore, so many calls are made up for after a refusal, where calls
+differ: while small ones wait for another rate, what large ones need comes in."""
 VERIFY_MAX = 5
 TRIED = 0.8
 SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
@@ -282,7 +285,8 @@ class Phases(Bounds):
         assert self.told is not None  # the caller looked
         if shrink:
             self.margin = min(MARGIN_MAX, self.margin * 1.6)
-        self.proven = self.mean
+        borne = self.proven if self.varies and not self.windowed else None
+        self.proven = max(self.mean, min(borne or 0.0, KEPT_CALLS * self.mean))
         self.hi = math.inf
         self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
         self.bucket.spill(now_s)

@@ -149,7 +149,8 @@ class LineReader:
             return model_of(body)
         except InputError as error:
             why = f"{error.message} {error.remedy}".strip()
-            raise _UnfitError("invalid_request", why, "body") from error
+            param = "body" if error.param is None else f"body.{error.param}"
+            raise _UnfitError("invalid_request", why, param) from error
 
 
 def _object(text: bytes | None) -> dict[str, Any]:

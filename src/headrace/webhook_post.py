@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from headrace import severed
 from headrace.clock import Clock
 from headrace.egress import ClosedAddressError, OpenResolver, read_endpoint
 from headrace.errors import InputError
@@ -141,10 +142,4 @@ def _what_broke(error: Exception, send_s: float) -> str:
         return error.message
     if isinstance(error, TimeoutError):
         return f"no answer within {send_s:g} s"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known"
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-        return "its certificate or TLS is not accepted"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:100]
-    return type(error).__name__
+    return severed.words_of(error)

@@ -16,6 +16,7 @@ from headrace.meter import Meter
 from headrace.store import attempts, settles, spooled, starts
 from headrace.store.database import Database
 from headrace.store.ledger import Accounts
+from headrace.store.reachable import UNREACHED
 from headrace.store.spooled import Spooled
 from headrace.store.writes import Accept, Settle, Start, StartEnd
 from headrace.telemetry import crash_point, log
@@ -29,14 +30,10 @@ WOKEN_AT_ONCE = 25
 END_ROUNDS = 12
 """How often in a row what is left is tried when the process ends: half a minute and more."""
 _LOST = (
-    asyncpg.PostgresConnectionError,
+    *UNREACHED,
     asyncpg.InterfaceError,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.DiskFullError,
     # A migration has changed what a prepared statement gives; the driver has forgotten it now.
     asyncpg.InvalidCachedStatementError,

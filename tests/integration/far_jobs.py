@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from headrace.simulator.jobs import Jobs
 from headrace.simulator.server import Simulator
 from headrace.simulator.settings import LatencySettings, Settings
 from headrace.simulator.wire import Answer, Request
+from headrace.store import shards
 from headrace.store.audit import verify
 from headrace.testing import ManualClock
 from headrace.watching import Batch
@@ -155,6 +157,54 @@ async def accepted(engine: Engine, count: int) -> None:
     async with engine.database.acquire() as connection:
         while await connection.fetchval(sql) < count:
             await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def at_work(
+    shape: str, database_url: str, home: Path, clock: ManualClock
+) -> AsyncIterator[tuple[FarProvider, Engine, Batch]]:
+    """A provider on which all jobs of a batch run, and the engine that follows them."""
+    async with (
+        simulated(shape) as simulator,
+        engine_at(simulator, database_url, home, clock) as engine,
+    ):
+        batch = await submitted(engine, simulator)
+        await moving(clock, accepted(engine, ROWS), 0.05)
+        yield simulator, engine, batch
+
+
+@dataclass
+class Left:
+    """Jobs that a dead worker followed: its engine stands still, another lives by ``clock``."""
+
+    simulator: FarProvider
+    dead: Engine
+    live: Engine
+    batch: Batch
+    frozen: ManualClock
+    clock: ManualClock
+
+    async def claims(self) -> list[shards.Claim]:
+        """The shards of the dead worker, in the hands of the live one."""
+        async with self.live.database.transaction() as connection:
+            rows = await connection.fetch("SELECT id FROM shard WHERE state = 'open'")
+            worker_id = self.live.worker.id
+            found = [await shards.claim(connection, row["id"], worker_id) for row in rows]
+        return [claim for claim in found if claim is not None]
+
+
+@asynccontextmanager
+async def left_alone(shape: str, database_url: str, home: Path, count: int) -> AsyncIterator[Left]:
+    """Jobs of a batch of ``count`` rows whose worker dies once all of them run."""
+    frozen, clock = ManualClock(), ManualClock()
+    async with (
+        simulated(shape) as simulator,
+        engine_at(simulator, database_url, home / "a", frozen) as dead,
+        engine_at(simulator, database_url, home / "b", clock) as live,
+    ):
+        batch = await submitted(dead, simulator, count)
+        await asyncio.gather(*(moving(one, accepted(dead, count), 0.05) for one in (frozen, clock)))
+        yield Left(simulator, dead, live, batch, frozen, clock)
 
 
 async def audit(engine: Engine) -> list[str]:

@@ -34,7 +34,7 @@ class Played:
 
     @property
     def origin(self) -> str:
-        return f"http://127.0.0.1:{self.speaker.port}"
+        return self.speaker.origin
 
     def on(self, method: str, path: str, *answers: Answer) -> None:
         """Answer requests whose path begins so; the longest such beginning counts."""

@@ -40,9 +40,14 @@ class Speaker:
     left: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def origin(self) -> str:
+        """The address without a path."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
         """The base_url that leads here."""
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{self.origin}/v1"
 
 
 @asynccontextmanager
@@ -109,6 +114,18 @@ def speaks(raw: bytes) -> Answer:
 
     async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
         writer.write(raw)
+
+    return answer
+
+
+def in_parts(raw: bytes) -> Answer:
+    """Answer with these bytes, a part at a time, as fast as they are taken."""
+    parts = memoryview(raw)
+
+    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
+        for start in range(0, len(parts), 65536):
+            writer.write(parts[start : start + 65536])
+            await writer.drain()
 
     return answer
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from pathlib import Path
@@ -23,7 +22,8 @@ from headrace.providers.anthropic.settings import read_anthropic
 from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.calling import Made, bought_at, fails_at
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
@@ -60,13 +60,13 @@ def message(*blocks: Any, stop: str | None = "end_turn", **more: Any) -> dict[st
     }  # fmt: skip
 
 
-def at(speaker: Speaker) -> str:
-    return f"http://127.0.0.1:{speaker.port}"
-
-
 def provider_at(url: str, **table: Any) -> AnthropicProvider:
     table = {"base_url": url, "api_key": KEY, **table}
     return AnthropicProvider.from_config("mine", table, CLOCK)
+
+
+def made(**table: Any) -> Made:
+    return lambda speaker: provider_at(speaker.origin, **table)
 
 
 def ask(**params: Any) -> Request:
@@ -77,30 +77,12 @@ async def bought(
     answer: Answer, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> tuple[Reply, bytes, Heard]:
     """The reply to one call, its bytes, and what the server heard."""
-    async with speaking(answer) as speaker:
-        provider, desk = provider_at(at(speaker), **table), desk or CallDesk()
-        try:
-            reply = await provider.call(desk.call(request or ask()))
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return reply, desk.body_of(reply), speaker.heard[0]
+    return await bought_at(answer, made(**table), request or ask(), desk)
 
 
 async def fails(answer: Answer, request: Request | None = None) -> Outcome:
     """How one call ends that the server heard exactly once."""
-    async with speaking(answer) as speaker:
-        provider = provider_at(at(speaker))
-        try:
-            with pytest.raises(CallFailed) as caught:
-                await provider.call(CallDesk().call(request or ask()))
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1, "sent more than once"
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    return await fails_at(answer, made(), request or ask(), KEY)
 
 
 # -- what is sent --------------------------------------------------------------------------------
@@ -361,7 +343,7 @@ async def test_what_breaks_off() -> None:
 async def test_redirects_are_not_followed() -> None:
     """The key goes to base_url's host and to no other."""
     async with speaking(says(text("x"))) as other:
-        await fails(says(b"", 307, {"Location": f"{at(other)}/v1/messages"}))
+        await fails(says(b"", 307, {"Location": f"{other.origin}/v1/messages"}))
         assert other.heard == []
 
 
@@ -468,7 +450,7 @@ def test_settings() -> None:
 async def test_a_key_can_be_tried_without_buying() -> None:
     """The list of models is asked for."""
     async with speaking(says({"data": []})) as speaker:
-        provider = provider_at(at(speaker))
+        provider = provider_at(speaker.origin)
         probe = await provider.probe()
         await provider.close()
     assert probe is not None
@@ -476,38 +458,20 @@ async def test_a_key_can_be_tried_without_buying() -> None:
     assert (speaker.heard[0].method, speaker.heard[0].path) == ("GET", "/v1/models")
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http(message(stop="refusal"))
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(at(speaker), models=["claude-x"])
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return provider_at(speaker.origin, models=["claude-x"])
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
-
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http(message(stop="refusal")))
-            return
-        self.made += 1
-        writer.write(http(text(f"text {self.made}")))
+    def result(self, number: int) -> bytes:
+        return http(text(f"text {number}"))
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return ask(temperature=number / 100)
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import Reply
-from headrace.testing import CallDesk
-from tests.integration.speaking import Answer, Heard, http, says, speaking, speaks
-from tests.integration.test_anthropic import TOOL, USAGE, ask, at, provider_at, text
+from tests.integration.calling import listened_at
+from tests.integration.speaking import Answer, Heard, http, says, speaks
+from tests.integration.test_anthropic import TOOL, USAGE, ask, made, text
 
 START = {
     "type": "message_start",
@@ -50,17 +49,7 @@ async def heard_of(
     answer: Answer, params: dict[str, Any] | None = None, **table: Any
 ) -> tuple[Reply | Outcome, list[str], Heard]:
     """How one call ends that somebody listens to, what was said, and what the server heard."""
-    said: list[str] = []
-    async with speaking(answer) as speaker:
-        provider = provider_at(at(speaker), **table)
-        call = replace(CallDesk().call(ask(**params or {})), say=said.append)
-        try:
-            end: Reply | Outcome = await provider.call(call)
-        except CallFailed as failure:
-            end = failure.outcome
-        finally:
-            await provider.close()
-        return end, said, speaker.heard[0]
+    return await listened_at(answer, made(**table), ask(**params or {}))
 
 
 async def test_a_message_in_pieces_is_the_message_that_came_whole() -> None:

@@ -22,10 +22,9 @@ from headrace.providers.remote.settings import Table, read_remote
 from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
-from headrace.simulator.server import Simulator
-from headrace.simulator.settings import LatencySettings, Settings
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.calling import failure_of, reply_of
+from tests.integration.conforming import RehearsedConformance
 from tests.integration.playing import HurriedClock, Played, playing
 from tests.integration.speaking import Answer, Heard, closes_after, http, resets_after, says
 
@@ -73,22 +72,15 @@ async def played_with(*looks: Any) -> AsyncIterator[Played]:
 async def bought(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> tuple[Reply, CallDesk]:
-    provider, desk = provider_at(played.origin, **table), desk or CallDesk()
-    try:
-        return await provider.call(desk.call(request or ask())), desk
-    finally:
-        await provider.close()
+    desk = desk or CallDesk()
+    return await reply_of(provider_at(played.origin, **table), desk.call(request or ask())), desk
 
 
 async def fails(
     played: Played, request: Request | None = None, desk: CallDesk | None = None
 ) -> Outcome:
-    with pytest.raises(CallFailed) as caught:
-        await bought(played, request, desk)
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    call = (desk or CallDesk()).call(request or ask())
+    return await failure_of(provider_at(played.origin), call, KEY)
 
 
 # -- what is sent ---------------------------------------------------------------------------------
@@ -399,26 +391,14 @@ async def test_a_task_whose_picture_takes_two_rounds_to_fetch_costs_once(
         assert len(played.heard("POST")) == 1
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(RehearsedConformance):
     """The promises of every provider, against the simulated BFL."""
 
     unknown_model = "no/model"
+    shape = "bfl"
 
-    async def make_provider(self) -> Provider:
-        settings = Settings(
-            shapes=("bfl",), latency=LatencySettings(median_s=0.0), refuse_word="refuse"
-        )
-        self.simulator = Simulator(settings)
-        await self.simulator.start()
-        provider = provider_at(self.simulator.url)
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            await self.simulator.close()
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
+    def calling(self, url: str) -> Provider:
+        return provider_at(url)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         version = provider.version("flux-2-pro")
@@ -426,6 +406,3 @@ class TestConformance(ProviderConformance):
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.simulator.truth.total

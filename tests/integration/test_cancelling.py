@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from headrace.store import shards
 from headrace.testing import ManualClock
 from tests.integration.far_jobs import (
     ROWS,
     accepted,
+    at_work,
     attempts,
     audit,
     engine_at,
+    left_alone,
     moving,
     simulated,
     submitted,
@@ -27,12 +28,7 @@ async def test_jobs_of_a_cancelled_batch_are_stopped_and_refunded(
 ) -> None:
     """Cancel is acknowledged at once; then every job is stopped, and nobody is charged."""
     clock = ManualClock()
-    async with (
-        simulated(shape) as simulator,
-        engine_at(simulator, database_url, tmp_path, clock) as engine,
-    ):
-        batch = await submitted(engine, simulator)
-        await moving(clock, accepted(engine, ROWS), 0.05)
+    async with at_work(shape, database_url, tmp_path, clock) as (simulator, engine, batch):
         # No time goes by during the acknowledgement, so nothing far away is waited for.
         assert await batch.cancel() == 0
         assert simulator.endings == [""] * ROWS
@@ -52,12 +48,7 @@ async def test_a_job_that_ends_before_it_is_stopped_is_delivered(
 ) -> None:
     """Half of the jobs end while the word to stop them is on its way: those are delivered."""
     clock = ManualClock()
-    async with (
-        simulated(shape) as simulator,
-        engine_at(simulator, database_url, tmp_path, clock) as engine,
-    ):
-        batch = await submitted(engine, simulator)
-        await moving(clock, accepted(engine, ROWS), 0.05)
+    async with at_work(shape, database_url, tmp_path, clock) as (simulator, engine, batch):
         quick = list(simulator.jobs.all)[::2]
 
         def end_first(job_id: str) -> None:
@@ -98,19 +89,9 @@ async def test_the_next_follower_stops_what_a_dead_one_left(
     shape: str, database_url: str, tmp_path: Path
 ) -> None:
     """Cancelled while nobody follows: who takes the shard stops the jobs, where that can be."""
-    frozen, clock = ManualClock(), ManualClock()
-    async with (
-        simulated(shape) as simulator,
-        engine_at(simulator, database_url, tmp_path / "a", frozen) as dead,
-        engine_at(simulator, database_url, tmp_path / "b", clock) as live,
-    ):
-        batch = await submitted(dead, simulator, 1)
-        both = asyncio.gather(*(moving(one, accepted(dead, 1), 0.05) for one in (frozen, clock)))
-        await both
-        async with live.database.transaction() as connection:
-            shard_id = await connection.fetchval("SELECT id FROM shard")
-            claim = await shards.claim(connection, shard_id, live.worker.id)
-        assert claim is not None
+    async with left_alone(shape, database_url, tmp_path, 1) as left:
+        live, batch, simulator, clock = left.live, left.batch, left.simulator, left.clock
+        (claim,) = await left.claims()
         await live.batch(batch.uuid).cancel()
         if shape == "bfl":
             simulator.end(next(iter(simulator.jobs.all)))
@@ -130,17 +111,12 @@ async def test_a_job_of_an_item_that_waits_is_stopped_too(
 ) -> None:
     """A job that was not done in time rests until the next look: a cancel does not forget it."""
     clock = ManualClock()
-    async with (
-        simulated(shape) as simulator,
-        engine_at(simulator, database_url, tmp_path, clock) as engine,
-    ):
-        batch = await submitted(engine, simulator)
+    async with at_work(shape, database_url, tmp_path, clock) as (simulator, engine, batch):
 
         async def resting() -> None:
             while (await batch.summary()).waiting < ROWS:
                 await asyncio.sleep(0)
 
-        await moving(clock, accepted(engine, ROWS), 0.05)
         await moving(clock, resting())
         assert simulator.endings == [""] * ROWS
         assert await batch.cancel() == 0
@@ -155,28 +131,19 @@ async def test_what_a_dead_worker_left_in_a_paused_batch_ends_when_that_is_cance
     database_url: str, tmp_path: Path
 ) -> None:
     """A shard that was parked with a job under way is opened for its end."""
-    frozen, clock = ManualClock(), ManualClock()
-    async with (
-        simulated("replicate") as simulator,
-        engine_at(simulator, database_url, tmp_path / "a", frozen) as dead,
-        engine_at(simulator, database_url, tmp_path / "b", clock) as live,
-    ):
-        batch = await submitted(dead, simulator, 1)
-        await asyncio.gather(*(moving(one, accepted(dead, 1), 0.05) for one in (frozen, clock)))
+    async with left_alone("replicate", database_url, tmp_path, 1) as left:
+        dead, live, batch, clock = left.dead, left.live, left.batch, left.clock
         # A dead one takes no job that comes later, or its frozen walk would be joined.
         assert dead.worker._queue is not None
         dead.worker._stopping.set()
         await dead.worker._queue.abandon()
         await live.batch(batch.uuid).pause()
-        async with live.database.transaction() as connection:
-            shard_id = await connection.fetchval("SELECT id FROM shard")
-            claim = await shards.claim(connection, shard_id, live.worker.id)
-        assert claim is not None
+        (claim,) = await left.claims()
         await moving(clock, live.worker.work(claim))
         async with live.database.acquire() as connection:
             assert await connection.fetchval("SELECT state FROM shard") == "parked"
         await live.batch(batch.uuid).cancel()
         summary = await moving(clock, live.batch(batch.uuid).done())
         assert (summary.state, summary.cancelled) == ("cancelled", 1)
-        assert simulator.endings == ["canceled"]
+        assert left.simulator.endings == ["canceled"]
         assert await audit(live) == []

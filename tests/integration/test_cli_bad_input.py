@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
-import os
 import struct
 import subprocess
-import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import Folder
+
 HEAD = "sku,title,photo\n"
 GOOD = "A,Wheel,\n"
 LOOP = "#for a in range(100000) { for b in range(100000) { let c = a * b } }\n"
@@ -48,17 +46,11 @@ def png(width: int, height: int) -> bytes:
     )
 
 
-class Desk:
+class Desk(Folder):
     """A folder with an input, in which commands are run."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
-        self.folder = folder
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "src"),
-            "HEADRACE_DATABASE_URL": database_url,
-            "HOME": str(folder),
-        }
+        super().__init__(folder, database_url)
         (folder / "bomb.png").write_bytes(png(30_000, 30_000))
         (folder / "words.jpg").write_text("not an image")
 
@@ -69,18 +61,9 @@ class Desk:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
     async def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run ``headrace`` with ``words``; a traceback is never the answer."""
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "headrace", *words],
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stdout + done.stderr, done.stderr
+        """Run ``headrace`` with ``words``; nothing that went wrong is unexpected."""
+        done = await self.ran(*words)
+        assert "Traceback" not in done.stdout, done.stdout
         assert "unexpected" not in done.stderr, done.stderr
         return done
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import Folder
+
 CONFIG = """
 [retry]
 base_s = 0.0
@@ -50,17 +48,11 @@ class Told:
         return json.loads(self.out)
 
 
-class Shell:
+class Shell(Folder):
     """A folder with settings and a recipe, in which commands are run one after another."""
 
     def __init__(self, folder: Path, database_url: str) -> None:
-        self.folder = folder
-        self._environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT / "src"),
-            "HEADRACE_DATABASE_URL": database_url,
-            "HOME": str(folder),
-        }
+        super().__init__(folder, database_url)
         (folder / "recipe.toml").write_text(RECIPE)
         self.refuse(0.0)
 
@@ -74,20 +66,7 @@ class Shell:
 
     async def __call__(self, *words: str, given: str | None = None) -> Told:
         """Run ``headrace`` with ``words``."""
-        command = [sys.executable, "-m", "headrace", *words]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            command,
-            cwd=self.folder,
-            env=self._environment,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Told(done)
+        return Told(await self.ran(*words, given=given))
 
     def results(self, name: str = "in") -> list[dict[str, str]]:
         """The rows of the results file."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import tracemalloc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from headrace.blob import open_blobs
 from headrace.clock import SystemClock
 from headrace.errors import RecipeError
 from headrace.film_body import FILM
@@ -23,8 +21,9 @@ from headrace.providers.fal.adapter import SOURCE_BYTES_MAX, FalProvider
 from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk, ManualClock
-from headrace.testing.conformance import ProviderConformance
-from tests.integration.speaking import Heard, Speaker, http, speaking
+from tests.integration.calling import peak_bytes_of
+from tests.integration.conforming import SpokenConformance
+from tests.integration.speaking import Heard, Speaker, http, in_parts, speaking
 
 KEY = "key-id:very-secret-0123456789"
 MODEL = "fal-ai/flux/dev"
@@ -323,8 +322,7 @@ async def test_sources_that_cannot_go_in_send_nothing(source: bytes) -> None:
 async def test_twelve_large_results_at_once_take_little_memory(tmp_path: Path) -> None:
     """Twelve pictures of 4 MB are fetched side by side, and go to disk as they come."""
     body = PngBody(256, 256, 4_000_000).whole(bytes(32))
-    head, raw = http(b"", 200, {"Content-Length": str(len(body))}), memoryview(body)
-    said, names = queue(), iter(range(100))
+    said, names, file = queue(), iter(range(100)), in_parts(http(body))
 
     async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
         if not heard.path.startswith("/files/"):
@@ -332,31 +330,13 @@ async def test_twelve_large_results_at_once_take_little_memory(tmp_path: Path) -
             job.result = said.result
             await job(heard, writer)
             return
-        writer.write(head)
-        for at in range(0, len(raw), 65536):
-            writer.write(raw[at : at + 65536])
-            await writer.drain()
+        await file(heard, writer)
 
-    blobs = await open_blobs(str(tmp_path / "blobs"))
-    desk = CallDesk()
+    many = [ask(seed=number) for number in range(12)]
     async with speaking(answer) as speaker:
         provider = provider_at(speaker.url)
         provider._jobs.follower._first_s = 0.01
-
-        async def buy(number: int) -> bytes:
-            call = desk.call(ask(seed=number))
-            object.__setattr__(call, "spool", blobs.spool)
-            made = await provider.call(call)
-            assert made.artifact is not None
-            return made.artifact.sha256
-
-        tracemalloc.start()
-        found = set(await asyncio.gather(*[buy(number) for number in range(12)]))
-        _, peak_bytes = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        await provider.close()
-    assert [await blobs.read(sha256) for sha256 in found] == [body]
-    await blobs.close()
+        peak_bytes = await peak_bytes_of(provider, many, body, tmp_path)
     assert peak_bytes < 12_000_000, peak_bytes
 
 
@@ -584,25 +564,15 @@ async def test_params_that_cannot_be_sent_are_invalid(params: dict[str, Any]) ->
         provider.check("flux", {})
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "fal-ai/another"
 
-    async def make_provider(self) -> Provider:
+    def calling(self, speaker: Speaker) -> Provider:
         self.jobs: dict[str, bytes] = {}
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
         provider = provider_at(speaker.url, models=[MODEL], concurrency=3)
         provider._jobs.follower._first_s = 0.01
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
         return provider
 
     async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:

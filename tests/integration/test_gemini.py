@@ -6,14 +6,12 @@ import asyncio
 import base64
 import hashlib
 import json
-import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headrace.blob import open_blobs
 from headrace.clock import SystemClock
 from headrace.config import Config
 from headrace.engine import open_engine
@@ -28,7 +26,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.calling import Made, bought_at, fails_at, peak_bytes_of
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
@@ -36,6 +35,7 @@ from tests.integration.speaking import (
     closes_after,
     drips,
     http,
+    in_parts,
     resets_after,
     says,
     speaking,
@@ -80,13 +80,13 @@ def picture(body: bytes, **more: Any) -> dict[str, Any]:
     return {"inlineData": {"mimeType": "image/png", "data": data}, **more}
 
 
-def at(speaker: Speaker) -> str:
-    return f"http://127.0.0.1:{speaker.port}"
-
-
 def provider_at(url: str, **table: Any) -> GeminiProvider:
     table = {"base_url": url, "api_key": KEY, **table}
     return GeminiProvider.from_config("mine", table, CLOCK)
+
+
+def made(**table: Any) -> Made:
+    return lambda speaker: provider_at(speaker.origin, **table)
 
 
 def ask(model: str = "gemini-x", **params: Any) -> Request:
@@ -97,32 +97,14 @@ async def bought(
     answer: Answer, request: Request | None = None, **table: Any
 ) -> tuple[Reply, bytes, Heard]:
     """The reply to one call, its bytes, and what the server heard."""
-    async with speaking(answer) as speaker:
-        provider, desk = provider_at(at(speaker), **table), CallDesk()
-        try:
-            reply = await provider.call(desk.call(request or ask()))
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return reply, desk.body_of(reply), speaker.heard[0]
+    return await bought_at(answer, made(**table), request or ask())
 
 
 async def fails(
     answer: Answer, request: Request | None = None, deadline_s: float = 30, **table: Any
 ) -> Outcome:
     """How one call ends that the server heard exactly once."""
-    async with speaking(answer) as speaker:
-        provider = provider_at(at(speaker), **table)
-        try:
-            with pytest.raises(CallFailed) as caught:
-                await provider.call(CallDesk(deadline_s=deadline_s).call(request or ask()))
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1, "sent more than once"
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    return await fails_at(answer, made(**table), request or ask(), KEY, deadline_s)
 
 
 # -- what is sent --------------------------------------------------------------------------------
@@ -168,7 +150,7 @@ async def test_json_is_called_json_when_it_was_asked_for() -> None:
 async def test_pictures_go_in_beside_the_prompt() -> None:
     """Sources are read before anything is sent, and known by their bytes."""
     async with speaking(says(said(picture(PNG)))) as speaker:
-        provider, desk = provider_at(at(speaker)), CallDesk()
+        provider, desk = provider_at(speaker.origin), CallDesk()
         digests = tuple(desk.keep(body, "x/y").sha256.hex() for body in (PNG, b"\xff\xd8\xff" * 9))
         params = {"prompt": "Add a hat", "image": [{"source": 1}, {"source": 0}]}
         await provider.call(desk.call(Request("mine", PAINTER, "1", params, digests)))
@@ -373,7 +355,7 @@ async def test_a_body_without_end_is_bounded() -> None:
     raw = http(b"{", claimed_bytes=100_000)
     async with speaking(drips(raw, lambda: found[0])) as speaker:
         found.append(speaker)
-        provider = provider_at(at(speaker))
+        provider = provider_at(speaker.origin)
         with pytest.raises(CallFailed) as caught:
             await provider.call(CallDesk(deadline_s=0.4).call(ask()))
         await provider.close()
@@ -383,31 +365,10 @@ async def test_a_body_without_end_is_bounded() -> None:
 async def test_large_images_at_once_take_little_memory(tmp_path: Path) -> None:
     """Eight images of 4 MB with signatures arrive side by side in the memory of two."""
     body = PngBody(256, 256, 4_000_000).whole(bytes(32))
-    raw = memoryview(http(whole(RECORDED["image with words"]["answered"], body)))
-
-    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        for start in range(0, len(raw), 65536):
-            writer.write(raw[start : start + 65536])
-            await writer.drain()
-
-    blobs, desk = await open_blobs(str(tmp_path / "blobs")), CallDesk()
-    async with speaking(answer) as speaker:
-        provider = provider_at(at(speaker))
-
-        async def buy(seed: int) -> bytes:
-            call = desk.call(ask(PAINTER, seed=seed))
-            object.__setattr__(call, "spool", blobs.spool)
-            reply = await provider.call(call)
-            assert reply.artifact is not None
-            return reply.artifact.sha256
-
-        tracemalloc.start()
-        made = set(await asyncio.gather(*[buy(seed) for seed in range(8)]))
-        _, peak_bytes = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        await provider.close()
-    assert [await blobs.read(sha256) for sha256 in made] == [body]
-    await blobs.close()
+    raw = http(whole(RECORDED["image with words"]["answered"], body))
+    many = [ask(PAINTER, seed=seed) for seed in range(8)]
+    async with speaking(in_parts(raw)) as speaker:
+        peak_bytes = await peak_bytes_of(provider_at(speaker.origin), many, body, tmp_path)
     assert peak_bytes < 8_000_000, peak_bytes
 
 
@@ -509,7 +470,7 @@ async def test_redirects_are_not_followed() -> None:
     """The key goes to base_url's host and to no other."""
     async with speaking(says(said({"text": "x"}))) as other:
         for status in (302, 307):
-            await fails(says(b"", status, {"Location": f"{at(other)}/v1beta"}))
+            await fails(says(b"", status, {"Location": f"{other.origin}/v1beta"}))
         assert other.heard == []
 
 
@@ -545,7 +506,7 @@ def test_settings_and_names(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_key_can_be_tried_without_buying() -> None:
     """The list of models is asked for; without a key the error names the variable."""
     async with speaking(says({"models": []}), says({"error": {"code": 403}}, 403)) as speaker:
-        provider = provider_at(at(speaker))
+        provider = provider_at(speaker.origin)
         first, second = await provider.probe(), await provider.probe()
         await provider.close()
     assert first is not None
@@ -557,41 +518,23 @@ async def test_a_key_can_be_tried_without_buying() -> None:
         await remote.open()
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http(said(finish="SAFETY"))
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(at(speaker), models=["gemini-x"])
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return provider_at(speaker.origin, models=["gemini-x"])
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
-
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http(said(finish="SAFETY")))
-            return
-        self.made += 1
-        writer.write(http(said({"text": f"text {self.made}"})))
+    def result(self, number: int) -> bytes:
+        return http(said({"text": f"text {number}"}))
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, "gemini-x", provider.version("gemini-x"), {"prompt": "p"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made
 
 
 async def test_a_picture_is_painted_and_painted_on_by_the_engine(
@@ -612,7 +555,11 @@ async def test_a_picture_is_painted_and_painted_on_by_the_engine(
     ]
     recipe = parse_recipe({"name": "hats", "stages": stages}, "test")
     async with speaking(answer) as speaker:
-        table = {"kind": "gemini", "base_url": at(speaker), "limits": {"requests_per_second": 99}}
+        table = {
+            "kind": "gemini",
+            "base_url": speaker.origin,
+            "limits": {"requests_per_second": 99},
+        }
         config = Config(home=str(tmp_path), database_url=database_url, providers={"mine": table})
         async with open_engine(config) as engine:
             given = [{"t": f"row {number}", "a": "16:9"} for number in range(3)]

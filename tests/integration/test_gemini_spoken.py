@@ -13,6 +13,7 @@ from headrace.outcome import CallFailed, Outcome, OutcomeKind
 from headrace.provider import Reply
 from headrace.providers.google.vertex import VertexProvider
 from headrace.testing import CallDesk
+from tests.integration.calling import listened_at
 from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaking, speaks
 from tests.integration.test_gemini import (
     CLOCK,
@@ -22,7 +23,7 @@ from tests.integration.test_gemini import (
     RECORDED,
     USAGE,
     ask,
-    at,
+    made,
     picture,
     provider_at,
     said,
@@ -56,18 +57,7 @@ async def heard_of(
     answer: Answer, model: str = "gemini-x", params: dict[str, Any] | None = None, **table: Any
 ) -> tuple[Reply | Outcome, list[str], Heard]:
     """How one call ends that somebody listens to, what was said, and what the server heard."""
-    heard: list[str] = []
-    async with speaking(answer) as speaker:
-        provider = provider_at(at(speaker), **table)
-        call = replace(CallDesk().call(ask(model, **params or {})), say=heard.append)
-        try:
-            end: Reply | Outcome = await provider.call(call)
-        except CallFailed as failure:
-            end = failure.outcome
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return end, heard, speaker.heard[0]
+    return await listened_at(answer, made(**table), ask(model, **params or {}))
 
 
 async def outcome_of(answer: Answer, **table: Any) -> tuple[Outcome, list[str]]:
@@ -108,7 +98,7 @@ async def test_vertex_is_asked_for_pieces_too() -> None:
     """The other door to the same models has the same verb."""
     heard: list[str] = []
     async with speaking(streams(words("Hi"), ends())) as speaker:
-        table = {"base_url": at(speaker), "project": "p-1"}
+        table = {"base_url": speaker.origin, "project": "p-1"}
         provider = VertexProvider.from_config("cloud", table, CLOCK)
         reply = await provider.call(replace(CallDesk().call(ask()), say=heard.append))
         off = VertexProvider.from_config("cloud", {**table, "streams": False}, CLOCK)
@@ -126,7 +116,7 @@ async def test_images_and_unheard_texts_are_asked_for_whole() -> None:
     _, heard, asked = await heard_of(says(said(picture(PNG))), PAINTER)
     assert (heard, asked.path.rpartition(":")[2]) == ([], "generateContent")
     async with speaking(says(said({"text": "x"}))) as speaker:
-        provider = provider_at(at(speaker))
+        provider = provider_at(speaker.origin)
         await provider.call(CallDesk().call(ask()))
         await provider.close()
     assert speaker.heard[0].path.endswith(":generateContent")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,22 +10,25 @@ import pytest
 
 from headrace.simulator.scenario import build_settings
 from headrace.testing import ManualClock
-from tests.integration.test_http import Served, served
-from tests.integration.test_http_streaming import (
+from tests.integration.hearing import (
     BOOKED,
+    FRESH,
     PRICE,
     SAID,
+    SECONDS,
     Reading,
+    api,
+    client,
+    clock,
     ended,
     rows,
-    slow,
     step,
-    until,
     whole,
 )
+from tests.integration.test_http import Served
 
+__all__ = ["api", "client", "clock"]
 MODEL = "sim:claude-x"
-PIECES = 14
 TABLE: dict[str, Any] = {
     "kind": "anthropic",
     "models": ["claude-x"],
@@ -48,25 +48,11 @@ SCHEMA: dict[str, Any] = {
     "required": ["title"],
     "additionalProperties": False,
 }
-FRESH = {"Cache-Control": "no-cache"}
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def api(database_url: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Served]:
-    async with served(database_url, tmp_path, clock=clock, sim=TABLE) as one:
-        slow(one)
-        yield one
-
-
-@pytest.fixture
-async def client(api: Served) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with api.client() as one:
-        yield one
+def table() -> dict[str, Any]:
+    return TABLE
 
 
 @pytest.fixture
@@ -171,7 +157,7 @@ async def test_cached_tokens_are_told(api: Served, client: openai.AsyncOpenAI) -
         ("seed", {"seed": 7}),
         ("logprobs", {"logprobs": True}),
         ("response_format", {"response_format": {"type": "json_object"}}),
-        ("tools", {"tools": [{"type": "function", "function": {"name": "f"}}]}),
+        ("function_call", {"function_call": {"name": "f"}}),
         ("tool", {"messages": [*SAID, {"role": "tool", "content": "42", "tool_call_id": "x"}]}),
         ("temperature", {"temperature": 1.5}),
     ],
@@ -187,67 +173,14 @@ async def test_what_cannot_be_said_is_a_bad_request(
         assert field in caught.value.message
 
 
-async def test_a_stream_is_told_as_it_is_bought(
-    api: Served, client: openai.AsyncOpenAI, clock: ManualClock
-) -> None:
-    """The first words come before the last are said; usage and reason are those of a whole one."""
-    reading = Reading(client, model=MODEL)
-    await step(clock, 4)
-    await until(lambda: bool(reading.text))
-    assert api.simulator.lane.in_flight == 1
-    assert not reading.finish
-    reading = await ended(clock, reading)
-    assert reading.finish == "stop"
-    same = await whole(clock, api, client, model=MODEL, extra_headers=FRESH)
-    assert reading.text == same.choices[0].message.content
-    assert reading.usage.model_dump() == same.usage.model_dump()
-    assert reading.usage.completion_tokens == 40
-    told, other = await rows(api, BOOKED)
-    assert told == other
-    assert told["cost_estimate_microusd"] > 0
-
-
 async def test_a_stream_tells_cached_tokens_and_its_cut(
     api: Served, client: openai.AsyncOpenAI, clock: ManualClock
 ) -> None:
     """The usage at a stream's end counts what came from the cache; ``length`` is told."""
     more: Any = {"extra_body": {"cache_control": {"type": "ephemeral"}}, "extra_headers": FRESH}
-    await whole(clock, api, client, model=MODEL, max_tokens=5, **more)
-    reading = Reading(client, model=MODEL, max_tokens=5, **more)
-    await step(clock, PIECES)
+    await whole(clock, client, MODEL, max_tokens=5, **more)
+    reading = Reading(client, MODEL, max_tokens=5, **more)
+    await step(clock, SECONDS)
     await ended(clock, reading)
     assert reading.finish == "length"
     assert reading.usage.prompt_tokens == reading.usage.prompt_tokens_details.cached_tokens == 1
-
-
-async def test_a_refusal_is_a_bad_request(
-    api: Served, client: openai.AsyncOpenAI, clock: ManualClock
-) -> None:
-    """The model refuses in the stream, before a first word: it has its own status."""
-    slow(api, refuse_word="casino")
-    reading = Reading(client, model=MODEL, messages=[{"role": "user", "content": "a casino"}])
-    await step(clock, PIECES)
-    with pytest.raises(openai.BadRequestError) as caught:
-        await reading.task
-    assert caught.value.code == "content_policy_violation"
-
-
-async def test_a_response_is_told_while_it_is_bought(
-    client: openai.AsyncOpenAI, clock: ManualClock
-) -> None:
-    """A response is a chat in other words, also to these models."""
-    events: list[Any] = []
-
-    async def read() -> None:
-        stream = await client.responses.create(model=MODEL, input="Hi", stream=True)
-        async for event in stream:
-            events.append(event)
-
-    task = asyncio.create_task(read())
-    await step(clock, 4)
-    await until(lambda: any(event.type == "response.output_text.delta" for event in events))
-    await clock.advance(PIECES)
-    await task
-    said = "".join(event.delta for event in events if event.type == "response.output_text.delta")
-    assert said == events[-1].response.output_text
-    assert events[-1].response.usage.output_tokens == 40

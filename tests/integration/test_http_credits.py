@@ -25,17 +25,9 @@ from headrace.store import keys
 from headrace.testing import ManualClock
 from tests.integration.asgi import Answer, Client
 from tests.integration.scripted import Scripted
+from tests.integration.test_http import RECIPE
 
 CREDIT = 1_000_000
-RECIPE = """
-name = "words"
-[columns]
-required = ["t"]
-[[stages]]
-kind = "generate"
-model = "scripted:m"
-prompt = "{{ t }}"
-"""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 import pytest
 
 from headrace.artifact import Artifact
@@ -558,14 +559,15 @@ async def test_every_error_has_one_shape(api: Served) -> None:
             assert answer.headers["Allow"] == "GET, POST"
 
 
+@pytest.mark.parametrize("how", [ConnectionRefusedError, asyncpg.AdminShutdownError])
 async def test_a_database_that_is_away_may_be_asked_again(
-    api: Served, monkeypatch: pytest.MonkeyPatch
+    api: Served, monkeypatch: pytest.MonkeyPatch, how: type[Exception]
 ) -> None:
     """While the database does not answer, callers are told to come again; not that we failed."""
     await api("GET", "/api/batches", "read")
 
     def away() -> Any:
-        raise ConnectionRefusedError("no")
+        raise how("no")
 
     with monkeypatch.context() as patch:
         patch.setattr(api.engine.database, "acquire", away)

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import io
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,25 @@ from headrace.live_text import Listener, LiveText
 from headrace.preview import Preview
 from headrace.store import keys
 from headrace.testing import ManualClock
+from tests.integration.hearing import (
+    BOOKED,
+    PRICE,
+    SECONDS,
+    api,
+    bought,
+    client,
+    clock,
+    rows,
+    slow,
+    step,
+    until,
+    until_over,
+)
 from tests.integration.test_http import Served, served
-from tests.integration.test_http_streaming import BOOKED, PRICE, rows, slow, step, until, until_over
 from tests.integration.test_tenants import tenant
 
+__all__ = ["api", "client", "clock"]
 MODEL = "sim:gpt-image-2"
-SECONDS = 14
 TABLE: dict[str, Any] = {
     "models": ["gpt-image-2"],
     "price_microcredits": PRICE,
@@ -38,21 +50,8 @@ PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.complet
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def api(database_url: str, tmp_path: Path, clock: ManualClock) -> AsyncIterator[Served]:
-    async with served(database_url, tmp_path, clock=clock, sim=TABLE) as one:
-        slow(one)
-        yield one
-
-
-@pytest.fixture
-async def client(api: Served) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with api.client() as one:
-        yield one
+def table() -> dict[str, Any]:
+    return TABLE
 
 
 class Watching:
@@ -108,11 +107,7 @@ async def ended(clock: ManualClock, watching: Watching) -> Watching:
 async def whole(clock: ManualClock, client: openai.AsyncOpenAI, **more: Any) -> Any:
     """A picture that is not streamed."""
     told: dict[str, Any] = {"model": MODEL, "prompt": "a mill", "size": "1024x1024", **more}
-    asking = asyncio.create_task(client.images.generate(**told))
-    await until(lambda: bool(clock.sleepers) or asking.done())
-    await clock.advance(SECONDS)
-    async with asyncio.timeout(60):
-        return await asking
+    return await bought(clock, client.images.generate(**told))
 
 
 def body_of(event: Any) -> bytes:

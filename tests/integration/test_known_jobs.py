@@ -7,17 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from headrace.store import shards
-from headrace.testing import ManualClock
 from tests.integration.far_jobs import (
     ROWS,
     FarProvider,
-    accepted,
     audit,
-    engine_at,
+    left_alone,
     moving,
-    simulated,
-    submitted,
 )
 
 
@@ -26,27 +21,20 @@ async def test_all_jobs_that_a_dead_worker_followed_are_looked_at_at_once(
     shape: str, database_url: str, tmp_path: Path
 ) -> None:
     """None stands behind another: each is looked at while all of them still run."""
-    frozen, clock = ManualClock(), ManualClock()
-    async with (
-        simulated(shape) as simulator,
-        engine_at(simulator, database_url, tmp_path / "a", frozen) as dead,
-        engine_at(simulator, database_url, tmp_path / "b", clock) as live,
-    ):
-        batch = await submitted(dead, simulator)
-        await asyncio.gather(*(moving(one, accepted(dead, ROWS), 0.05) for one in (frozen, clock)))
-        async with live.database.transaction() as connection:
-            rows = await connection.fetch("SELECT id FROM shard WHERE state = 'open'")
-            claims = [await shards.claim(connection, row["id"], live.worker.id) for row in rows]
+    async with left_alone(shape, database_url, tmp_path, ROWS) as left:
+        live, batch, simulator, clock = left.live, left.batch, left.simulator, left.clock
+        claims = await left.claims()
+        async with live.database.acquire() as connection:
             assert await connection.fetchval("SELECT min(crashes) FROM item") == 1
         simulator.looked.clear()
-        working = asyncio.gather(*(live.worker.work(claim) for claim in claims if claim))
+        working = asyncio.gather(*(live.worker.work(claim) for claim in claims))
         await moving(clock, _looked(simulator))
         assert simulator.endings == [""] * ROWS
         for job_id in list(simulator.jobs.all):
             simulator.end(job_id)
         await moving(clock, working)
         # Should the dead one have got a shard back meanwhile, its time has to go by, too.
-        ended = (moving(clock, live.batch(batch.uuid).done()), moving(frozen, batch.done()))
+        ended = (moving(clock, live.batch(batch.uuid).done()), moving(left.frozen, batch.done()))
         summary, _ = await asyncio.gather(*ended)
         assert summary.succeeded == ROWS
         assert simulator.truth.total == ROWS

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from tests.commands import begun, ended
+
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
-ROOT = Path(__file__).parents[2]
 
 
 async def started(folder: Path, database_url: str, *words: str) -> tuple[Any, dict[str, Any]]:
     """Start a command and return the process with what it said first."""
-    environment = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(folder),
-        "HEADRACE_DATABASE_URL": database_url, "HEADRACE_LOG__FORMAT": "json",
-    }  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "headrace", *words, "--json",
-        cwd=folder, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), 90)
-    return process, json.loads(line or "{}")
-
-
-async def ended(process: Any) -> str:
-    """Ask the process to end; it does so cleanly. Return what it logged."""
-    process.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(process.communicate(), 90)
-    assert process.returncode == 0, err
-    return str(err.decode())
+    log = {"HEADRACE_LOG__FORMAT": "json"}
+    return await begun(folder, words, HEADRACE_DATABASE_URL=database_url, **log)
 
 
 async def scraped(url: str) -> str:

@@ -16,7 +16,6 @@ from typing import Any
 import aiohttp
 import pytest
 
-from headrace.blob import open_blobs
 from headrace.clock import SystemClock
 from headrace.config import Config
 from headrace.engine import open_engine
@@ -31,7 +30,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.calling import Made, bought_at, fails_at, failure_of, peak_bytes_of
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import (
     Answer,
     Heard,
@@ -39,6 +39,7 @@ from tests.integration.speaking import (
     closes_after,
     drips,
     http,
+    in_parts,
     resets_after,
     says,
     speaking,
@@ -68,6 +69,10 @@ def provider_at(url: str, **table: Any) -> OpenAIProvider:
 CLOCK = SystemClock()
 
 
+def made(**table: Any) -> Made:
+    return lambda speaker: provider_at(speaker.url, **table)
+
+
 def ask(model: str = "gpt-x", **params: Any) -> Request:
     return Request("mine", model, "1", {"prompt": "A card", **params})
 
@@ -85,35 +90,17 @@ async def bought(
     answer: Answer, request: Request | None = None, **table: Any
 ) -> tuple[Reply, bytes, Heard]:
     """The reply to one call, its bytes, and what the server heard."""
-    async with speaking(answer) as speaker:
-        provider, desk = provider_at(speaker.url, **table), CallDesk()
-        try:
-            reply = await provider.call(desk.call(request or ask(), "key-7"))
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return reply, desk.body_of(reply), speaker.heard[0]
+    return await bought_at(answer, made(**table), request or ask(), key="key-7")
 
 
 async def fails(answer: Answer, request: Request | None = None, deadline_s: float = 30) -> Outcome:
     """How one call ends that the server heard exactly once."""
-    async with speaking(answer) as speaker:
-        outcome = await outcome_at(speaker.url, request, deadline_s)
-        assert len(speaker.heard) == 1, "sent more than once"
-        return outcome
+    return await fails_at(answer, made(), request or ask(), KEY, deadline_s)
 
 
 async def outcome_at(url: str, request: Request | None = None, deadline_s: float = 30) -> Outcome:
-    provider = provider_at(url)
-    try:
-        with pytest.raises(CallFailed) as caught:
-            await provider.call(CallDesk(deadline_s=deadline_s).call(request or ask()))
-    finally:
-        await provider.close()
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    call = CallDesk(deadline_s=deadline_s).call(request or ask())
+    return await failure_of(provider_at(url), call, KEY)
 
 
 @asynccontextmanager
@@ -315,32 +302,9 @@ async def test_a_large_image_that_cannot_be_kept_is_lost_not_unknown() -> None:
 async def test_twelve_large_images_at_once_take_little_memory(tmp_path: Path) -> None:
     """Twelve images of 4 MB arrive side by side in the memory of three, the server's included."""
     body = PngBody(256, 256, 4_000_000).whole(bytes(32))
-    raw = memoryview(http(image(body)))
-
-    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        for at in range(0, len(raw), 65536):
-            writer.write(raw[at : at + 65536])
-            await writer.drain()
-
-    blobs = await open_blobs(str(tmp_path / "blobs"))
-    desk = CallDesk()
-    async with speaking(answer) as speaker:
-        provider = provider_at(speaker.url)
-
-        async def buy(number: int) -> bytes:
-            call = desk.call(ask("gpt-image-2", size=str(number)))
-            object.__setattr__(call, "spool", blobs.spool)
-            reply = await provider.call(call)
-            assert reply.artifact is not None
-            return reply.artifact.sha256
-
-        tracemalloc.start()
-        made = set(await asyncio.gather(*[buy(number) for number in range(12)]))
-        _, peak_bytes = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        await provider.close()
-    assert [await blobs.read(sha256) for sha256 in made] == [body]
-    await blobs.close()
+    many = [ask("gpt-image-2", size=str(number)) for number in range(12)]
+    async with speaking(in_parts(http(image(body)))) as speaker:
+        peak_bytes = await peak_bytes_of(provider_at(speaker.url), many, body, tmp_path)
     assert peak_bytes < 12_000_000, peak_bytes
 
 
@@ -637,33 +601,22 @@ async def test_a_remote_api_needs_a_key_and_a_local_one_does_not(
     assert "authorization" not in speaker.heard[0].headers
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http({"error": {"message": "no", "code": "x"}}, 400)
     crash_class = CrashClass.BLIND
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
+    def calling(self, speaker: Speaker) -> Provider:
         self.replies: dict[str, bytes] = {}
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(
+        return provider_at(
             speaker.url, models=["gpt-x"], crash_class=self.crash_class.value, concurrency=3
         )
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
 
     async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if "refuse" in heard.body.decode():
-            writer.write(http({"error": {"message": "no", "code": "x"}}, 400))
+        if b"refuse" in heard.body:
+            writer.write(self.refusal)
             return
         key = heard.headers.get("idempotency-key", str(self.made))
         if key not in self.replies:
@@ -676,9 +629,6 @@ class TestConformance(ProviderConformance):
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made
 
 
 class TestKeyedConformance(TestConformance):

@@ -22,8 +22,9 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.refusals import PROFILES as TABLES
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
-from tests.integration.speaking import Answer, Heard, http, says, speaking, speaks
+from tests.integration.calling import failure_of, reply_of
+from tests.integration.conforming import SpokenConformance
+from tests.integration.speaking import Answer, Heard, Speaker, http, says, speaking, speaks
 
 KEY = "sk-very-secret-0123456789"
 PNG = PngBody(64, 48).whole(bytes(32))
@@ -47,11 +48,8 @@ async def bought(
 ) -> tuple[Reply, bytes, Heard]:
     """The reply to one call, its bytes, and the request that was heard first."""
     async with speaking(answer) as speaker:
-        provider, desk = made(speaker.url, **table), desk or CallDesk()
-        try:
-            reply = await provider.call(desk.call(request))
-        finally:
-            await provider.close()
+        desk = desk or CallDesk()
+        reply = await reply_of(made(speaker.url, **table), desk.call(request))
         return reply, desk.body_of(reply), speaker.heard[0]
 
 
@@ -60,14 +58,8 @@ async def fails(
 ) -> Outcome:
     """How one call ends, the key in no part of it."""
     async with speaking(answer) as speaker:
-        provider = made(speaker.url, **table)
-        try:
-            with pytest.raises(CallFailed) as caught:
-                await provider.call((desk or CallDesk()).call(request))
-        finally:
-            await provider.close()
-    assert KEY not in repr(caught.value.outcome)
-    return caught.value.outcome
+        call = (desk or CallDesk()).call(request)
+        return await failure_of(made(speaker.url, **table), call, KEY)
 
 
 # -- responses -----------------------------------------------------------------------------------
@@ -585,40 +577,26 @@ async def test_each_server_is_understood_in_its_own_words(name: str) -> None:
         assert outcome.wait_s == 9
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, kept by a profile over a real connection."""
 
     unknown_model = "another"
+    refusal = http({"error": "content policy violation"}, 400)
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = made(speaker.url, models=["m"], profile="litellm", api="images")
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return made(speaker.url, models=["m"], profile="litellm", api="images")
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
+    def result(self, number: int) -> bytes:
+        return http(address("/files/1.png"))
 
     async def answer(self, heard: Heard, writer: Any) -> None:
         if heard.method == "GET":
             writer.write(http(PNG))
-        elif b"refuse" in heard.body:
-            writer.write(http({"error": "content policy violation"}, 400))
-        else:
-            self.made += 1
-            writer.write(http(address("/files/1.png")))
+            return
+        await super().answer(heard, writer)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, "m", provider.version("m"), {"prompt": f"{number}"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.blob import open_blobs
 from headrace.clock import SystemClock
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.preview import Preview, Previews
 from headrace.provider import Reply
 from headrace.providers.openai import shown as shown_images
@@ -23,7 +23,17 @@ from headrace.providers.openai.compatible import OpenAICompatibleProvider
 from headrace.providers.simulated.png_body import PngBody
 from headrace.request import Request
 from headrace.testing import CallDesk
-from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaking, speaks
+from tests.integration.calling import end_of
+from tests.integration.speaking import (
+    Answer,
+    Heard,
+    http,
+    in_parts,
+    resets_after,
+    says,
+    speaking,
+    speaks,
+)
 
 MODEL = "gpt-image-2"
 WHOLE = PngBody(64, 48).whole(bytes(32))
@@ -67,7 +77,7 @@ def streams(*events: Any, **how: Any) -> Answer:
     return speaks(http(wired(*events, **how), headers=EVENTS))
 
 
-async def end_of(
+async def shown_by(
     answer: Answer, request: Request | None = None, count: int = 3, **table: Any
 ) -> tuple[Reply | Outcome, list[Preview], Heard, bytes]:
     """How one call ends that somebody watches, what was shown, what was heard, and the bytes."""
@@ -81,13 +91,7 @@ async def end_of(
         told = {"base_url": speaker.url, "api_key": "sk-secret", **table}
         provider = OpenAIProvider.from_config("mine", told, SystemClock())
         desk = CallDesk()
-        call = replace(desk.call(request), previews=Previews(count, show))
-        try:
-            end: Reply | Outcome = await provider.call(call)
-        except CallFailed as failure:
-            end = failure.outcome
-        finally:
-            await provider.close()
+        end = await end_of(provider, replace(desk.call(request), previews=Previews(count, show)))
         assert len(speaker.heard) == 1
         body = desk.body_of(end) if isinstance(end, Reply) else b""
         return end, seen, speaker.heard[0], body
@@ -95,7 +99,7 @@ async def end_of(
 
 async def test_previews_are_shown_and_the_image_is_the_one_that_came_whole() -> None:
     """Each preview as it came; image, usage, cost and facts are those of a whole answer."""
-    end, seen, heard, body = await end_of(
+    end, seen, heard, body = await shown_by(
         streams(partial(0), partial(1), completed()), count=2, prices=PRICES
     )
     assert heard.json == {
@@ -106,7 +110,7 @@ async def test_previews_are_shown_and_the_image_is_the_one_that_came_whole() -> 
     ]
     assert seen[0].about == {"size": "1024x1024", "quality": "low", "background": "opaque"}
     answer = {"created": 1, "data": [{"b64_json": b64(WHOLE)}], **ABOUT, "usage": USAGE}
-    whole, nothing, heard, same = await end_of(says(answer), streams=False, prices=PRICES)
+    whole, nothing, heard, same = await shown_by(says(answer), streams=False, prices=PRICES)
     assert "stream" not in heard.json
     assert (end, body, nothing) == (whole, same, [])
     assert isinstance(end, Reply)
@@ -118,11 +122,11 @@ async def test_odd_but_lawful_events_are_read(how: dict[str, Any]) -> None:
     """Other line ends, no names, comments, no last empty line, events of other kinds."""
     events = ["", {"type": "image_generation.started"}, partial(0), completed(LARGE), "[DONE]"]
     raw = b": hi\n\nid: 1\nretry: 5\n" + wired(*events, **how)
-    end, seen, _, body = await end_of(speaks(http(raw, headers=EVENTS)))
+    end, seen, _, body = await shown_by(speaks(http(raw, headers=EVENTS)))
     assert isinstance(end, Reply)
     assert (len(seen), body == LARGE, end.artifact is not None) == (1, True, True)
     raw = wired(completed()).rstrip(b"\n")
-    end, seen, _, body = await end_of(speaks(http(raw, headers=EVENTS)))
+    end, seen, _, body = await shown_by(speaks(http(raw, headers=EVENTS)))
     assert (seen, body) == ([], WHOLE)
 
 
@@ -141,7 +145,7 @@ async def test_any_cut_gives_the_same() -> None:
         return answer
 
     for step in (1, 7, 64):
-        _, seen, _, body = await end_of(drips(step))
+        _, seen, _, body = await shown_by(drips(step))
         assert ([one.body for one in seen], body) == ([STATES[0], STATES[2]], WHOLE)
 
 
@@ -161,7 +165,7 @@ async def test_what_is_no_preview_is_not_shown(
 ) -> None:
     """It is passed over, and takes nothing from the image."""
     monkeypatch.setattr(shown_images, "PREVIEW_BYTES_MAX", 4_000)
-    _, seen, _, body = await end_of(streams(one, completed()))
+    _, seen, _, body = await shown_by(streams(one, completed()))
     assert (seen, body) == ([], WHOLE)
 
 
@@ -170,19 +174,19 @@ async def test_names_that_lie_change_nothing() -> None:
     raw = wired(partial(0), completed()).replace(
         b"event: image_generation.partial_image", b"event: x"
     )
-    _, seen, _, body = await end_of(speaks(http(raw, headers=EVENTS)))
+    _, seen, _, body = await shown_by(speaks(http(raw, headers=EVENTS)))
     assert (len(seen), body) == (1, WHOLE)
     late = {"b64_json": b64(LARGE), "partial_image_index": 0}
     late["type"] = "image_generation.partial_image"
-    _, seen, _, body = await end_of(streams(late, completed(), named=False))
+    _, seen, _, body = await shown_by(streams(late, completed(), named=False))
     assert (seen, body) == ([], WHOLE), "it could have been the image, so it was not held"
     raw = wired(completed()).replace(
         b"event: image_generation.completed", b"event: x.partial_image"
     )
-    _, seen, _, body = await end_of(speaks(http(raw, headers=EVENTS)))
+    _, seen, _, body = await shown_by(speaks(http(raw, headers=EVENTS)))
     assert (seen, body) == ([], WHOLE)
     odd = partial(0, partial_image_index="7")
-    _, seen, _, _ = await end_of(streams(odd, completed()))
+    _, seen, _, _ = await shown_by(streams(odd, completed()))
     assert seen[0].index == 0
 
 
@@ -198,7 +202,7 @@ async def test_names_that_lie_change_nothing() -> None:
 )
 async def test_previews_alone_are_no_result(raw: bytes) -> None:
     """An answer without its image is lost, however far it was shown."""
-    end, _, _, _ = await end_of(speaks(http(raw, headers=EVENTS)))
+    end, _, _, _ = await shown_by(speaks(http(raw, headers=EVENTS)))
     assert isinstance(end, Outcome)
     assert end.kind is OutcomeKind.LOST_RESULT
 
@@ -206,7 +210,7 @@ async def test_previews_alone_are_no_result(raw: bytes) -> None:
 async def test_a_reset_midway_is_a_lost_result() -> None:
     """What was shown until then was shown."""
     raw = http(wired(partial(0)), headers=EVENTS, claimed_bytes=10_000)
-    end, _, _, _ = await end_of(resets_after(raw))
+    end, _, _, _ = await shown_by(resets_after(raw))
     assert isinstance(end, Outcome)
     assert end.kind is OutcomeKind.LOST_RESULT
 
@@ -215,18 +219,18 @@ async def test_errors_are_what_they_say() -> None:
     """Before the stream and in it; a picture that is withheld midway is refused."""
     error = {"type": "image_generation_user_error", "code": "moderation_blocked", "message": "No"}
     for event in ({"type": "error", "error": error}, {"type": "x", "error": error}):
-        end, seen, _, _ = await end_of(streams(partial(0), event))
+        end, seen, _, _ = await shown_by(streams(partial(0), event))
         assert isinstance(end, Outcome)
         assert (end.kind, len(seen)) == (OutcomeKind.REFUSED, 1)
-    end, _, _, _ = await end_of(says({"error": {"message": "slow", "type": "requests"}}, 429))
+    end, _, _, _ = await shown_by(says({"error": {"message": "slow", "type": "requests"}}, 429))
     assert isinstance(end, Outcome)
     assert end.kind is OutcomeKind.RATE_LIMITED
     for wrong in (completed(b"words"), completed(b""), {"type": "x.completed"}):
-        end, _, _, _ = await end_of(streams(wrong))
+        end, _, _, _ = await shown_by(streams(wrong))
         assert isinstance(end, Outcome)
         assert end.kind is OutcomeKind.NO_OUTPUT
     broken = {"type": "image_generation.completed", "b64_json": "no base64!"}
-    end, _, _, _ = await end_of(streams(broken))
+    end, _, _, _ = await shown_by(streams(broken))
     assert isinstance(end, Outcome)
     assert end.kind is OutcomeKind.NO_OUTPUT
 
@@ -245,7 +249,7 @@ async def test_previews_are_asked_for_where_there_are_any(
 ) -> None:
     """Not of texts, older models, drawings, nor where the settings say no."""
     request = Request("mine", model, "1", {"prompt": "A card", **params})
-    _, _, heard, _ = await end_of(says({"data": [{"b64_json": b64(WHOLE)}]}), request, **table)
+    _, _, heard, _ = await shown_by(says({"data": [{"b64_json": b64(WHOLE)}]}), request, **table)
     assert "stream" not in heard.json
     assert "partial_images" not in heard.json
 
@@ -267,7 +271,7 @@ async def test_other_servers_are_not_asked_for_previews() -> None:
 
 async def test_a_server_that_answers_whole_is_taken_at_that() -> None:
     """Nothing is shown, and the result is the same."""
-    end, seen, _, body = await end_of(says({"data": [{"b64_json": b64(WHOLE)}]}))
+    end, seen, _, body = await shown_by(says({"data": [{"b64_json": b64(WHOLE)}]}))
     assert isinstance(end, Reply)
     assert (seen, body) == ([], WHOLE)
 
@@ -276,19 +280,12 @@ async def test_large_previews_take_little_memory(tmp_path: Path) -> None:
     """Of previews and an image of 4 MB each, little more than one preview is in memory."""
     body = PngBody(256, 256, 4_000_000).whole(bytes(32))
     events = [partial(0, body), partial(1, body), partial(2, body), completed(body)]
-    raw = memoryview(http(wired(*events), headers=EVENTS))
-
-    async def answer(heard: Heard, writer: asyncio.StreamWriter) -> None:
-        for start in range(0, len(raw), 65536):
-            writer.write(raw[start : start + 65536])
-            await writer.drain()
-
     blobs, last = await open_blobs(str(tmp_path / "blobs")), list[Preview]()
 
     async def show(one: Preview) -> None:
         last[:] = [one]
 
-    async with speaking(answer) as speaker:
+    async with speaking(in_parts(http(wired(*events), headers=EVENTS))) as speaker:
         table = {"base_url": speaker.url, "api_key": "sk"}
         provider = OpenAIProvider.from_config("mine", table, SystemClock())
         call = CallDesk().call(Request("mine", MODEL, "1", {"prompt": "A card"}))

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from headrace.clock import SystemClock
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import Reply
-from headrace.providers.openai.adapter import OpenAIProvider
 from headrace.providers.remote import server_events
-from headrace.request import Request
-from headrace.testing import CallDesk
-from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaking, speaks
+from tests.integration.calling import listened_at
+from tests.integration.speaking import Answer, Heard, http, resets_after, says, speaks
+from tests.integration.test_openai import ask, made
 
 USAGE = {"prompt_tokens": 9, "completion_tokens": 12, "total_tokens": 21}
 ABOUT = {"id": "chatcmpl-7", "model": "gpt-x-2026", "object": "chat.completion.chunk"}
@@ -41,22 +38,11 @@ def streams(events: Iterable[Any], end: str = "\n") -> Answer:
     return speaks(http(stream(events, end), headers=EVENTS))
 
 
-async def heard_of(answer: Answer, **table: Any) -> tuple[Reply | Outcome, list[str], Heard]:
+async def heard_of(
+    answer: Answer, params: dict[str, Any] | None = None, **table: Any
+) -> tuple[Reply | Outcome, list[str], Heard]:
     """How one call ends that somebody listens to, what was said, and what the server heard."""
-    said: list[str] = []
-    params = table.pop("params", {})
-    async with speaking(answer) as speaker:
-        told = {"base_url": speaker.url, "api_key": "sk-secret", **table}
-        provider = OpenAIProvider.from_config("mine", told, SystemClock())
-        call = CallDesk().call(Request("mine", "gpt-x", "1", {"prompt": "A card", **params}))
-        try:
-            reply: Reply | Outcome = await provider.call(replace(call, say=said.append))
-        except CallFailed as failure:
-            reply = failure.outcome
-        finally:
-            await provider.close()
-        assert len(speaker.heard) == 1
-        return reply, said, speaker.heard[0]
+    return await listened_at(answer, made(**table), ask(**params or {}))
 
 
 async def reply_of(answer: Answer, **table: Any) -> tuple[Reply, list[str]]:
@@ -189,3 +175,42 @@ async def test_another_choice_says_nothing() -> None:
     other["choices"][0]["index"] = 1
     reply, said = await reply_of(streams([chunk("yes"), other, *END]))
     assert (said, reply.body) == (["yes"], b"yes")
+
+
+def called(index: int | None, name: str | None, arguments: str, **more: Any) -> dict[str, Any]:
+    """A chunk that adds to a call; the first of a call names it."""
+    told = {} if index is None else {"index": index}
+    about = {} if name is None else {"id": f"call_{name}", "type": "function", **more}
+    function = {"arguments": arguments} if name is None else {"name": name, "arguments": arguments}
+    return chunk(tool_calls=[{**told, **about, "function": function}])
+
+
+OWN = {"extra_content": {"google": {"thought_signature": "x"}}}
+DEALT = {
+    "by index": [
+        called(0, "f", "", **OWN), called(0, None, '{"a"'), called(1, "g", ""),
+        called(0, None, ": 1}"), called(1, None, "{}"),
+    ],
+    "one index for all": [called(0, "f", '{"a": 1}', **OWN), called(0, "g", "{}")],
+    "no index": [called(None, "f", '{"a": 1}', **OWN), called(None, "g", "{}")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("pieces", DEALT.values(), ids=DEALT.keys())
+async def test_calls_in_pieces_are_the_calls_that_came_whole(pieces: list[Any]) -> None:
+    """However a server deals them out; what it wants back is kept, and no word is said of them."""
+    tools = {"params": {"tools": [{"type": "function", "function": {"name": "f"}}]}}
+    reply, said = await reply_of(streams([*pieces, chunk(finish="tool_calls"), *END[1:]]), **tools)
+    calls = [
+        {"id": "call_f", "type": "function",
+         "function": {"name": "f", "arguments": '{"a": 1}'}, **OWN},
+        {"id": "call_g", "type": "function", "function": {"name": "g", "arguments": "{}"}},
+    ]  # fmt: skip
+    assert json.loads(reply.body or b"") == {"content": None, "tool_calls": calls}
+    assert said == []
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    told = {**ABOUT, "choices": [{"message": message, "finish_reason": "tool_calls"}]}
+    whole, _ = await reply_of(says({**told, "usage": USAGE}), **tools)
+    assert whole == reply
+    outcome, _ = await outcome_of(says({**told, "usage": USAGE}))
+    assert outcome.kind is OutcomeKind.NO_OUTPUT, "nobody offered a function"

@@ -6,7 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from headrace.outbox import Outbox
 from headrace.provider import Call, CrashClass, Reply
 from headrace.recipe import parse_recipe
 from headrace.store import spooled
-from headrace.store.audit import verify
+from headrace.store.batches import Summary
 from headrace.submission import Terms
 from headrace.testing import ManualClock
-from headrace.watching import Batch
-from tests.integration.far_jobs import moving, run_on
+from headrace.watching import Batch, ItemResult
+from tests.integration.far_jobs import audit, moving, run_on
 from tests.integration.scripted import Scripted
 
 ROWS = 3
@@ -62,37 +62,6 @@ class FarStore:
 
         spool = home / "spool"
         return Seen(self.store, None, spool, Outbox(spool / "waiting", bytes_max, 3600.0))
-
-
-@asynccontextmanager
-async def machine(
-    far: FarStore,
-    provider: Scripted,
-    database_url: str,
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    clock: ManualClock,
-) -> AsyncIterator[Engine]:
-    """An engine on a machine of its own; its time moves while it ends."""
-
-    async def blobs_of(config: Config) -> Blobs:
-        return far.blobs(home)
-
-    monkeypatch.setattr("headrace.engine.blobs_of", blobs_of)
-    config = Config(
-        home=str(home),
-        database_url=database_url,
-        run=Run(canary=0),
-        storage=Storage(lost_after_s=3600.0),
-        worker=Worker(gate="local"),
-    )
-    ending = None
-    async with open_engine(config, clock=clock, providers={"scripted": provider}) as engine:
-        try:
-            yield engine
-        finally:
-            ending = asyncio.create_task(run_on(clock))
-    ending.cancel()
 
 
 class Painter(Scripted):
@@ -140,47 +109,92 @@ async def all_spooled(engine: Engine, clock: ManualClock) -> None:
     await moving(clock, look())
 
 
-async def audit(engine: Engine) -> list[str]:
-    async with engine.database.acquire() as connection:
-        return await verify(connection)
+@dataclass
+class Scene:
+    """A store that all machines share, what they buy from, and the time they live by."""
+
+    database_url: str
+    monkeypatch: pytest.MonkeyPatch
+    provider: Scripted = field(default_factory=lambda: Scripted(body_bytes=20_000))
+    far: FarStore = field(default_factory=FarStore)
+    clock: ManualClock = field(default_factory=ManualClock)
+
+    @asynccontextmanager
+    async def machine(self, home: Path) -> AsyncIterator[Engine]:
+        """An engine on a machine of its own; its time moves while it ends."""
+
+        async def blobs_of(config: Config) -> Blobs:
+            return self.far.blobs(home)
+
+        self.monkeypatch.setattr("headrace.engine.blobs_of", blobs_of)
+        config = Config(
+            home=str(home),
+            database_url=self.database_url,
+            run=Run(canary=0),
+            storage=Storage(lost_after_s=3600.0),
+            worker=Worker(gate="local"),
+        )
+        ending, providers = None, {"scripted": self.provider}
+        async with open_engine(config, clock=self.clock, providers=providers) as engine:
+            try:
+                yield engine
+            finally:
+                ending = asyncio.create_task(run_on(self.clock))
+        ending.cancel()
+
+    async def left(self, home: Path, policy: str = "retry") -> Batch:
+        """Buy a batch while the store is away, and stop the machine; returns the batch."""
+        self.far.is_away = True
+        async with self.machine(home) as engine:
+            batch = await submitted(engine, policy)
+            await all_spooled(engine, self.clock)
+        assert len(list((home / "spool" / "waiting").iterdir())) == ROWS
+        self.far.is_away = False
+        return batch
+
+    async def done(self, engine: Engine, batch: Batch) -> Summary:
+        """The end of a batch, while time goes by."""
+        summary: Summary = await moving(self.clock, engine.batch(batch.uuid).done())
+        return summary
 
 
-async def left_on_a_machine(
-    far: FarStore,
-    provider: Scripted,
-    database_url: str,
-    home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    clock: ManualClock,
-    policy: str = "retry",
-) -> Batch:
-    """Buy a batch while the store is away, and stop the machine; returns the batch."""
-    far.is_away = True
-    async with machine(far, provider, database_url, home, monkeypatch, clock) as engine:
-        batch = await submitted(engine, policy)
-        await all_spooled(engine, clock)
-    assert len(list((home / "spool" / "waiting").iterdir())) == ROWS
-    far.is_away = False
-    return batch
+@pytest.fixture
+def scene(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    return Scene(database_url, monkeypatch)
+
+
+async def stray_of(engine: Engine) -> tuple[Outbox, Artifact]:
+    """A body in the spool that nobody waits for."""
+    outbox = engine.blobs.outbox
+    assert outbox is not None
+    room = await outbox.enter()
+    stray = await engine.blobs.put(b"x" * 20_000, "text/plain", room)
+    room.release()
+    return outbox, stray
+
+
+async def all_sound(engine: Engine, batch: Batch) -> list[ItemResult]:
+    """The items of a batch, whose artifacts the store has as they were made."""
+    found = [item async for item in engine.batch(batch.uuid).items()]
+    for item in found:
+        assert item.artifact is not None
+        assert await engine.blobs.verify(item.artifact.sha256) == "sound"
+    return found
 
 
 async def test_a_stopped_process_leaves_results_and_the_next_sends_them(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path
 ) -> None:
     """Nothing is settled that others cannot read; after the restart nobody is called again."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
-    batch = await left_on_a_machine(*told)
-    async with machine(*told) as engine:
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+    provider, clock = scene.provider, scene.clock
+    batch = await scene.left(tmp_path)
+    async with scene.machine(tmp_path) as engine:
+        summary = await scene.done(engine, batch)
         assert summary.succeeded == ROWS
         assert len(provider.prompts) == ROWS
         assert summary.cost_microusd == ROWS * 40_000
         assert await spooled_rows(engine) == 0
-        async for item in engine.batch(batch.uuid).items():
-            assert item.artifact is not None
-            assert await engine.blobs.verify(item.artifact.sha256) == "sound"
-            assert item.attempts == 2
+        assert [item.attempts for item in await all_sound(engine, batch)] == [2] * ROWS
         assert not list((tmp_path / "spool" / "waiting").iterdir())
         # The cache has them, too: the same again is not bought.
         again = await submitted(engine)
@@ -189,35 +203,30 @@ async def test_a_stopped_process_leaves_results_and_the_next_sends_them(
         assert await audit(engine) == []
 
 
-async def test_what_was_left_takes_room_before_the_first_call(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_was_left_takes_room_before_the_first_call(scene: Scene, tmp_path: Path) -> None:
     """The bound of the spool holds from the start, with the bodies of processes before."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
-    await left_on_a_machine(*told)
-    async with machine(*told) as engine:
+    await scene.left(tmp_path)
+    async with scene.machine(tmp_path) as engine:
         assert engine.blobs.outbox is not None
         assert engine.blobs.outbox.used_bytes == ROWS * 20_000
 
 
 async def test_another_machine_waits_for_the_one_that_has_the_result(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path
 ) -> None:
     """It says where the result waits, buys nothing, and goes on once the object is there."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    batch = await left_on_a_machine(far, provider, database_url, tmp_path / "a", monkeypatch, clock)
-    there = (far, provider, database_url, tmp_path / "b", monkeypatch, clock)
-    async with machine(*there) as engine:
+    provider, clock = scene.provider, scene.clock
+    batch = await scene.left(tmp_path / "a")
+    async with scene.machine(tmp_path / "b") as engine:
         await until(engine, clock, lambda states: states == ["waiting"] * ROWS)
         async for item in engine.batch(batch.uuid).items():
             assert item.error is not None
             assert str(tmp_path / "a") in item.error["reason"]
-        first = far.blobs(tmp_path / "a")
+        first = scene.far.blobs(tmp_path / "a")
         await Uploader(engine.database, first, clock).tick()
         await first.close()
         assert not list((tmp_path / "a" / "spool" / "waiting").iterdir())
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+        summary = await scene.done(engine, batch)
         assert (summary.succeeded, len(provider.prompts)) == (ROWS, ROWS)
         assert await spooled_rows(engine) == 0
         assert await audit(engine) == []
@@ -225,19 +234,16 @@ async def test_another_machine_waits_for_the_one_that_has_the_result(
 
 @pytest.mark.parametrize(("policy", "calls"), [("retry", 2 * ROWS), ("refund", ROWS)])
 async def test_a_machine_that_is_gone_for_good_is_not_waited_for_for_ever(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, policy: str, calls: int
+    scene: Scene, tmp_path: Path, policy: str, calls: int
 ) -> None:
     """After its time the result counts as one that was never seen, and the policy decides."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    batch = await left_on_a_machine(
-        far, provider, database_url, tmp_path / "a", monkeypatch, clock, policy
-    )
-    there = (far, provider, database_url, tmp_path / "b", monkeypatch, clock)
-    async with machine(*there) as engine:
+    provider, clock = scene.provider, scene.clock
+    batch = await scene.left(tmp_path / "a", policy)
+    async with scene.machine(tmp_path / "b") as engine:
         await until(engine, clock, lambda states: states == ["waiting"] * ROWS)
         assert len(provider.prompts) == ROWS
         clock.step_wall(timedelta(hours=1).total_seconds())
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+        summary = await scene.done(engine, batch)
         assert len(provider.prompts) == calls
         assert summary.succeeded == (ROWS if policy == "retry" else 0)
         assert summary.repeats == calls - ROWS
@@ -246,68 +252,50 @@ async def test_a_machine_that_is_gone_for_good_is_not_waited_for_for_ever(
         assert await audit(engine) == []
 
 
-async def test_who_can_ask_again_for_nothing_does_not_wait(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_who_can_ask_again_for_nothing_does_not_wait(scene: Scene, tmp_path: Path) -> None:
     """A provider that honours keys is asked with the same key at once, by the other machine."""
-    far, clock = FarStore(), ManualClock()
-    provider = Scripted(body_bytes=20_000, crash_class=CrashClass.KEYED)
-    batch = await left_on_a_machine(far, provider, database_url, tmp_path / "a", monkeypatch, clock)
-    there = (far, provider, database_url, tmp_path / "b", monkeypatch, clock)
-    async with machine(*there) as engine:
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+    provider = scene.provider = Scripted(body_bytes=20_000, crash_class=CrashClass.KEYED)
+    batch = await scene.left(tmp_path / "a")
+    async with scene.machine(tmp_path / "b") as engine:
+        summary = await scene.done(engine, batch)
         assert (summary.succeeded, summary.repeats) == (ROWS, 0)
         assert sorted(provider.keys) == sorted(2 * list(set(provider.keys)))
         assert await audit(engine) == []
 
 
-async def test_a_cancelled_batch_delivers_what_is_bought(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_batch_delivers_what_is_bought(scene: Scene, tmp_path: Path) -> None:
     """A result that waits in the spool is delivered and billed, as any call in flight is."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
-    batch = await left_on_a_machine(*told)
-    async with machine(*told) as engine:
+    provider = scene.provider
+    batch = await scene.left(tmp_path)
+    async with scene.machine(tmp_path) as engine:
         await engine.batch(batch.uuid).cancel()
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+        summary = await scene.done(engine, batch)
         assert (summary.succeeded, len(provider.prompts)) == (ROWS, ROWS)
         assert await spooled_rows(engine) == 0
         assert await audit(engine) == []
 
 
 async def test_bytes_that_rotted_in_the_spool_are_never_delivered(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path
 ) -> None:
     """A body without its hash is not sent: the result is lost, and that is counted."""
-    far, provider, clock = FarStore(), Scripted(body_bytes=20_000), ManualClock()
-    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
-    batch = await left_on_a_machine(*told)
+    provider = scene.provider
+    batch = await scene.left(tmp_path)
     rotten = sorted((tmp_path / "spool" / "waiting").iterdir())[0]
     rotten.write_bytes(b"x" + rotten.read_bytes()[1:])
-    async with machine(*told) as engine:
-        summary = await moving(clock, engine.batch(batch.uuid).done())
+    async with scene.machine(tmp_path) as engine:
+        summary = await scene.done(engine, batch)
         assert (summary.succeeded, summary.repeats) == (ROWS, 1)
         assert len(provider.prompts) == ROWS + 1
-        async for item in engine.batch(batch.uuid).items():
-            assert item.artifact is not None
-            assert await engine.blobs.verify(item.artifact.sha256) == "sound"
+        assert len(await all_sound(engine, batch)) == ROWS
         assert await audit(engine) == []
 
 
-async def test_what_nobody_waits_for_leaves_the_spool(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_nobody_waits_for_leaves_the_spool(scene: Scene, tmp_path: Path) -> None:
     """A body whose process died before it wrote it down goes after hours, not before."""
-    clock = ManualClock()
-    far, provider = FarStore(), Scripted(body_bytes=20_000)
-    told = (far, provider, database_url, tmp_path, monkeypatch, clock)
-    async with machine(*told) as engine:
-        outbox = engine.blobs.outbox
-        assert outbox is not None
-        room = await outbox.enter()
-        stray = await engine.blobs.put(b"x" * 20_000, "text/plain", room)
-        room.release()
+    clock = scene.clock
+    async with scene.machine(tmp_path) as engine:
+        outbox, stray = await stray_of(engine)
         uploader = Uploader(engine.database, engine.blobs, clock)
         await uploader.tick()
         path = outbox.path(stray.sha256)
@@ -323,17 +311,12 @@ async def test_what_nobody_waits_for_leaves_the_spool(
 
 
 async def test_bytes_that_come_anew_are_not_removed_with_old_ones(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scene: Scene, tmp_path: Path
 ) -> None:
     """What nobody waited for, and is bought once more during the look, stays in the spool."""
-    far, clock = FarStore(), ManualClock()
-    told = (far, Scripted(), database_url, tmp_path, monkeypatch, clock)
-    async with machine(*told) as engine:
-        outbox = engine.blobs.outbox
-        assert outbox is not None
-        room = await outbox.enter()
-        stray = await engine.blobs.put(b"x" * 20_000, "text/plain", room)
-        room.release()
+    clock = scene.clock
+    async with scene.machine(tmp_path) as engine:
+        outbox, stray = await stray_of(engine)
         path, named = outbox.path(stray.sha256), spooled.named
         clock.step_wall(path.stat().st_mtime - clock.now().timestamp() + NOBODYS_S + 1)
 
@@ -341,31 +324,29 @@ async def test_bytes_that_come_anew_are_not_removed_with_old_ones(
             os.utime(path, (clock.now().timestamp(),) * 2)
             return await named(connection, sha256s)
 
-        monkeypatch.setattr(spooled, "named", bought_meanwhile)
+        scene.monkeypatch.setattr(spooled, "named", bought_meanwhile)
         await Uploader(engine.database, engine.blobs, clock).tick()
         assert path.is_file()
 
 
-async def test_pictures_that_cannot_be_read_cost_no_try(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_pictures_that_cannot_be_read_cost_no_try(scene: Scene, tmp_path: Path) -> None:
     """While the store is away, a stage with pictures waits however long; its lane stays open."""
-    far, clock = FarStore(), ManualClock()
     provider, tries = Painter(body_bytes=20_000), 0
+    scene.provider = provider
 
     def go_away() -> None:
         nonlocal tries
         tries += 1
-        far.is_away = tries <= 24
+        scene.far.is_away = tries <= 24
 
     provider.before_reading = go_away
-    async with machine(far, provider, database_url, tmp_path, monkeypatch, clock) as engine:
+    async with scene.machine(tmp_path) as engine:
         again = {"name": "retouch", "prompt": "again {{ t }}", "sources": {"image": "previous"}}
         stages = [*RECIPE_STAGES, RECIPE_STAGES[0] | again]
         recipe = parse_recipe({"name": "two", "stages": stages}, "test")
         rows = [{"t": f"row {number}"} for number in range(ROWS)]
         batch = await engine.submit(rows, recipe, columns=["t"], terms=Terms(canary=0))
-        summary = await moving(clock, batch.done())
+        summary = await moving(scene.clock, batch.done())
         assert [item.error async for item in batch.items()] == [None] * ROWS
         assert summary.succeeded == ROWS
         assert tries == 24 + ROWS

@@ -17,19 +17,18 @@ from headrace.config import Config, Retry
 from headrace.engine import open_engine
 from headrace.errors import ConfigError, NotFoundError, RecipeError
 from headrace.lifecycle import ItemState
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import CrashClass, Provider, Reply
 from headrace.providers.replicate.adapter import ReplicateProvider
 from headrace.providers.replicate.settings import read_replicate
 from headrace.providers.simulated.png_body import PngBody
 from headrace.recipe import parse_recipe
 from headrace.request import Request, at_place
-from headrace.simulator.server import Simulator
-from headrace.simulator.settings import LatencySettings, Settings
 from headrace.store.audit import verify
 from headrace.submission import Terms
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.calling import failure_of, reply_of
+from tests.integration.conforming import RehearsedConformance
 from tests.integration.playing import HurriedClock, Played, playing
 from tests.integration.speaking import Answer, Heard, closes_after, http, resets_after, says
 
@@ -93,22 +92,15 @@ async def played_with(*looks: Any, created: Any = None) -> AsyncIterator[Played]
 async def bought(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> tuple[Reply, CallDesk]:
-    provider, desk = provider_at(played.origin, **table), desk or CallDesk()
-    try:
-        return await provider.call(desk.call(request or ask())), desk
-    finally:
-        await provider.close()
+    desk = desk or CallDesk()
+    return await reply_of(provider_at(played.origin, **table), desk.call(request or ask())), desk
 
 
 async def fails(
     played: Played, request: Request | None = None, desk: CallDesk | None = None, **table: Any
 ) -> Outcome:
-    with pytest.raises(CallFailed) as caught:
-        await bought(played, request, desk, **table)
-    assert caught.value.__cause__ is None, "a cause may hold the request's headers"
-    assert KEY not in repr(caught.value.outcome)
-    assert caught.value.outcome.reason
-    return caught.value.outcome
+    call = (desk or CallDesk()).call(request or ask())
+    return await failure_of(provider_at(played.origin, **table), call, KEY)
 
 
 async def ends(*looks: Any, request: Request | None = None) -> Outcome:
@@ -619,35 +611,20 @@ async def test_cancel_asks_replicate_to_stop() -> None:
     assert [one.path for one in played.heard("POST")] == [f"/v1/predictions/{ID}/cancel"]
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(RehearsedConformance):
     """The promises of every provider, against the simulated Replicate."""
 
     unknown_model = "no-owner"
+    shape = "replicate"
 
-    async def make_provider(self) -> Provider:
-        settings = Settings(
-            shapes=("replicate",), latency=LatencySettings(median_s=0.0), refuse_word="refuse"
-        )
-        self.simulator = Simulator(settings)
-        await self.simulator.start()
-        provider = provider_at(self.simulator.url)
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            await self.simulator.close()
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
+    def calling(self, url: str) -> Provider:
+        return provider_at(url)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, FLUX, provider.version(FLUX), {"prompt": f"{number}"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.simulator.truth.total
 
 
 async def engine_buys(

@@ -2,57 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import Reply
-from headrace.simulator.scenario import build_settings
 from headrace.simulator.server import Simulator
-from headrace.testing import CallDesk
+from tests.integration.calm import ENDS, begin, end_told, simulator, told_alike
 from tests.integration.test_anthropic import KEY, ask, provider_at
 
-CALM: dict[str, Any] = {"latency": {"median_s": 0.0}}
+__all__ = ["simulator"]
 HI = {"role": "user", "content": "Hi"}
 VERSION = {"anthropic-version": "2023-06-01"}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    simulator = Simulator(build_settings(CALM))
-    await simulator.start()
-    yield simulator
-    await simulator.close()
 
 
 async def end_of(
     simulator: Simulator, said: list[str] | None = None, **params: Any
 ) -> Reply | Outcome:
     """How a call ends; ``said`` collects what is heard of it."""
-    provider, call = provider_at(simulator.url), CallDesk().call(ask(**params))
-    try:
-        return await provider.call(replace(call, say=None if said is None else said.append))
-    except CallFailed as failure:
-        return failure.outcome
-    finally:
-        await provider.close()
+    return await end_told(provider_at(simulator.url), ask(**params), said)
 
 
 async def test_a_text_is_the_same_whole_and_in_pieces(simulator: Simulator) -> None:
     """Words, model and usage do not depend on the way they came; its limits are announced."""
-    simulator.reset(build_settings({**CALM, "limits": [{"amount": 100}]}))
+    begin(simulator, limits=[{"amount": 100}])
     said: list[str] = []
-    pieces, whole = await end_of(simulator, said), await end_of(simulator)
-    assert isinstance(pieces, Reply)
-    assert isinstance(whole, Reply)
-    assert len(said) > 5
-    assert "".join(said).encode() == pieces.body == whole.body
-    assert pieces.facts == whole.facts
-    assert pieces.facts["usage"]["output_tokens"] == 40
+    pieces = await end_of(simulator, said)
+    whole = told_alike(pieces, said, await end_of(simulator))
+    assert whole.facts["usage"]["output_tokens"] == 40
     assert whole.said is not None
     assert whole.said.limits
 
@@ -60,12 +39,8 @@ async def test_a_text_is_the_same_whole_and_in_pieces(simulator: Simulator) -> N
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"refuse_word": "card"}, OutcomeKind.REFUSED),
-        ({"api_key": "another"}, OutcomeKind.AUTH),
-        ({"budget_calls": 0}, OutcomeKind.QUOTA_EXHAUSTED),
-        ({"faults": [{"kind": "500"}]}, OutcomeKind.TRANSIENT),
+        *ENDS,
         ({"faults": [{"kind": "529"}]}, OutcomeKind.OVERLOADED),
-        ({"faults": [{"kind": "reset_midway"}]}, OutcomeKind.LOST_RESULT),
         ({"limits": [{"amount": 1, "burst": 1}]}, OutcomeKind.RATE_LIMITED),
     ],
 )
@@ -73,7 +48,7 @@ async def test_what_is_no_success_is_said_as_anthropic_says_it(
     simulator: Simulator, settings: dict[str, Any], kind: OutcomeKind
 ) -> None:
     """The provider reads of each what happened."""
-    simulator.reset(build_settings({**CALM, **settings}))
+    begin(simulator, **settings)
     ends = [await end_of(simulator, [], prompt="a card") for _ in range(1 + ("limits" in settings))]
     assert isinstance(ends[-1], Outcome)
     assert ends[-1].kind is kind, ends[-1]

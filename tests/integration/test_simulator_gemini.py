@@ -4,56 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from headrace.outcome import CallFailed, Outcome, OutcomeKind
+from headrace.outcome import Outcome, OutcomeKind
 from headrace.provider import Reply
-from headrace.simulator.scenario import build_settings
 from headrace.simulator.server import Simulator
-from headrace.testing import CallDesk
+from tests.integration.calm import ENDS, begin, end_told, simulator, told_alike
 from tests.integration.test_gemini import KEY, PAINTER, ask, provider_at
 
-CALM: dict[str, Any] = {"latency": {"median_s": 0.0}, "output": {"image_bytes": 3000}}
-
-
-@pytest.fixture
-async def simulator() -> AsyncIterator[Simulator]:
-    simulator = Simulator(build_settings(CALM))
-    await simulator.start()
-    yield simulator
-    await simulator.close()
+__all__ = ["simulator"]
 
 
 async def end_of(
     simulator: Simulator, model: str = "gemini-x", said: list[str] | None = None, **params: Any
 ) -> Reply | Outcome:
     """How a call ends; ``said`` collects what is heard of it."""
-    provider, call = provider_at(simulator.url), CallDesk().call(ask(model, **params))
-    try:
-        say = None if said is None else said.append
-        return await provider.call(replace(call, say=say))
-    except CallFailed as failure:
-        return failure.outcome
-    finally:
-        await provider.close()
+    return await end_told(provider_at(simulator.url), ask(model, **params), said)
 
 
 async def test_a_text_is_the_same_whole_and_in_pieces(simulator: Simulator) -> None:
     """Words, model and usage do not depend on the way they came."""
     said: list[str] = []
-    pieces, whole = await end_of(simulator, said=said), await end_of(simulator)
-    assert isinstance(pieces, Reply)
-    assert isinstance(whole, Reply)
-    assert len(said) > 5
-    assert "".join(said).encode() == pieces.body == whole.body
-    assert pieces.facts == whole.facts
-    assert pieces.facts["usage"]["candidatesTokenCount"] == 40
-    assert pieces.facts["usage"]["promptTokenCount"] == 2
+    pieces = await end_of(simulator, said=said)
+    whole = told_alike(pieces, said, await end_of(simulator))
+    assert whole.facts["usage"]["candidatesTokenCount"] == 40
+    assert whole.facts["usage"]["promptTokenCount"] == 2
 
 
 async def test_images_schemas_and_most_tokens_are_honoured(simulator: Simulator) -> None:
@@ -73,12 +51,8 @@ async def test_images_schemas_and_most_tokens_are_honoured(simulator: Simulator)
 @pytest.mark.parametrize(
     ("settings", "kind"),
     [
-        ({"refuse_word": "card"}, OutcomeKind.REFUSED),
-        ({"api_key": "another"}, OutcomeKind.AUTH),
-        ({"budget_calls": 0}, OutcomeKind.QUOTA_EXHAUSTED),
-        ({"faults": [{"kind": "500"}]}, OutcomeKind.TRANSIENT),
+        *ENDS,
         ({"faults": [{"kind": "503"}]}, OutcomeKind.OVERLOADED),
-        ({"faults": [{"kind": "reset_midway"}]}, OutcomeKind.LOST_RESULT),
         ({"faults": [{"kind": "reset_after"}]}, OutcomeKind.LOST_RESULT),
     ],
 )
@@ -86,7 +60,7 @@ async def test_what_is_no_success_is_said_as_google_says_it(
     simulator: Simulator, settings: dict[str, Any], kind: OutcomeKind
 ) -> None:
     """The provider reads of each what happened."""
-    simulator.reset(build_settings({**CALM, **settings}))
+    begin(simulator, **settings)
     end = await end_of(simulator, prompt="a card", said=[])
     assert isinstance(end, Outcome)
     assert end.kind is kind, end
@@ -94,14 +68,13 @@ async def test_what_is_no_success_is_said_as_google_says_it(
 
 async def test_a_limit_tells_its_wait_in_the_body(simulator: Simulator) -> None:
     """Google has no header for it; a day's quota is known by its id."""
-    simulator.reset(build_settings({**CALM, "limits": [{"amount": 1, "burst": 1}]}))
+    begin(simulator, limits=[{"amount": 1, "burst": 1}])
     ends = [await end_of(simulator, seed=seed) for seed in (1, 2)]
     assert isinstance(ends[1], Outcome)
     assert ends[1].kind is OutcomeKind.RATE_LIMITED
     assert ends[1].wait_s is not None
     assert 55 < ends[1].wait_s <= 61
-    daily = {"limits": [{"kind": "day", "amount": 1}]}
-    simulator.reset(build_settings({**CALM, **daily}))
+    begin(simulator, limits=[{"kind": "day", "amount": 1}])
     ends = [await end_of(simulator, seed=seed) for seed in (1, 2)]
     assert isinstance(ends[1], Outcome)
     assert ends[1].kind is OutcomeKind.QUOTA_EXHAUSTED

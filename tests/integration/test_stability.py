@@ -21,8 +21,8 @@ from headrace.providers.simulated.png_body import PngBody
 from headrace.providers.stability import SOURCE_BYTES_MAX, StabilityProvider
 from headrace.request import Request, at_place
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
-from tests.integration.speaking import Answer, Heard, closes_after, http, says, speaking
+from tests.integration.conforming import SpokenConformance
+from tests.integration.speaking import Answer, Heard, Speaker, closes_after, http, says, speaking
 
 KEY = "sk-very-secret-0123456789"
 PNG = PngBody(64, 48).whole(bytes(32))
@@ -286,38 +286,20 @@ def test_any_param_is_judged(name: str, value: Any) -> None:
         assert isinstance(provider.wrong_param(one, value), str)
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "upscale/creative"
+    refusal = http({"name": "content_moderation", "errors": ["no"]}, 403)
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        provider = provider_at(speaker.url)
-        close = provider.close
+    def calling(self, speaker: Speaker) -> Provider:
+        return provider_at(speaker.url)
 
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
-        return provider
-
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http({"name": "content_moderation", "errors": ["no"]}, 403))
-            return
-        self.made += 1
-        writer.write(http(PNG, 200, MADE))
+    def result(self, number: int) -> bytes:
+        return http(PNG, 200, MADE)
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return Request(provider.name, "core", provider.version("core"), {"prompt": f"{number}"})
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

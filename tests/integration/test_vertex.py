@@ -26,7 +26,7 @@ from headrace.providers.google.vertex import VertexProvider
 from headrace.providers.google.vertex_settings import read_vertex
 from headrace.request import Request
 from headrace.testing import CallDesk
-from headrace.testing.conformance import ProviderConformance
+from tests.integration.conforming import SpokenConformance
 from tests.integration.speaking import Answer, Heard, Speaker, http, says, speaking
 from tests.integration.test_gemini import LARGE_PNG, RECORDED, said, whole
 
@@ -467,40 +467,23 @@ async def test_a_shared_quota_gives_no_hint(tmp_path: Path, private_key: str) ->
     assert (outcome.kind, outcome.wait_s) == (OutcomeKind.RATE_LIMITED, None)
 
 
-class TestConformance(ProviderConformance):
+class TestConformance(SpokenConformance):
     """The promises of every provider, over a real connection."""
 
     unknown_model = "another"
+    refusal = http(said(finish="SAFETY"))
 
-    async def make_provider(self) -> Provider:
-        self.made = 0
-        self.speaking = speaking(self.answer)
-        speaker = await self.speaking.__aenter__()
-        table = {"base_url": f"http://127.0.0.1:{speaker.port}", "project": "p"}
+    def calling(self, speaker: Speaker) -> Provider:
+        table = {"base_url": speaker.origin, "project": "p"}
         provider = VertexProvider.from_config("cloud", {**table, "models": ["gemini-x"]}, CLOCK)
         assert provider.crash_class is CrashClass.BLIND
-        close = provider.close
-
-        async def close_both() -> None:
-            await close()
-            if not speaker.over.is_set():
-                await self.speaking.__aexit__(None, None, None)
-
-        provider.close = close_both  # type: ignore[method-assign]
         return provider
 
-    async def answer(self, heard: Heard, writer: asyncio.StreamWriter) -> None:
-        if b"refuse" in heard.body:
-            writer.write(http(said(finish="SAFETY")))
-            return
-        self.made += 1
-        writer.write(http(said({"text": f"text {self.made}"})))
+    def result(self, number: int) -> bytes:
+        return http(said({"text": f"text {number}"}))
 
     def make_request(self, provider: Provider, number: int) -> Request:
         return ask(seed=number)
 
     async def make_failing(self, provider: Provider) -> Request | None:
         return ask(prompt="refuse")
-
-    def purchases(self, provider: Provider) -> int | None:
-        return self.made

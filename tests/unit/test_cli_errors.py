@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
 
 from headrace.cli.following import exit_code
 from headrace.cli.main import CACHE, COMMANDS, LEDGER, main
 from headrace.log_lines import Lines
+from headrace.store.reachable import UNREACHED
 from tests.unit.test_cli_progress import summary
 
 
@@ -50,6 +54,21 @@ def test_wrong_usage_is_two_and_says_what_was_meant(
     assert told.out == ""
     assert said in told.err
     assert "Traceback" not in told.err
+
+
+@pytest.mark.parametrize("how", [*UNREACHED, asyncpg.ConnectionDoesNotExistError])
+def test_a_database_that_goes_away_in_the_middle_is_six(
+    how: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever started the command, such as a supervisor, is told that it may be started again."""
+
+    def cut(work: Coroutine[Any, Any, Any]) -> None:
+        work.close()
+        raise how("closed in the middle")
+
+    monkeypatch.setattr("headrace.cli.working.on_loop", cut)
+    assert call(monkeypatch, "worker") == 6
+    assert "the database went away: closed in the middle" in capsys.readouterr().err
 
 
 def test_an_unknown_setting_is_five(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -12,7 +11,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.commands import HEADRACE, ROOT, environment_in, piped
+
 DATA = ROOT / "tests" / "data" / "error_responses.jsonl"
 KEYS = ["class", "retry", "wait_s", "wait_from", "limits"]
 LIMITED = {
@@ -27,12 +27,12 @@ LIMITED = {
     "body": {"error": {"message": "Rate limit reached"}},
     "id": "other keys are ignored",
 }
-COMMAND = [sys.executable, "-m", "headrace", "explain"]
+COMMAND = [*HEADRACE, "explain"]
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    return environment_in(tmp_path)
 
 
 @pytest.fixture
@@ -173,47 +173,29 @@ def test_a_hostile_text_cannot_write_on_the_terminal(explain: Any) -> None:
 
 def test_each_line_is_answered_at_once(environment: dict[str, str], tmp_path: Path) -> None:
     """In a pipe the first answer is there before the second line comes."""
-    with subprocess.Popen(
-        [*COMMAND, "--json"],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        bound = threading.Timer(60, process.kill)
+    with piped([*COMMAND, "--json"], tmp_path, environment) as pipe:
+        bound = threading.Timer(60, pipe.process.kill)
         bound.start()
         for _ in range(2):
-            process.stdin.write(line_of(LIMITED))
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["class"] == "rate_limited"
-        process.stdin.close()
-        assert process.wait(60) == 0
+            pipe.stdin.write(line_of(LIMITED))
+            pipe.stdin.flush()
+            assert json.loads(pipe.stdout.readline())["class"] == "rate_limited"
+        pipe.stdin.close()
+        assert pipe.process.wait(60) == 0
         bound.cancel()
 
 
 def test_a_reader_who_leaves_early_is_no_error(environment: dict[str, str], tmp_path: Path) -> None:
     """As with ``| head -1``."""
-    with subprocess.Popen(
-        [*COMMAND, "--json"],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdin.write(line_of(LIMITED))
-        process.stdin.flush()
-        process.stdout.readline()
-        process.stdout.close()
-        process.stdin.write(line_of(LIMITED) * 3)
-        process.stdin.close()
-        assert process.wait(60) == 0
-        assert process.stderr.read() == b""
+    with piped([*COMMAND, "--json"], tmp_path, environment) as pipe:
+        pipe.stdin.write(line_of(LIMITED))
+        pipe.stdin.flush()
+        pipe.stdout.readline()
+        pipe.stdout.close()
+        pipe.stdin.write(line_of(LIMITED) * 3)
+        pipe.stdin.close()
+        assert pipe.process.wait(60) == 0
+        assert pipe.stderr.read() == b""
 
 
 def test_a_line_of_100_mb_is_skipped_without_being_held(
@@ -227,23 +209,13 @@ def test_a_line_of_100_mb_is_skipped_without_being_held(
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss;"
         "sys.stderr.write(str((after - before) // 1024))"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdin.write(b'{"body": "')
+    with piped([sys.executable, "-c", code], tmp_path, environment) as pipe:
+        pipe.stdin.write(b'{"body": "')
         for _ in range(100):
-            process.stdin.write(b"x" * 1024**2)
-        process.stdin.write(b'"}\n' + line_of(LIMITED))
-        process.stdin.close()
-        said = process.stderr.read().decode()
-        assert json.loads(process.stdout.readline())["class"] == "rate_limited"
+            pipe.stdin.write(b"x" * 1024**2)
+        pipe.stdin.write(b'"}\n' + line_of(LIMITED))
+        pipe.stdin.close()
+        said = pipe.stderr.read().decode()
+        assert json.loads(pipe.stdout.readline())["class"] == "rate_limited"
         assert "line 1: longer than 16 MiB" in said
         assert int(said.rsplit("\n", 1)[1]) < 64, said

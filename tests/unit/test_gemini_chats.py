@@ -35,6 +35,8 @@ def test_messages_become_contents() -> None:
         stop="END",
         reasoning_effort="low",
     )
+    auto: Any = {"type": "image_url", "image_url": {**PICTURE["image_url"], "detail": "auto"}}  # type: ignore[dict-item]
+    assert body({"role": "user", "content": [auto]}) == body({"role": "user", "content": [PICTURE]})
     inline = {"inlineData": {"mimeType": "image/png", "data": "YWJj"}}
     assert told == {
         "systemInstruction": {"parts": [{"text": "Be brief."}]},
@@ -70,6 +72,10 @@ def test_json_is_asked_for_in_googles_way() -> None:
         ("role", {}),
         ({"role": "tool", "content": "x"}, {}),
         ({"role": "assistant", "content": None, "tool_calls": [{}]}, {}),
+        ({**HI, "name": "Ada"}, {}),
+        ({"role": "user", "content": [
+            {"type": "image_url", "image_url": {**PICTURE["image_url"], "detail": "low"}}  # type: ignore[dict-item]
+        ]}, {}),
         ({"role": "user", "content": 5}, {}),
         ({"role": "user", "content": [{"type": "input_audio"}]}, {}),
         ({"role": "user", "content": [{"type": "text", "text": 5}]}, {}),

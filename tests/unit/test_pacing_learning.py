@@ -109,3 +109,25 @@ def test_a_bound_of_a_moment_is_looked_above_boldly() -> None:
     )
     run = LaneModel(rules, REMOTE, latency(0.5), 2500, hint=exact).run()
     assert run.rate(90, run.accepts_s[-1]) >= 0.88 * 12
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_tokens_that_large_calls_need_come_in_while_small_ones_wait(seed: int) -> None:
+    """Two told limits bind in turn, by the size of the call; 98.5 % of the tokens are used.
+
+    Also after the refusal by which it is found that the limit bears no minute's worth at once.
+    """
+    told = (Limit(Dimension.REQUESTS, 600, 60.0), Limit(Dimension.TOKENS, 300_000, 60.0))
+    rules = LaneRules(
+        [
+            Rule(Dimension.REQUESTS, TokenBucket(10.0, 20)),
+            Rule(Dimension.TOKENS, TokenBucket(5000.0, 30_000)),
+        ]
+    )
+    model = LaneModel(
+        rules, Quota(limits=told, rate_start=2.0), latency(0.6), 4000, Load(tokens=590),
+        hint=exact, names=True, tokens=(280, 900), seed=seed,
+    )  # fmt: skip
+    run = model.run()
+    assert run.refused <= 6
+    assert run.used - 30_000 >= 0.985 * 5000.0 * run.end_s

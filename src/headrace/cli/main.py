@@ -158,10 +158,15 @@ def main() -> NoReturn:
 
 
 def _ending(error: Exception, as_json: bool) -> int:
-    from headrace.errors import HeadraceError
+    from headrace.errors import DatabaseError, HeadraceError
 
     if os.environ.get("HEADRACE_TRACEBACK"):
         raise error
+    if _is_of_database(error):
+        error = DatabaseError(
+            f"the database went away: {error}",
+            remedy="Run the command again when it is back; what was begun goes on.",
+        )
     if not isinstance(error, HeadraceError):
         _complain(
             f"unexpected: {type(error).__name__}: {error}",
@@ -176,6 +181,14 @@ def _ending(error: Exception, as_json: bool) -> int:
         place = f"{error.place}: " if error.place else ""
         _complain(f"{place}{error.message}", error.remedy)
     return error.exit_code
+
+
+def _is_of_database(error: Exception) -> bool:
+    if "asyncpg" not in sys.modules:  # a command that never asked it
+        return False
+    from headrace.store.reachable import UNREACHED
+
+    return isinstance(error, UNREACHED)
 
 
 def _complain(message: str, remedy: str) -> None:

@@ -55,6 +55,12 @@ class Caller:
             raise NotFoundError(f"there is no {what} {meant[:80]!r}")
         return meant
 
+    def reach_all(self, tenant_id: str | None, what: str) -> str | None:
+        """Return as ``reach`` does, but ``None``, all tenants, for an operator who names none."""
+        if tenant_id is None and self.is_operator:
+            return None
+        return self.reach(tenant_id, what)
+
 
 class Entry:
     """Lets callers in by their key."""

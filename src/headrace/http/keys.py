@@ -58,8 +58,7 @@ class KeyRoutes:
     async def listed(self, request: Request, tenant: str | None = None) -> JSONResponse:
         """List keys, the oldest first: the tenant's, or for the operator all of them."""
         caller = await self._entry.let_in(request, Scope.ADMIN)
-        everybody = tenant is None and caller.is_operator
-        meant = None if everybody else caller.reach(tenant, "tenant")
+        meant = caller.reach_all(tenant, "tenant")
         async with self._database.acquire() as connection:
             found = await keys.listed(connection, meant)
         now = self._clock.now()

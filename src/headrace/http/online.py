@@ -38,7 +38,7 @@ from headrace.http.streams import (
 from headrace.http.telling import Telling
 from headrace.imprinting import imprinted
 from headrace.openai_answers import answer_json, image_json, image_part, image_usage
-from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, model_of
+from headrace.openai_body import CHAT, EDITS, IMAGES, RESPONSES, checked_chat, model_of
 
 N_MAX = PURCHASES_MAX
 PARTIAL_MAX = 3
@@ -191,6 +191,8 @@ class Online:
                 model_of({"model": body["model"]})
             except InputError as error:
                 raise ModelNotFoundError(error.message, remedy=error.remedy) from error
+        if endpoint in (CHAT, RESPONSES):
+            checked_chat(endpoint, body)  # here, where the field that is to blame is still known
         mode = cache_mode(request)
         try:
             return await self._engine.generator.call(
@@ -229,23 +231,27 @@ class _TextWish:
     def told(self, answered: Answered) -> dict[str, Any]:
         """Return the whole answer."""
         made = answered.made[0]
-        extension = made.artifact.extension
+        media_type = made.artifact.media_type
         told = answer_json(
             self.endpoint, answered.name, self.body["model"],
-            made.body, extension, made.facts, answered.at,
+            made.body, media_type, made.facts, answered.at,
         )  # fmt: skip
         return self._with_own(told)
 
     def begun(self, telling: Telling) -> dict[str, Any]:
         """Return the answer as it is before its first word."""
         model = self.body["model"]
-        told = answer_json(self.endpoint, telling.name, model, b"", "txt", {}, telling.at)
+        told = answer_json(self.endpoint, telling.name, model, b"", "text/plain", {}, telling.at)
         return self._with_own(told)
 
     def _with_own(self, told: dict[str, Any]) -> dict[str, Any]:
         if self.endpoint == RESPONSES:
             told["instructions"] = self.body.get("instructions")
             told["metadata"] = self.body.get("metadata") or {}
+            if self.body.get("tools"):
+                told["tools"] = self.body["tools"]
+                told["tool_choice"] = self.body.get("tool_choice") or "auto"
+                told["parallel_tool_calls"] = self.body.get("parallel_tool_calls") is not False
         return told
 
 

@@ -21,6 +21,7 @@ from headrace.errors import (
 )
 from headrace.http.shapes import Problem
 from headrace.openai_answers import error_json
+from headrace.store.reachable import UNREACHED
 from headrace.telemetry import log
 
 STATUSES = {
@@ -58,7 +59,7 @@ RETRYABLE = frozenset(
     }
 )  # fmt: skip
 _LATER = "Ask again in a while; nothing is lost."
-_UNREACHED = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, ConnectionError)
+_UNREACHED = (*UNREACHED, asyncpg.InterfaceError, ConnectionError)
 
 
 class TooLargeError(HeadraceError):
@@ -140,7 +141,8 @@ def _status_v1(error: HeadraceError, status: int) -> int:
 
 def openai_error(error: HeadraceError, status: int) -> dict[str, Any]:
     """Return an error as OpenAI's API says it; the remedy is part of the message."""
-    return error_json(f"{error.message} {error.remedy}".strip(), error.code, status)
+    message = f"{error.message} {error.remedy}".strip()
+    return error_json(message, error.code, status, error.param)
 
 
 def add_handlers(app: FastAPI) -> None:

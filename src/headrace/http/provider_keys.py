@@ -52,8 +52,7 @@ class ProviderKeyRoutes:
     async def listed(self, request: Request, tenant: str | None = None) -> JSONResponse:
         """List which keys there are, never a key."""
         caller = await self._entry.let_in(request, Scope.ADMIN)
-        everybody = tenant is None and caller.is_operator
-        meant = None if everybody else caller.reach(tenant, "tenant")
+        meant = caller.reach_all(tenant, "tenant")
         async with self._database.acquire() as connection:
             found = await provider_keys.listed(connection, meant)
         return JSONResponse({"provider_keys": [key.to_json() for key in found]})

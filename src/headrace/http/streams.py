@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -46,10 +46,11 @@ IMAGE_PIECE_BYTES = 3 * 16 * 1024
 def chat_stream(told: dict[str, Any], with_usage: bool) -> Iterator[bytes]:
     """Yield a chat completion in chunks."""
     about, role = _about(told), _ROLE
-    for text in pieces(told["choices"][0]["message"]["content"]):
+    content = told["choices"][0]["message"]["content"]
+    for text in () if content is None else pieces(content):
         yield _data(_chunk(about, {**role, "content": text}, None))
         role = {}
-    yield from _chat_end(told, with_usage)
+    yield from _chat_end(told, with_usage, role)
 
 
 async def live_chat(
@@ -66,26 +67,44 @@ async def live_chat(
             role = {}
         whole = told(telling.whole())
     except Exception as error:  # broad: the status is out, so it can only be told here
-        ended = _ours(error)
-        yield _data(openai_error(ended, status_of(ended)))
+        yield _broken(error)
         return
     finally:
         telling.close()
-    for event in _chat_end(whole, with_usage):
+    for event in _chat_end(whole, with_usage, role):
         yield event
 
 
-def _chat_end(told: dict[str, Any], with_usage: bool) -> Iterator[bytes]:
+def _chat_end(told: dict[str, Any], with_usage: bool, role: dict[str, str]) -> Iterator[bytes]:
+    """Yield what follows the text; ``role`` is told with the first call where there was none."""
     about = _about(told)
+    first: dict[str, Any] = {**role, "content": None} if role else {}
+    for delta in _call_deltas(told["choices"][0]["message"].get("tool_calls", ())):
+        yield _data(_chunk(about, {**first, "tool_calls": [delta]}, None))
+        first = {}
     yield _data(_chunk(about, {}, told["choices"][0]["finish_reason"]))
     if with_usage:
         yield _data({**about, "choices": [], "usage": told.get("usage")})
     yield b"data: [DONE]\n\n"
 
 
+def _call_deltas(calls: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield each call as its beginning, then its arguments in pieces."""
+    for index, call in enumerate(calls):
+        function = call["function"]
+        yield {"index": index, **call, "function": {**function, "arguments": ""}}
+        for piece in pieces(function["arguments"]):
+            yield {"index": index, "function": {"arguments": piece}}
+
+
 def _about(told: dict[str, Any]) -> dict[str, Any]:
     about = {name: told[name] for name in ("id", "created", "model")}
     return {**about, "object": "chat.completion.chunk"}
+
+
+def _broken(error: Exception) -> bytes:
+    ours = _ours(error)
+    return _data(openai_error(ours, status_of(ours)))
 
 
 def _ours(error: Exception) -> HeadraceError:
@@ -95,7 +114,7 @@ def _ours(error: Exception) -> HeadraceError:
     return HeadraceError("something unexpected; the log says more")
 
 
-def _chunk(about: dict[str, Any], delta: dict[str, str], finish: str | None) -> dict[str, Any]:
+def _chunk(about: dict[str, Any], delta: dict[str, Any], finish: str | None) -> dict[str, Any]:
     return {**about, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
 
 
@@ -175,8 +194,7 @@ async def live_image(
             del preview  # while the next one is waited for nothing is held
         images = await files(showing.whole())
     except Exception as error:  # broad: the status is out, so it can only be told here
-        ended = _ours(error)
-        yield _data(openai_error(ended, status_of(ended)))
+        yield _broken(error)
         return
     finally:
         showing.close()

@@ -14,6 +14,7 @@ from headrace.http.ended import Answered, EndedError
 from headrace.live_text import Listener
 from headrace.openai_responses import pieces as cut
 from headrace.outcome import Outcome
+from headrace.tool_calls import said_of
 
 
 class Telling:
@@ -87,7 +88,8 @@ class Telling:
             await self.until_more()
 
     def _rest(self) -> Iterator[str]:
-        text = self.whole().made[0].body.decode("utf-8", "replace")
+        made = self.whole().made[0]
+        text = said_of(made.artifact.media_type, made.body).content or ""
         heard = self.listener.heard()
         if not text.startswith(heard):
             raise EndedError(

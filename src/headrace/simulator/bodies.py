@@ -1,18 +1,26 @@
-"""What successful calls give: pictures made once, and texts that quote the prompt safely."""
+"""What successful calls give: pictures made once, texts that quote the prompt, JSON to order."""
 
 from __future__ import annotations
 
 import base64
+import math
 import random
 import struct
 import zlib
 from functools import lru_cache
+from typing import Any
+
+import msgspec
 
 from headrace.film_body import FilmBody
+from headrace.made_up import made_up
 
 _WORDS = ("light", "water", "mill", "stone", "wheel", "valley", "timber", "iron", "river", "slope")
 _SENTENCE = 12
 QUOTED_CHARS = 120
+CHARS_PER_TOKEN = 4
+WORDS = 4
+"""In one piece of a text that is told in pieces."""
 
 
 class Pictures:
@@ -64,6 +72,22 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def text(prompt: str, tokens: int) -> str:
     """Return an answer of about ``tokens`` tokens that quotes the beginning of the prompt."""
     return f"Simulated answer to “{prompt[:QUOTED_CHARS]}”: {_filling(tokens)}"
+
+
+def pieces_of(said: str) -> list[str]:
+    """Return a text in the pieces in which it is told: a few words each, with their spaces."""
+    words = said.split(" ")
+    return [" " * bool(at) + " ".join(words[at : at + WORDS]) for at in range(0, len(words), WORDS)]
+
+
+def tokens_of(prompt: str) -> int:
+    """Return about how many tokens a prompt has: one at the least."""
+    return max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+
+
+def json_text(schema: Any, number: int) -> str:
+    """Return JSON that fits a schema, with the number of its call in its texts."""
+    return msgspec.json.encode(made_up(schema, f"simulated-{number}")).decode()
 
 
 @lru_cache(maxsize=64)

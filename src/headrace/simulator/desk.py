@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from headrace.clock import Clock
+from headrace.limits import Dimension
 from headrace.simulator.bodies import Films, Pictures
 from headrace.simulator.lane import Ask, Lane, Ticket, Turned
+from headrace.simulator.terms import Standing
 from headrace.simulator.wire import Answer, HangUpError, Request
 
 LISTED_MAX = 100_000
@@ -145,6 +147,24 @@ class Desk:
             return Answer(200, self.films.mp4(number), media_type="video/mp4")
         return Answer(200, self.pictures.png(number), media_type="image/png")
 
+    def announced(self) -> dict[Dimension, Standing]:
+        """Return where limits stand as headers tell it: truly, misleadingly or not at all."""
+        terms = self.settings.headers
+        if terms.kind == "none":
+            return {}
+        found = self.lane.standings(self.lane.now_s())
+        if terms.kind != "misleading":
+            return found
+        return {
+            dimension: replace(
+                one,
+                amount=one.amount * terms.factor,
+                remaining=(one.amount if terms.stuck else one.remaining) * terms.factor,
+                reset_s=0.0 if terms.stuck else one.reset_s,
+            )
+            for dimension, one in found.items()
+        }
+
     async def turn_away(self, turned: Turned, voice: Voice) -> Answer | None:
         """Return the answer to a call that was turned away; ``None`` for a reset."""
         await self._sleep(self.settings.latency.refusal_s)
@@ -241,6 +261,12 @@ def is_let_in(request: Request, api_key: str) -> bool:
         f"Bearer {api_key}",
         f"Key {api_key}",
     )
+
+
+def is_known_by(request: Request, api_key: str, header: str) -> bool:
+    """Tell whether the key asked for stands in ``header`` or is a bearer's, if one is."""
+    told = (request.headers.get(header), request.headers.get("authorization"))
+    return not api_key or told[0] == api_key or told[1] == f"Bearer {api_key}"
 
 
 def marker_of(request: Request, body: dict[str, Any]) -> str:

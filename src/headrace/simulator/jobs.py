@@ -119,8 +119,7 @@ class Jobs:
         ticket = job.ticket
         await self._desk.clock.sleep(ticket.end_s - ticket.at_s)
         self._tasks.pop(job, None)
-        word = self._desk.settings.refuse_word
-        is_refused = bool(word) and word in str(job.input.get("prompt", ""))
+        is_refused = self._desk.settings.refuses(str(job.input.get("prompt", "")))
         kind = "" if ticket.fault is None else ticket.fault.kind
         ending = "failed" if is_refused else _ENDINGS.get(kind, "succeeded")
         self._end(job, ending, paid=ending == "succeeded")

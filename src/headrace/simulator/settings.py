@@ -203,6 +203,10 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     body_bytes_max: int = 8_000_000
     log_calls_max: int = 1_000_000
 
+    def refuses(self, prompt: str) -> bool:
+        """Tell whether a prompt has the word that is refused."""
+        return bool(self.refuse_word) and self.refuse_word in prompt
+
 
 def forever(at_s: float) -> float:
     """Return ``at_s``, or ``inf`` where it stands for never."""

@@ -54,6 +54,11 @@ class Answer:
     media_type: str = "application/json"
     pieces: AsyncIterator[bytes] | None = None
 
+    @property
+    def whole(self) -> bytes:
+        """Return the body in one piece."""
+        return self.body if isinstance(self.body, bytes) else b"".join(self.body)
+
 
 class HangUpError(Exception):
     """An answer ends in the middle: the connection is reset."""

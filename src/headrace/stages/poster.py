@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from headrace.artifact import Artifact
-from headrace.provider import Provider
 from headrace.recipe import StageSpec
-from headrace.stage import StageInput
-from headrace.stages.previous import PreviousStage
+from headrace.stages.previous import FixedStage
 from headrace.stages.settings import Providers, Settings
 
 PROVIDER = "films"
@@ -18,20 +13,10 @@ AT_S_MAX = 3600.0
 WIDTH_PX_MAX = 16_384
 
 
-class Poster(PreviousStage):
+class Poster(FixedStage):
     """The stages after it see the picture; the film is delivered all the same, beside it."""
 
     kind = "poster"
-
-    def __init__(
-        self, name: str, provider: Provider, version: str, settings: dict[str, Any]
-    ) -> None:
-        super().__init__(name, provider, version)
-        self._settings = settings
-
-    def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
-        """Return which frame is wanted, and how large."""
-        return self._settings
 
 
 def build_poster(spec: StageSpec, providers: Providers) -> Poster:
@@ -44,5 +29,4 @@ def build_poster(spec: StageSpec, providers: Providers) -> Poster:
         "format": settings.choice("format", FORMATS, "jpeg"),
         "quality": settings.whole("quality", 1, 100),
     }
-    kept = {key: value for key, value in wanted.items() if value is not None}
-    return Poster(spec.name, provider, settings.version(provider, Poster.kind), kept)
+    return Poster(spec.name, provider, settings.version(provider, Poster.kind), wanted)

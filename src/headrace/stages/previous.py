@@ -53,3 +53,17 @@ class PreviousStage:
     def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
         """Return what the provider is told beside the source."""
         raise NotImplementedError
+
+
+class FixedStage(PreviousStage):
+    """One that tells the provider the same of every artifact: its settings."""
+
+    def __init__(
+        self, name: str, provider: Provider, version: str, settings: dict[str, Any]
+    ) -> None:
+        super().__init__(name, provider, version)
+        self._settings = {key: value for key, value in settings.items() if value is not None}
+
+    def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
+        """Return the settings that are set."""
+        return self._settings

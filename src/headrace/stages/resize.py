@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from headrace.artifact import Artifact
-from headrace.provider import Provider
 from headrace.recipe import StageSpec
-from headrace.stage import StageInput
-from headrace.stages.previous import PROVIDER, PreviousStage
+from headrace.stages.previous import PROVIDER, FixedStage
 from headrace.stages.settings import Providers, Settings
 
 KNOWN = ("width", "height", "fit", "format", "quality", "background")
@@ -20,20 +16,10 @@ PIXELS_MAX = 50_000_000
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?")
 
 
-class Resize(PreviousStage):
+class Resize(FixedStage):
     """``inside`` never enlarges, ``cover`` fills and crops, ``contain`` fits and pads."""
 
     kind = "resize"
-
-    def __init__(
-        self, name: str, provider: Provider, version: str, settings: dict[str, Any]
-    ) -> None:
-        super().__init__(name, provider, version)
-        self._settings = settings
-
-    def params(self, given: StageInput, source: Artifact) -> dict[str, Any]:
-        """Return the wanted size and format."""
-        return self._settings
 
 
 def build_resize(spec: StageSpec, providers: Providers) -> Resize:
@@ -62,5 +48,4 @@ def build_resize(spec: StageSpec, providers: Providers) -> Resize:
         "quality": settings.whole("quality", 1, 100),
         "background": background if fit == "contain" else None,
     }
-    kept = {key: value for key, value in wanted.items() if value is not None}
-    return Resize(spec.name, provider, settings.version(provider, Resize.kind), kept)
+    return Resize(spec.name, provider, settings.version(provider, Resize.kind), wanted)

@@ -218,12 +218,6 @@ def not_there(batch_id: UUID) -> NotFoundError:
     )
 
 
-async def recent(connection: Any, tenant_id: str, limit: int) -> list[Summary]:
-    """Return a tenant's batches, the latest first."""
-    rows = await connection.fetch(statements.load("batches/list.sql"), tenant_id, limit)
-    return [Summary(*row.values()) for row in rows]
-
-
 async def pause(
     connection: Any,
     batch_id: UUID,

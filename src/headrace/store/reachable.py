@@ -34,6 +34,15 @@ _OPTIONS = (
     ("TCP_USER_TIMEOUT", OURS_S_MAX * 1000),
 )
 
+UNREACHED = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+)
+"""How a server says, or a session ends, that is not there now and will be again."""
+
 
 class Session(_Connection):
     """A connection that this side ends when the server cannot be reached any more."""

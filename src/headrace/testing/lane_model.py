@@ -57,7 +57,7 @@ class LaneModel:
     moment a permit is handed out. ``used`` draws the tokens that a call really uses (all
     of its load by default); ``announces`` says when what is left is looked at for the headers
     of an answer: ``start`` or ``end`` of the call, or never; a lane that ``names`` its limits
-    says which of them refused.
+    says which of them refused; ``tokens`` from and up to which each call takes, drawn anew.
     """
 
     rules: LaneRules
@@ -75,6 +75,7 @@ class LaneModel:
     used: Callable[[Random], int] | None = None
     announces: str = ""
     names: bool = False
+    tokens: tuple[int, int] | None = None
 
     def run(self) -> Told:
         """Run until all is done, or until ``until_s``."""
@@ -97,13 +98,15 @@ class LaneModel:
                 else:
                     now_s = wake_s
                 continue
-            ticket = pacer.send(self.load, now_s, wait_s)
+            ticket, load = pacer.send(self.load, now_s, wait_s), self.load
+            if self.tokens is not None:
+                self.load = Load(tokens=random.randint(*self.tokens))
             left, number, told.sent = left - 1, number + 1, told.sent + 1
             told.in_flight_max = max(told.in_flight_max, pacer.in_flight)
             leave_s = now_s + wait_s + random.uniform(0, self.late_s)
             pacer.left(ticket, leave_s)
             arrive_s = leave_s + 0.0005
-            result = self.rules.admit(self.load, max(arrive_s, self._last_s))
+            result = self.rules.admit(load, max(arrive_s, self._last_s))
             self._last_s = max(arrive_s, self._last_s)
             took_s = self.refusal_s if isinstance(result, Refused) else self.latency(random)
             if isinstance(result, Refused):
@@ -144,6 +147,6 @@ class LaneModel:
         self.rules.finish(result, now_s, answer.tokens)
         told.done += 1
         said = Said(limits=answer.limits or self._limits("end", now_s), tokens=answer.tokens)
-        told.used += self.load.tokens if answer.tokens is None else answer.tokens
+        told.used += ticket.load.tokens if answer.tokens is None else answer.tokens
         pacer.end(ticket, Outcome(OutcomeKind.SUCCESS, said=said), now_s)
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import aiohttp
 
 from headrace.clock import Clock
 from headrace.limits import Load, Said
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import CallFailed, Outcome
 from headrace.price_table import Usage
 from headrace.provider import Call, Reply
@@ -25,6 +26,7 @@ from headrace.providers.anthropic.chats import (
 )
 from headrace.providers.anthropic.settings import AnthropicSettings, read_anthropic
 from headrace.providers.anthropic.spoken import STREAMED, read_spoken
+from headrace.providers.anthropic.tools import answer_of
 from headrace.providers.remote import usage as used
 from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
 from headrace.providers.remote.http_calls import read_whole
@@ -76,20 +78,17 @@ class AnthropicProvider(RemoteProvider):
     async def call(self, call: Call) -> Reply:
         """Make the call; raises ``CallFailed`` for every ending but success."""
         more = STREAMED if self._speaks(call) else {}
-        call = replace(call, request=in_anthropics_words(call.request))
-        body = messages.body_of(call.request, await inlined(call, frozenset(PICTURES)), more)
+        said = replace(call, request=in_anthropics_words(call.request))
+        body = messages.body_of(said.request, await inlined(said, frozenset(PICTURES)), more)
 
         async def take(response: aiohttp.ClientResponse) -> Reply:
-            return await self.take(response, call)
+            return await self._take(response, call, said.request)
 
         return await self.http.post(self._url, body, call.deadline_s, take)
 
     async def take(self, response: aiohttp.ClientResponse, call: Call) -> Reply:
         """Return the result in an answer; raises ``CallFailed``."""
-        call = replace(call, request=measured(call.request))
-        await self.refuse(response, call.deadline_s)
-        say = call.say if self._speaks(call) and has_events(response) else None
-        return await self._take(response, call.request, say)
+        return await self._take(response, call, measured(call.request))
 
     def failed(self, response: aiohttp.ClientResponse, body: bytes, **more: Any) -> CallFailed:
         """Return how a response that is no result ended, with Anthropic's id of the call."""
@@ -101,12 +100,10 @@ class AnthropicProvider(RemoteProvider):
             return False
         return not messages.forced_tool(call.request)
 
-    async def _take(
-        self,
-        response: aiohttp.ClientResponse,
-        request: Request,
-        say: Callable[[str], None] | None,
-    ) -> Reply:
+    async def _take(self, response: aiohttp.ClientResponse, call: Call, request: Request) -> Reply:
+        """Read an answer to a call; ``request`` is what it asks in Anthropic's words."""
+        await self.refuse(response, call.deadline_s)
+        say = call.say if self._speaks(call) and has_events(response) else None
         body = await (read_whole(response) if say is None else read_spoken(response, say))
         told = messages.read_told(body)
         if told is None or told.fault or not (told.stop or told.text or told.tools):
@@ -117,7 +114,7 @@ class AnthropicProvider(RemoteProvider):
         )
         usage = used.anthropic(told.raw_usage)
         cost: dict[str, Any] = self.billed(request.model, response.headers, told.raw_usage, usage)
-        result = messages.result_of(told, messages.forced_tool(request))
+        result = _result(told, request, offers=in_openais_words(call.request.params.get("tools")))
         named = _id(response, told.id)
         if isinstance(result, Outcome):
             reason = self.hidden(result.reason)
@@ -132,13 +129,24 @@ class AnthropicProvider(RemoteProvider):
                 )
             )
         return Reply(
-            "application/json" if messages.wants_json(request) else "text/plain",
-            body=result,
+            result[0],
+            body=result[1],
             provider_request_id=named,
             facts=facts,
             said=said,
             **cost,
         )
+
+
+def _result(told: messages.Told, request: Request, *, offers: bool) -> tuple[str, bytes] | Outcome:
+    """The media type and the bytes of an answer; ``offers``: what is called is then the answer."""
+    is_json = messages.wants_json(request)
+    if offers:
+        return answer_of(told, is_json=is_json)
+    result = messages.result_of(told, messages.forced_tool(request))
+    if isinstance(result, Outcome):
+        return result
+    return "application/json" if is_json else "text/plain", result
 
 
 def _id(response: aiohttp.ClientResponse, other: str | None = None) -> str | None:

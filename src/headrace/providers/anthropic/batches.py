@@ -9,20 +9,19 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
-from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.outcome import OutcomeKind, failed
 from headrace.provider import Call, Reply
 from headrace.provider_batch import Bounds, LineEnd, Look, batch_cost
 from headrace.providers.anthropic import messages
 from headrace.providers.anthropic.chats import in_anthropics_words
 from headrace.providers.remote import usage as used
+from headrace.providers.remote.batch_calls import BatchCalls, executed, id_of
 from headrace.providers.remote.batching import Batching, at_half
 from headrace.providers.remote.heard import heard
-from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.letters import FileLetter
-from headrace.providers.remote.result_files import result_lines
 from headrace.request import Request
 
 if TYPE_CHECKING:
@@ -32,10 +31,8 @@ LINES_MAX = 100_000
 BYTES_MAX = 240_000_000
 """Of the whole request; Anthropic takes 256 MB."""
 CREATE_S = 1800.0
-ASK_S = 60.0
-PAGE = 100
-PAGES_MAX = 50
 SKEW = timedelta(minutes=10)
+PATH = "v1/messages/batches"
 _HEAD, _TAIL = b'{"requests":[', b"]}"
 _FAILURES = {
     "api_error": 500,
@@ -67,7 +64,7 @@ class AnthropicBatches:
     """
 
     def __init__(self, owner: AnthropicProvider, settings: Batching) -> None:
-        self._owner = owner
+        self._owner, self._calls = owner, BatchCalls(owner)
         self._bounds = Bounds(LINES_MAX, BYTES_MAX, settings.tokens_max)
         self.worth_s = settings.worth_s
 
@@ -96,9 +93,7 @@ class AnthropicBatches:
         with tempfile.TemporaryDirectory(prefix="headrace-batch-") as folder:
             body = Path(folder) / "requests.json"
             await asyncio.to_thread(_write_array, path, body)
-            told = await self._owner.http.post(
-                self._owner.http.url("v1/messages/batches"), FileLetter(body), CREATE_S, self._told
-            )
+            told = await self._calls.post(PATH, FileLetter(body), CREATE_S)
         return _look(told)
 
     async def find(
@@ -109,21 +104,14 @@ class AnthropicBatches:
         What has not ended cannot be looked into; one that may be ours is then waited for:
         raises ``CallFailed`` (transient).
         """
-        after = ""
-        for _ in range(PAGES_MAX):
-            page = await self._get(f"v1/messages/batches?limit={PAGE}{after}")
-            data = page.get("data")
-            rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+        async for rows in self._calls.pages(PATH, "after_id"):
             for row in rows:
                 created = _created(row)
                 if created is not None and created < since - SKEW:
                     return None
                 if row.get("id") not in known and await self._is_ours(row, set(keys)):
                     return _look(row)
-            if not page.get("has_more") or not rows:
-                return None
-            after = f"&after_id={rows[-1].get('id')}"
-        raise failed(OutcomeKind.TRANSIENT, f"the list of batches has over {PAGES_MAX} pages")
+        return None
 
     async def _is_ours(self, row: dict[str, Any], keys: set[str]) -> bool:
         look = _look(row)
@@ -138,25 +126,15 @@ class AnthropicBatches:
 
     async def look(self, batch_id: str) -> Look:
         """Return how a batch is."""
-        return _look(await self._get(f"v1/messages/batches/{batch_id}"))
+        return _look(await self._calls.get(f"{PATH}/{batch_id}"))
 
     async def cancel(self, batch_id: str) -> None:
         """Ask for a batch to be cancelled; one that has ended already is left."""
-        url = self._owner.http.url(f"v1/messages/batches/{batch_id}/cancel")
-        try:
-            await self._owner.http.post(url, b"", ASK_S, self._told, paid=False)
-        except CallFailed as failure:
-            if failure.outcome.kind is not OutcomeKind.INVALID:
-                raise
+        await self._calls.cancel(f"{PATH}/{batch_id}/cancel")
 
-    async def results(self, look: Look) -> AsyncIterator[LineEnd]:
+    def results(self, look: Look) -> AsyncIterator[LineEnd]:
         """Yield the ends of lines."""
-        for name in look.results:
-            url = self._owner.http.url(f"v1/messages/batches/{name}/results")
-            async for line in result_lines(self._owner, url):
-                end = _end(line)
-                if end is not None:
-                    yield end
+        return self._calls.ends((f"{PATH}/{name}/results" for name in look.results), _end)
 
     async def reply(self, call: Call, status: int, body: bytes) -> Reply:
         """Return the result in an answer, as a call's would be read, at half its price."""
@@ -169,21 +147,6 @@ class AnthropicBatches:
             return 0
         estimate = self._owner.costs.of(group, used.anthropic(told.get("usage")))
         return None if estimate is None else batch_cost(estimate)
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        name, _, query = path.partition("?")
-        url = self._owner.http.url(name)
-        return await self._owner.http.get(
-            url.with_query(query) if query else url, ASK_S, self._told
-        )
-
-    async def _told(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
-        await self._owner.refuse(response, ASK_S)
-        body = await read_whole(response)
-        told = read_object(body)
-        if told is None or (not isinstance(told.get("id"), str) and "data" not in told):
-            raise self._owner.failed(response, body)
-        return told
 
 
 def _write_array(lines: Path, into: Path) -> None:
@@ -203,18 +166,12 @@ def _created(row: dict[str, Any]) -> datetime | None:
 
 
 def _look(told: dict[str, Any]) -> Look:
-    counts = told.get("request_counts")
-    executed = None
-    if isinstance(counts, dict):
-        numbers = [counts.get(name, 0) for name in ("succeeded", "errored")]
-        if all(type(number) is int for number in numbers):
-            executed = sum(numbers)
-    name = str(told.get("id", ""))[:200]
+    name = id_of(told)
     return Look(
         id=name,
         is_ended=told.get("processing_status") == "ended",
         results=(name,) if told.get("results_url") else (),
-        executed=executed,
+        executed=executed(told, "succeeded", "errored"),
         reason=str(told.get("processing_status", ""))[:100],
     )
 

@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import Any
 
-from headrace.outcome import CallFailed, OutcomeKind, failed
+from headrace.outcome import CallFailed
+from headrace.providers.anthropic.tools import (
+    call_blocks,
+    check_calls,
+    refuse,
+    result_block,
+    shown,
+    tools_of,
+)
 from headrace.request import Request
 from headrace.waits import dig
 
@@ -16,16 +24,14 @@ PICTURES = ("image/png", "image/jpeg", "image/webp", "image/gif")
 _SYSTEM = ("system", "developer")
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 _TEXTS = ("text", "input_text", "output_text")
-_TOLD_BACK = frozenset({"annotations", "audio", "function_call", "refusal", "tool_calls"})
+_TOLD_BACK = frozenset({"annotations", "audio", "function_call", "parsed", "refusal", "tool_calls"})
 """What a client may send back of an answer, beside its text."""
 _DATA = re.compile(r"data:([a-z]+/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=\s]*)", re.I)
 _DROPPED = frozenset(
     {"parallel_tool_calls", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
 )
 _SAID = frozenset({"max_completion_tokens", "reasoning_effort", "response_format"})
-_NO_TOOLS = (
-    "Leave it out: an answer is one text. For JSON write response_format with a json_schema."
-)
+_NO_TOOLS = "Write tools and tool_choice."
 _WITHOUT: dict[str, tuple[tuple[Any, ...], str]] = {
     "audio": ((), "Leave it out: answers are texts."),
     "frequency_penalty": ((0,), "Leave it out, or say in a message what not to repeat."),
@@ -62,14 +68,14 @@ def in_anthropics_words(request: Request) -> Request:
     said = {name: value for name, value in params.items() if name not in OURS}
     for name, (usual, remedy) in _WITHOUT.items():
         if params.get(name) is not None and params[name] not in usual:
-            _refuse(f"{name} = {_shown(params[name])}", remedy)
+            refuse(f"{name} = {shown(params[name])}", remedy)
     system, messages = _told(params["messages"])
     if system:
         said["system"] = _before(system, params.get("system"))
     if system and not messages and not request.sources:
-        _refuse("messages hold nothing but the system's", "Add a message of the role user.")
+        refuse("messages hold nothing but the system's", "Add a message of the role user.")
     said["messages"] = messages
-    changed = {**_most(params), **_output(params), **_tools(params), **_tier(params)}
+    changed = {**_most(params), **_output(params), **tools_of(params), **_tier(params)}
     said = {name: value for name, value in (said | changed).items() if value is not None}
     return request if said == params else replace(request, params=said)
 
@@ -91,14 +97,18 @@ def _told(messages: Any) -> tuple[list[str], list[Any]]:
     A system message later on keeps its place: newer models know such ones.
     """
     if not isinstance(messages, list):
-        _refuse("messages is no list", "Write a list of messages, each with role and content.")
+        refuse("messages is no list", "Write a list of messages, each with role and content.")
+    check_calls(messages)
     system: list[str] = []
     found: list[Any] = []
     for message in messages:
         if not isinstance(message, dict):
-            _refuse("a message is no object", "Write each message with role and content.")
+            refuse("a message is no object", "Write each message with role and content.")
         if message.get("role") in _SYSTEM and not found:
             system += _system(message.get("content"))
+            continue
+        if message.get("role") == "tool":
+            _add_result(found, message)
             continue
         said = _message(message)
         if said["content"] not in ("", []):
@@ -111,7 +121,7 @@ def _system(content: Any) -> list[str]:
     for block in blocks:
         kind = block.get("type") if isinstance(block, dict) else None
         if kind not in _TEXTS or not isinstance(block.get("text"), str):
-            _refuse("a system message that is no text", "Put pictures into a message of the user.")
+            refuse("a system message that is no text", "Put pictures into a message of the user.")
     return [block["text"] for block in blocks if block["text"]]
 
 
@@ -127,24 +137,44 @@ def _before(system: list[str], own: Any) -> Any:
 
 def _message(message: dict[Any, Any]) -> dict[Any, Any]:
     role = message.get("role")
-    if role in ("tool", "function") or message.get("tool_calls") or message.get("function_call"):
-        _refuse(
-            f"a message of the role {_shown(role)} that belongs to a tool",
-            "Say in a message of the user what the tool has found.",
+    if role == "function" or message.get("function_call"):
+        refuse(
+            f"a message of the role {shown(role)} that belongs to a function",
+            "Write tool_calls, and their results with the role tool.",
         )
     if message.get("name") is not None:
-        _refuse("the name of a message", "Say in the message's content who speaks.")
+        refuse("the name of a message", "Say in the message's content who speaks.")
     said = {name: value for name, value in message.items() if name not in _TOLD_BACK}
     said.pop("name", None)
     said["role"] = "system" if role == "developer" else role
+    content = _content(message)
+    if message.get("tool_calls"):
+        before, uses = call_blocks(message)
+        text = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        content = [*before, *(one for one in text if not _is_empty(one)), *uses]
+    return {**said, "content": content}
+
+
+def _content(message: dict[Any, Any]) -> Any:
+    """The content of a message: a text, or blocks."""
     content = message.get("content")
     if content is None:
         content = message.get("refusal") or ""
     if isinstance(content, list):
-        content = [_block(part) for part in content if not _is_empty(part)]
-    elif not isinstance(content, str):
-        _refuse("the content of a message", "Write a text, or a list of parts.")
-    return {**said, "content": content}
+        return [_block(part) for part in content if not _is_empty(part)]
+    if not isinstance(content, str):
+        refuse("the content of a message", "Write a text, or a list of parts.")
+    return content
+
+
+def _add_result(found: list[Any], message: dict[Any, Any]) -> None:
+    """Add what a tool found; the results of one message's calls go out in one of the user's."""
+    block = result_block(message, _content(message))
+    last = found[-1]["content"] if found and found[-1].get("role") == "user" else None
+    if isinstance(last, list) and dig(last[-1], "type") == "tool_result":
+        last.append(block)
+    else:
+        found.append({"role": "user", "content": [block]})
 
 
 def _is_empty(part: Any) -> bool:
@@ -156,16 +186,16 @@ def _block(part: Any) -> Any:
     """A part of a message as a block; what is one already stays as it is."""
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(kind, str):
-        _refuse("a part of a message without a type", 'Write {"type": "text", "text": "…"}.')
+        refuse("a part of a message without a type", 'Write {"type": "text", "text": "…"}.')
     if kind in _TEXTS or kind == "refusal":
         text = part.get("refusal" if kind == "refusal" else "text")
         if not isinstance(text, str):
-            _refuse(f"a part of the type {kind} without a text", "Write its text.")
+            refuse(f"a part of the type {kind} without a text", "Write its text.")
         return part if kind == "text" else {"type": "text", "text": text}
     if kind == "image_url":
         return _picture(part)
     if kind in ("input_audio", "file", "input_file", "input_image"):
-        _refuse(f"a part of the type {kind}", "Send texts, and pictures as image_url.")
+        refuse(f"a part of the type {kind}", "Send texts, and pictures as image_url.")
     return part
 
 
@@ -173,16 +203,16 @@ def _picture(part: dict[str, Any]) -> dict[str, Any]:
     address = dig(part, "image_url", "url")
     detail = dig(part, "image_url", "detail")
     if detail not in (None, "auto", "high", "original"):
-        _refuse(f"image_url.detail = {_shown(detail)}", "Leave it out, and send a smaller picture.")
+        refuse(f"image_url.detail = {shown(detail)}", "Leave it out, and send a smaller picture.")
     found = _DATA.fullmatch(address) if isinstance(address, str) else None
     if found is None:
-        _refuse(
+        refuse(
             "a picture whose image_url is no data: address with base64",
             'Write "url": "data:image/png;base64,…": no address is fetched.',
         )
     media_type = found[1].lower()
     if media_type not in PICTURES:
-        _refuse(f"a picture of the type {media_type[:50]}", f"Send {', '.join(PICTURES)}.")
+        refuse(f"a picture of the type {media_type[:50]}", f"Send {', '.join(PICTURES)}.")
     data = "".join(found[2].split())
     source = {"type": "base64", "media_type": media_type, "data": data}
     return {"type": "image", "source": source}
@@ -196,7 +226,7 @@ def _most(params: Mapping[str, Any]) -> dict[str, Any]:
     if most is None:
         return {}
     if own not in (None, most):
-        _refuse("max_completion_tokens beside another max_tokens", "Write one of the two.")
+        refuse("max_completion_tokens beside another max_tokens", "Write one of the two.")
     return {"max_tokens": most}
 
 
@@ -206,11 +236,11 @@ def _output(params: Mapping[str, Any]) -> dict[str, Any]:
     thinking = {"thinking": found.pop("thinking")} if "thinking" in found else {}
     own = params.get("output_config")
     if own is not None and not isinstance(own, dict):
-        _refuse("output_config is no object", "Leave it out, or write it as Anthropic has it.")
+        refuse("output_config is no object", "Leave it out, or write it as Anthropic has it.")
     for name in found.keys() & (own or {}).keys():
-        _refuse(f"output_config.{name} beside OpenAI's word for it", "Write one of the two.")
+        refuse(f"output_config.{name} beside OpenAI's word for it", "Write one of the two.")
     if thinking and params.get("thinking") is not None:
-        _refuse("thinking beside reasoning_effort", "Write one of the two.")
+        refuse("thinking beside reasoning_effort", "Write one of the two.")
     return {**thinking, **({"output_config": {**(own or {}), **found}} if found else {})}
 
 
@@ -219,14 +249,14 @@ def _form(form: Any) -> dict[str, Any]:
     if form is None or kind == "text":
         return {}
     if kind != "json_schema":
-        _refuse(
-            f"response_format of the type {_shown(kind)}",
+        refuse(
+            f"response_format of the type {shown(kind)}",
             "Write a json_schema, or ask for JSON in a message.",
         )
     told = form.get("json_schema")
     schema = told.get("schema") if isinstance(told, dict) else None
     if not isinstance(schema, dict):
-        _refuse("response_format holds no schema", "Write it under json_schema.schema.")
+        refuse("response_format holds no schema", "Write it under json_schema.schema.")
     what = told.get("description")
     if isinstance(what, str) and what:
         schema = {"description": what, **schema}
@@ -240,24 +270,8 @@ def _effort(effort: Any) -> dict[str, Any]:
         return {"thinking": {"type": "disabled"}}
     if effort not in _EFFORTS:
         remedy = f"Write none, {', '.join(_EFFORTS)}, or leave it out."
-        _refuse(f"reasoning_effort = {_shown(effort)}", remedy)
+        refuse(f"reasoning_effort = {shown(effort)}", remedy)
     return {"effort": effort}
-
-
-def _tools(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Tools in Anthropic's words go on as they are; those in OpenAI's would have to be called."""
-    tools, choice = params.get("tools"), params.get("tool_choice")
-    for tool in tools if isinstance(tools, list) else ():
-        if isinstance(tool, dict) and ("function" in tool or tool.get("type") == "function"):
-            _refuse("tools", _NO_TOOLS)
-        if isinstance(tool, dict) and tool.get("type") == "custom" and "custom" in tool:
-            _refuse("tools", _NO_TOOLS)
-    if isinstance(choice, dict) and choice.get("type") in ("function", "custom", "allowed_tools"):
-        _refuse(f"tool_choice of the type {choice['type']}", _NO_TOOLS)
-    if isinstance(choice, str) and choice not in ("none", "auto"):
-        _refuse(f"tool_choice = {_shown(choice)}", _NO_TOOLS)
-    dropped = {"tools": None} if tools == [] else {}
-    return {**dropped, "tool_choice": None} if isinstance(choice, str) else dropped
 
 
 def _tier(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -265,13 +279,5 @@ def _tier(params: Mapping[str, Any]) -> dict[str, Any]:
     if tier == "default":
         return {"service_tier": "standard_only"}
     if tier not in (None, "auto", "standard_only"):
-        _refuse(f"service_tier = {_shown(tier)}", "Write auto or default, or leave it out.")
+        refuse(f"service_tier = {shown(tier)}", "Write auto or default, or leave it out.")
     return {}
-
-
-def _shown(value: Any) -> str:
-    return repr(value)[:50]
-
-
-def _refuse(what: str, remedy: str) -> NoReturn:
-    raise failed(OutcomeKind.INVALID, f"{what}: Anthropic's models are not asked so", remedy=remedy)

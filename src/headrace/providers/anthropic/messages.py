@@ -17,6 +17,7 @@ from headrace.providers.remote.chat_params import (
     CALL_TOKENS,
     count_of,
     encode,
+    facts_of,
     messages_tokens,
     plain_usage,
     text_tokens,
@@ -30,7 +31,10 @@ MAX_TOKENS_DEFAULT = 4096
 """Sent where a stage names no ``max_tokens``: the API wants one."""
 IMAGE_TOKENS = 1600
 """Counted for each picture that goes in: what the largest take."""
+TOOLS_TOKENS = 2000
+"""The most that Anthropic's own words about tools take beside the definitions."""
 BLOCKS_MAX = 1000
+_WORDS = ("text", "tool_use", "tool_result")
 
 _NUMBERS: dict[str, Kind] = {
     "max_tokens": int,
@@ -50,7 +54,6 @@ _TYPES: dict[str, tuple[type, str]] = {
     "output_config": (dict, "a table"),
 }
 _UNTOLD = (
-    "tools",
     "mcp_servers",
     "container",
     "response_schema",
@@ -193,10 +196,13 @@ def _is_picture(block: Any) -> bool:
 def most_of(request: Request) -> Usage | None:
     """Return the most tokens that a call can use, ``None`` where nobody knows beforehand.
 
-    Nobody does with pictures in it, or with tools or a schema, whose explanation to the
-    model is Anthropic's own. A token has one byte at least.
+    Nobody does with pictures in it, with tools that run at Anthropic, or with a schema, whose
+    explanation to the model is Anthropic's own. A token has one byte at least.
     """
     params = request.params
+    tools = params.get("tools")
+    if tools is not None and not (tools and _are_callers(tools)):
+        return None
     if request.sources or any(name in params for name in _UNTOLD):
         return None
     if params.get("service_tier", "standard_only") != "standard_only":
@@ -207,15 +213,25 @@ def most_of(request: Request) -> Usage | None:
         return None
     if not _is_text(params.get("messages", [])):
         return None
+    size += TOOLS_TOKENS if tools else 0
     return Usage(input_tokens=size, output_tokens=int(params.get("max_tokens", MAX_TOKENS_DEFAULT)))
 
 
+def _are_callers(tools: Any) -> bool:
+    """Tell whether all tools are run by who asks: those of Anthropic's have types."""
+    return isinstance(tools, list) and all(
+        isinstance(tool, dict) and "input_schema" in tool and tool.get("type") in (None, "custom")
+        for tool in tools
+    )
+
+
 def _is_text(messages: list[Any]) -> bool:
-    """Tell whether messages hold nothing but text."""
+    """Tell whether messages hold nothing but text, calls and their results."""
     for message in messages:
         content = message.get("content") if isinstance(message, dict) else None
         for block in content if isinstance(content, list) else ():
-            if not isinstance(block, dict) or block.get("type") != "text":
+            kind = block.get("type") if isinstance(block, dict) else None
+            if kind not in _WORDS or not _is_text([block]):
                 return False
     return True
 
@@ -227,7 +243,8 @@ def _is_text(messages: list[Any]) -> bool:
 class Told:
     """One answer: its text, what a tool is called with, and why it stopped, empty if untold.
 
-    ``tools`` are pairs of a tool's name and its input. ``fault``: an error stands where an
+    ``tools`` are pairs of a tool's name and its input; ``uses`` the same as blocks, ``thoughts``
+    the blocks of thinking. ``fault``: an error stands where an
     answer should be. ``raw_usage`` is the usage as it came.
     """
 
@@ -240,21 +257,17 @@ class Told:
     tokens: int | None = None
     model: str | None = None
     id: str | None = None
+    uses: tuple[dict[str, Any], ...] = ()
+    thoughts: tuple[dict[str, Any], ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept with the attempt."""
-        facts: dict[str, Any] = {}
-        if self.usage:
-            facts["usage"] = self.usage
-        if self.model:
-            facts["model"] = self.model
-        if self.stop in _CUT_OFF:
-            facts["truncated"] = True
-        return facts
+        return facts_of(self.usage, self.model, is_cut=self.stop in CUT_OFF)
 
 
 _decode = msgspec.json.Decoder().decode
-_CUT_OFF = ("max_tokens", "model_context_window_exceeded")
+_THOUGHTS = ("thinking", "redacted_thinking")
+CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
 
 def read_told(body: bytes) -> Told | None:
@@ -269,13 +282,10 @@ def read_told(body: bytes) -> Told | None:
     blocks = [b for b in (content if isinstance(content, list) else []) if isinstance(b, dict)]
     blocks = blocks[:BLOCKS_MAX]
     usage = value.get("usage")
+    uses = [b for b in blocks if b.get("type") == "tool_use" and isinstance(b.get("input"), dict)]
     return Told(
         text="".join(_text(block.get("text")) for block in blocks if block.get("type") == "text"),
-        tools=tuple(
-            (_text(block.get("name")), block["input"])
-            for block in blocks
-            if block.get("type") == "tool_use" and isinstance(block.get("input"), dict)
-        ),
+        tools=tuple((_text(block.get("name")), block["input"]) for block in uses),
         stop=_text(value.get("stop_reason")),
         fault=bool(value.get("error")) or value.get("type") == "error",
         usage=plain_usage(usage),
@@ -283,6 +293,8 @@ def read_told(body: bytes) -> Told | None:
         tokens=_used(usage),
         model=_text(value.get("model"))[:200] or None,
         id=_text(value.get("id"))[:200] or None,
+        uses=tuple(uses),
+        thoughts=tuple(block for block in blocks if block.get("type") in _THOUGHTS),
     )
 
 
@@ -324,18 +336,19 @@ def result_of(told: Told, tool: str) -> bytes | Outcome:
             "the model asks for a tool to be called, and nobody is here to call it",
             remedy="Take it out of tools, or make it the answer's form by tool_choice.",
         )
-    return told.text.encode("utf-8", "replace") if told.text else _nothing(told, "word")
+    return told.text.encode("utf-8", "replace") if told.text else nothing(told, "word")
 
 
 def _called(told: Told, tool: str) -> bytes | Outcome:
     """What the forced tool is called with; half of it is no JSON."""
     given = next((given for name, given in told.tools if name == tool), None)
-    if given is None or told.stop in _CUT_OFF:
-        return _nothing(told, "end")
+    if given is None or told.stop in CUT_OFF:
+        return nothing(told, "end")
     return encode(given)
 
 
-def _nothing(told: Told, what: str) -> Outcome:
+def nothing(told: Told, what: str) -> Outcome:
+    """Return how a call ended whose answer stops before its first word, or its end."""
     before = "before its end" if what == "end" else "before its first word"
     if told.stop == "max_tokens":
         return Outcome(

@@ -38,7 +38,7 @@ async def read_spoken(response: aiohttp.ClientResponse, say: Callable[[str], Non
 
 
 class _Whole:
-    """A message that grows: its text, and what tools are called with."""
+    """A message that grows: its text, what tools are called with, and the thinking before that."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self._about: dict[str, Any] = {}
@@ -46,6 +46,7 @@ class _Whole:
         self._text = Spoken(say)
         self._tools: dict[Any, dict[str, Any]] = {}
         self._inputs: dict[Any, list[str]] = {}
+        self._thoughts: dict[str, dict[str, Any]] = {}
 
     @property
     def is_finished(self) -> bool:
@@ -60,20 +61,27 @@ class _Whole:
         elif kind == "message_delta":
             self._know({**_object(told, "delta"), "usage": told.get("usage")})
         elif kind == "content_block_start":
-            block = _object(told, "content_block")
-            self._say(block.get("text"))
-            if block.get("type") == "tool_use":
-                self._tools[place], self._inputs[place] = block, []
+            self._begin(place, _object(told, "content_block"))
         elif kind == "content_block_delta":
             delta = _object(told, "delta")
             self._say(delta.get("text"))
             more = delta.get("partial_json")
+            if place in self._thoughts:
+                _grow(self._thoughts[place], delta)
             if place in self._inputs and isinstance(more, str):
                 self._inputs[place].append(more)
 
+    def _begin(self, place: str, block: dict[str, Any]) -> None:
+        self._say(block.get("text"))
+        if block.get("type") == "tool_use":
+            self._tools[place], self._inputs[place] = block, []
+        elif block.get("type") in ("thinking", "redacted_thinking"):
+            self._thoughts[place] = {**block}
+
     def told(self) -> dict[str, Any]:
         """Return it as one that came whole."""
-        content: list[dict[str, Any]] = [{"type": "text", "text": self._text.whole()}]
+        content: list[dict[str, Any]] = [*self._thoughts.values()]
+        content.append({"type": "text", "text": self._text.whole()})
         for place, block in self._tools.items():
             given = read_object("".join(self._inputs[place]).encode("utf-8", "replace"))
             content.append(block if given is None else {**block, "input": given})
@@ -90,6 +98,12 @@ class _Whole:
     def _say(self, text: Any) -> None:
         if isinstance(text, str):
             self._text.add(text)
+
+
+def _grow(block: dict[str, Any], delta: Mapping[str, Any]) -> None:
+    for name in ("thinking", "signature"):
+        if isinstance(delta.get(name), str):
+            block[name] = block.get(name, "") + delta[name]
 
 
 def _object(told: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -145,14 +145,8 @@ class BflProvider(RemoteProvider):
         told = read_object(body) or {}
         name = messages.id_of(told)
         if name is None:
-            failure = self.failed(response, body)
-            if failure.outcome.kind is OutcomeKind.NO_OUTPUT:
-                raise failed(
-                    OutcomeKind.LOST_RESULT,
-                    "the task was taken in and the answer names no id",
-                    remedy="It runs and cannot be followed. Trying again pays for it again.",
-                )
-            raise failure
+            reason = "the task was taken in and the answer names no id"
+            raise self.nameless(response, body, reason)
         address = told.get("polling_url")
         try:
             url = self._usual(name) if address is None else self.http.addresses.followed(address)

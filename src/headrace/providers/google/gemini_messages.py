@@ -49,6 +49,8 @@ _CONFIG: dict[str, type] = {
 }
 """Fields of ``generationConfig`` that a stage may set as params of their own, and their types."""
 
+_DECLARED = {"functionDeclarations", "function_declarations"}
+_SPOKEN = {"text", "functionCall", "functionResponse", "thoughtSignature"}
 _TOP = ("safetySettings", "toolConfig", "cachedContent", "serviceTier")
 _CONFIGS = ("config", "generationConfig", "generation_config")
 _ONE = ("n", "candidate_count", "candidateCount")
@@ -222,7 +224,7 @@ def load_of(request: Request) -> Load:
     params = request.params
     words, pictures = _apart(params.get("contents"))
     tokens = CALL_TOKENS + IMAGE_TOKENS * pictures + (messages_tokens(words) if words else 0)
-    tokens += text_tokens(params.get("prompt")) + text_tokens(params.get("system"))
+    tokens += sum(text_tokens(params.get(name)) for name in ("prompt", "system", "tools"))
     tokens += IMAGE_TOKENS * sources_in(params)
     return Load(tokens=tokens, images=1 if paints(request) else 0)
 
@@ -244,11 +246,23 @@ def _is_inline(part: Any) -> bool:
     return isinstance(part, dict) and ("inlineData" in part or "inline_data" in part)
 
 
+def offers_functions(request: Request, *, only: bool = False) -> bool:
+    """Tell whether functions are offered, which whoever asks calls; ``only``: and nothing else."""
+    tools = request.params.get("tools")
+    found = [_is_declaring(tool) for tool in tools] if isinstance(tools, list) else []
+    return bool(found) and (all(found) if only else any(found))
+
+
+def _is_declaring(tool: Any) -> bool:
+    return isinstance(tool, dict) and bool(tool.keys()) and tool.keys() <= _DECLARED
+
+
 def at_list_price(request: Request) -> bool:
     """Tell whether list prices hold: tools that run at Google, and other tiers, have their own."""
     params = request.params
     tier = params.get("serviceTier", params.get("service_tier", "standard"))
-    return "tools" not in params and tier in ("standard", "unspecified")
+    ours = "tools" not in params or offers_functions(request, only=True)
+    return ours and tier in ("standard", "unspecified")
 
 
 def most_of(request: Request) -> Usage | None:
@@ -285,6 +299,6 @@ def _is_text(contents: Any) -> bool:
     for content in contents if isinstance(contents, list) else ():
         parts = content.get("parts") if isinstance(content, dict) else None
         for part in parts if isinstance(parts, list) else ():
-            if not isinstance(part, dict) or part.keys() != {"text"}:
+            if not isinstance(part, dict) or not part.keys() <= _SPOKEN:
                 return False
     return True

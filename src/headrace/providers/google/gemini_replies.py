@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from headrace.outcome import Outcome, OutcomeKind
-from headrace.providers.remote.chat_params import count_of, plain_usage
+from headrace.providers.remote.chat_params import count_of, facts_of, plain_usage
 from headrace.providers.remote.words import decode_words
 from headrace.stated import quota_violations
 from headrace.verdicts import GEMINI_AGAIN, GEMINI_REFUSALS, GEMINI_UNSPECIFIED
@@ -24,6 +24,7 @@ _STANDARD = ("STANDARD", "UNSPECIFIED", "ON_DEMAND", "TRAFFIC_TYPE_UNSPECIFIED")
 _DETAILS = ("prompt", "candidates", "cache", "toolUsePrompt")
 _NUMBER = re.compile(r"[0-9]{1,6}")
 _NOTHING = re.compile(r"\blimit: 0\b(?!\.)")
+_CUT_OFF = "MAX_TOKENS"
 _PACIFIC = "America/Los_Angeles"
 
 
@@ -32,9 +33,9 @@ class Told:
     """One answer: the words and images of its first candidate that are no thoughts.
 
     ``images`` are numbers of data texts, as ``InlineSieve`` counts them. ``finish`` and
-    ``blocked`` are Google's reasons, empty where it gave none; ``calls``: the model wants a
-    tool to be called. ``fault``: an error stands where an answer should be. ``raw_usage`` is
-    the usage as it came.
+    ``blocked`` are Google's reasons, empty where it gave none; ``calls`` are the parts in
+    which the model wants a tool to be called. ``fault``: an error stands where an answer
+    should be. ``raw_usage`` is the usage as it came.
     """
 
     text: str = ""
@@ -42,7 +43,7 @@ class Told:
     finish: str = ""
     message: str = ""
     blocked: str = ""
-    calls: bool = False
+    calls: tuple[dict[str, Any], ...] = ()
     fault: bool = False
     usage: dict[str, int] = field(default_factory=dict)
     raw_usage: Any = None
@@ -58,14 +59,7 @@ class Told:
 
     def facts(self) -> dict[str, Any]:
         """Return what is kept with the attempt."""
-        facts: dict[str, Any] = {}
-        if self.usage:
-            facts["usage"] = self.usage
-        if self.model:
-            facts["model"] = self.model
-        if self.finish == "MAX_TOKENS":
-            facts["truncated"] = True
-        return facts
+        return facts_of(self.usage, self.model, is_cut=self.finish == _CUT_OFF)
 
 
 _decode = msgspec.json.Decoder().decode
@@ -89,7 +83,7 @@ def read_told(rest: bytes) -> Told | None:
         finish=_text(candidate.get("finishReason")),
         message=_text(candidate.get("finishMessage")),
         blocked=_text(dig(body, "promptFeedback", "blockReason")),
-        calls=any("functionCall" in part for part in parts),
+        calls=tuple(part for part in parts if isinstance(dig(part, "functionCall", "name"), str)),
         fault=bool(body.get("error")),
         usage=_counts(usage),
         raw_usage=usage,
@@ -129,26 +123,38 @@ def _counts(usage: Any) -> dict[str, int]:
     return counts
 
 
-def unfit(told: Told, paints: bool) -> Outcome | None:
-    """Return why an answer is no result, ``None`` when it is one."""
-    if told.blocked and told.blocked not in GEMINI_UNSPECIFIED:
-        return _refused(f"the prompt was blocked: {told.blocked[:100]}")
-    if told.finish in GEMINI_REFUSALS:
-        return _refused(f"the answer was withheld: {_why(told)}")
+def unfit(told: Told, paints: bool, offers: bool = False) -> Outcome | None:
+    """Return why an answer is no result, ``None`` when it is one.
+
+    ``offers``: functions were offered, and calls of them are the answer.
+    """
+    withheld = _withheld(told)
+    if withheld is not None:
+        return withheld
+    if offers and told.calls and told.finish not in GEMINI_AGAIN:
+        return _cut_off("its end") if told.finish == _CUT_OFF else None
     if told.images if paints else told.text and told.finish not in GEMINI_AGAIN:
         return None
-    if told.finish == "MAX_TOKENS":
-        return Outcome(
-            OutcomeKind.INVALID,
-            f"the answer was cut off before its {'image' if paints else 'first word'}",
-            remedy="Raise max_output_tokens: thinking counts, too.",
-        )
-    if told.calls:
+    if told.finish == _CUT_OFF:
+        return _cut_off("its image" if paints else "its first word")
+    if told.calls and not offers:
         return Outcome(
             OutcomeKind.INVALID,
             "the model asks for a tool to be called, and nobody is here to call it",
             remedy="Take the functions out of tools.",
         )
+    return _nothing(told, paints)
+
+
+def _withheld(told: Told) -> Outcome | None:
+    if told.blocked and told.blocked not in GEMINI_UNSPECIFIED:
+        return _refused(f"the prompt was blocked: {told.blocked[:100]}")
+    if told.finish in GEMINI_REFUSALS:
+        return _refused(f"the answer was withheld: {_why(told)}")
+    return None
+
+
+def _nothing(told: Told, paints: bool) -> Outcome:
     if paints and told.text:
         return Outcome(
             OutcomeKind.NO_OUTPUT,
@@ -160,6 +166,11 @@ def unfit(told: Told, paints: bool) -> Outcome | None:
     return Outcome(
         OutcomeKind.NO_OUTPUT, f"the answer holds no {what}{why}", remedy="It is tried again."
     )
+
+
+def _cut_off(before: str) -> Outcome:
+    remedy = "Raise max_output_tokens: thinking counts, too."
+    return Outcome(OutcomeKind.INVALID, f"the answer was cut off before {before}", remedy=remedy)
 
 
 def _why(told: Told) -> str:

@@ -80,7 +80,8 @@ class _Whole:
             self._end = {}
             self._text.add(text)
         if "functionCall" in part and len(self._calls) < PARTS_MAX:
-            self._calls.append({"functionCall": part["functionCall"]})
+            names = ("functionCall", "thoughtSignature")
+            self._calls.append({name: part[name] for name in names if name in part})
 
     def told(self) -> dict[str, Any]:
         """Return it as one that came whole."""

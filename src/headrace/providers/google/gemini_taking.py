@@ -12,14 +12,16 @@ import aiohttp
 from headrace.limits import Said
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
-from headrace.providers.google.gemini_messages import paints, wants_json
+from headrace.providers.google.gemini_messages import offers_functions, paints, wants_json
 from headrace.providers.google.gemini_replies import Told, read_told, unfit
 from headrace.providers.google.gemini_spoken import read_spoken
+from headrace.providers.google.gemini_tools import calls_of
 from headrace.providers.google.inline_sieve import InlineSieve
 from headrace.providers.remote.adapter import ID_CHARS_MAX
 from headrace.providers.remote.http_calls import JSON_BYTES_MAX, PIECE_BYTES, read_whole
 from headrace.providers.remote.receiving import Receiver
 from headrace.signals import read_announced
+from headrace.tool_calls import kept
 
 IMAGES_MAX = 8
 """Images of one answer that are received: thoughts may come as images, too, before the last."""
@@ -84,13 +86,15 @@ async def take_answer(
     cost, as fields of a ``Reply``. Raises ``CallFailed``.
     """
     drawn = paints(call.request)
+    offers = not drawn and offers_functions(call.request)
     sieve = InlineSieve(*((IMAGES_MAX, REST_BYTES_MAX) if drawn else (0, JSON_BYTES_MAX)))
     async with AsyncExitStack() as stack:
         images = _Images(call, stack)
         try:
             if not drawn:
                 whole = read_whole(response) if say is None else read_spoken(response, say)
-                sieve.feed(await whole)
+                # Of calls all counts: signatures, and arguments that are called data.
+                (sieve.rest.extend if offers else sieve.feed)(await whole)
             while drawn and (piece := await response.content.read(PIECE_BYTES)):
                 for number, decoded in sieve.feed(piece):
                     await images.add(number, decoded)
@@ -123,15 +127,17 @@ async def _result(
     response: aiohttp.ClientResponse,
     rest: bytes,
 ) -> Reply:
-    wrong = unfit(told, images is not None)
+    offers = images is None and offers_functions(call.request)
+    wrong = unfit(told, images is not None, offers)
     if wrong is not None:
         # An object that is none of Google's is read as any other server's would be.
         foreign = not (told.finish or told.blocked or told.usage)
         raise told_by(response, rest) if foreign else CallFailed(wrong)
     if images is not None:
         return await images.finish(told.images)
-    media_type = "application/json" if wants_json(call.request) else "text/plain"
-    return Reply(media_type, body=told.text.encode("utf-8", "replace"))
+    calls = calls_of(told) if offers else ()
+    media_type, body = kept(told.text, calls, is_json=wants_json(call.request))
+    return Reply(media_type, body=body)
 
 
 def _with(

@@ -13,6 +13,7 @@ from headrace.clock import Clock
 from headrace.fingerprint import canonical_json
 from headrace.limits import Load, Said
 from headrace.nearest import did_you_mean
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.preview import Previews
 from headrace.price_table import Usage
@@ -38,6 +39,7 @@ from headrace.providers.remote.media import IMAGES, SVG
 from headrace.providers.remote.server_events import has_events
 from headrace.request import Request
 from headrace.signals import read_announced
+from headrace.tool_calls import kept
 
 
 class OpenAIProvider(RemoteProvider):
@@ -240,17 +242,19 @@ class OpenAIProvider(RemoteProvider):
         known = messages.at_list_price(request, text.tier)
         usage = used.openai_text(text.usage) if known else None
         cost: dict[str, Any] = self.billed(request.model, response.headers, text.usage, usage)
-        if text.content is None and text.usage is None:
-            # An error that stands in a success: whether its call was billed, nobody said.
-            cost.pop("estimate_microusd", None)
-        if text.content is None:
+        calls = text.calls if in_openais_words(request.params.get("tools")) else ()
+        if text.content is None and not calls:
+            if text.usage is None:
+                # An error that stands in a success: whether its call was billed, nobody said.
+                cost.pop("estimate_microusd", None)
             told = self.failed(response, body).outcome
             outcome = replies.without_text(text, told)
             facts = {**facts, **told.facts}
             raise CallFailed(replace(outcome, facts=facts, said=said, **cost))
+        media_type, answer = kept(text.content, calls, is_json=_is_json(request, api))
         return Reply(
-            "application/json" if _is_json(request, api) else "text/plain",
-            body=text.content.encode("utf-8", "replace"),
+            media_type,
+            body=answer,
             provider_request_id=request_id(response, text.id),
             facts=facts,
             said=said,

@@ -7,18 +7,16 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import msgspec
 
-from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider import Call, Reply
 from headrace.provider_batch import Bounds, LineEnd, Look, batch_cost
 from headrace.providers.remote import usage as used
+from headrace.providers.remote.batch_calls import BatchCalls, executed, id_of
 from headrace.providers.remote.batching import Batching, at_half
 from headrace.providers.remote.heard import heard
-from headrace.providers.remote.http_calls import read_object, read_whole
+from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.letters import Parcel
-from headrace.providers.remote.result_files import result_lines
 from headrace.request import Request
 
 if TYPE_CHECKING:
@@ -30,9 +28,6 @@ IMAGE_LINES_MAX = 1_000
 BYTES_MAX = 190_000_000
 """Of a file; OpenAI takes 200 MB."""
 UPLOAD_S = 1800.0
-ASK_S = 60.0
-PAGE = 100
-PAGES_MAX = 50
 SKEW = timedelta(minutes=10)
 """So far their clock may be behind ours."""
 MARKER = "headrace"
@@ -64,7 +59,7 @@ class OpenAIBatches:
     """
 
     def __init__(self, owner: OpenAIProvider, settings: Batching) -> None:
-        self._owner = owner
+        self._owner, self._calls = owner, BatchCalls(owner)
         self._tokens_max = settings.tokens_max
         self.worth_s = settings.worth_s
 
@@ -94,8 +89,8 @@ class OpenAIBatches:
         form = Parcel()
         form.field("purpose", "batch")
         form.path("file", path, "application/jsonl")
-        told = await self._post("files", form, UPLOAD_S, paid=False)
-        return _id(told)
+        told = await self._calls.post("files", form, UPLOAD_S, paid=False)
+        return id_of(told)
 
     async def create(self, group: str, uploaded: str | None, path: Path, marker: str) -> Look:
         """Make the batch; its metadata say which of ours it is."""
@@ -105,46 +100,32 @@ class OpenAIBatches:
             "completion_window": "24h",
             "metadata": {MARKER: marker},
         }
-        return _look(await self._post("batches", _encode(asked), ASK_S, paid=True))
+        return _look(await self._calls.post("batches", _encode(asked)))
 
     async def find(
         self, marker: str, since: datetime, keys: Sequence[str], known: Sequence[str]
     ) -> Look | None:
         """Return the batch whose metadata hold ``marker``: the list has the latest first."""
-        after = ""
-        for _ in range(PAGES_MAX):
-            page = await self._get(f"batches?limit={PAGE}{after}")
-            data = page.get("data")
-            rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+        async for rows in self._calls.pages("batches", "after"):
             for row in rows:
                 metadata = row.get("metadata")
                 if isinstance(metadata, dict) and metadata.get(MARKER) == marker:
                     return _look(row)
-            if not page.get("has_more") or not rows or _is_before(rows[-1], since - SKEW):
+            if _is_before(rows[-1], since - SKEW):
                 return None
-            after = f"&after={_id(rows[-1])}"
-        raise failed(OutcomeKind.TRANSIENT, f"the list of batches has over {PAGES_MAX} pages")
+        return None
 
     async def look(self, batch_id: str) -> Look:
         """Return how a batch is."""
-        return _look(await self._get(f"batches/{batch_id}"))
+        return _look(await self._calls.get(f"batches/{batch_id}"))
 
     async def cancel(self, batch_id: str) -> None:
         """Ask for a batch to be cancelled; one that has ended already is left."""
-        try:
-            await self._post(f"batches/{batch_id}/cancel", b"", ASK_S, paid=False)
-        except CallFailed as failure:
-            if failure.outcome.kind is not OutcomeKind.INVALID:
-                raise
+        await self._calls.cancel(f"batches/{batch_id}/cancel")
 
-    async def results(self, look: Look) -> AsyncIterator[LineEnd]:
+    def results(self, look: Look) -> AsyncIterator[LineEnd]:
         """Yield the ends of lines, out of the file of answers and that of errors."""
-        for name in look.results:
-            url = self._owner.http.url(f"files/{name}/content")
-            async for line in result_lines(self._owner, url):
-                end = _end(line)
-                if end is not None:
-                    yield end
+        return self._calls.ends((f"files/{name}/content" for name in look.results), _end)
 
     async def reply(self, call: Call, status: int, body: bytes) -> Reply:
         """Return the result in an answer, as a call's would be read, at half its price."""
@@ -160,36 +141,9 @@ class OpenAIBatches:
         estimate = self._owner.costs.of(model, read(told.get("usage")))
         return None if estimate is None else batch_cost(estimate)
 
-    # -- asking ----------------------------------------------------------------------------
-
-    async def _post(
-        self, path: str, body: bytes | Parcel, deadline_s: float, *, paid: bool
-    ) -> dict[str, Any]:
-        url = self._owner.http.url(path)
-        return await self._owner.http.post(url, body, deadline_s, self._told, paid=paid)
-
-    async def _get(self, path: str) -> dict[str, Any]:
-        name, _, query = path.partition("?")
-        url = self._owner.http.url(name)
-        return await self._owner.http.get(
-            url.with_query(query) if query else url, ASK_S, self._told
-        )
-
-    async def _told(self, response: aiohttp.ClientResponse) -> dict[str, Any]:
-        await self._owner.refuse(response, ASK_S)
-        body = await read_whole(response)
-        told = read_object(body)
-        if told is None or (not isinstance(told.get("id"), str) and "data" not in told):
-            raise self._owner.failed(response, body)
-        return told
-
 
 def _endpoint(group: str) -> str:
     return f"/v1/{group.partition(' ')[0]}"
-
-
-def _id(told: dict[str, Any]) -> str:
-    return str(told.get("id", ""))[:200]
 
 
 def _is_before(row: dict[str, Any], since: datetime) -> bool:
@@ -198,21 +152,16 @@ def _is_before(row: dict[str, Any], since: datetime) -> bool:
 
 
 def _look(told: dict[str, Any]) -> Look:
-    status, counts = told.get("status"), told.get("request_counts")
+    status = told.get("status")
     errors = told.get("errors")
     data = errors.get("data") if isinstance(errors, dict) else None
     first = data[0] if isinstance(data, list) and data and isinstance(data[0], dict) else {}
     names = (told.get("output_file_id"), told.get("error_file_id"))
-    executed = None
-    if isinstance(counts, dict):
-        numbers = [counts.get(name, 0) for name in ("completed", "failed")]
-        if all(type(number) is int for number in numbers):
-            executed = sum(numbers)
     return Look(
-        id=_id(told),
+        id=id_of(told),
         is_ended=status in _ENDED,
         results=tuple(name for name in names if isinstance(name, str) and name),
-        executed=0 if status == "failed" else executed,
+        executed=0 if status == "failed" else executed(told, "completed", "failed"),
         again=status == "failed" and first.get("code") == "token_limit_exceeded",
         reason=str(first.get("message") or status or "")[:300],
     )

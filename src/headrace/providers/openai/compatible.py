@@ -28,7 +28,9 @@ class OpenAICompatibleProvider(OpenAIProvider):
     def __init__(
         self, settings: OpenAISettings, profile: Profile, *, name: str, clock: Clock
     ) -> None:
-        super().__init__(settings, name=name, clock=clock, spelling=Spelling(profile.numbers))
+        super().__init__(
+            settings, name=name, clock=clock, spelling=Spelling(profile.numbers, takes_back=True)
+        )
         self.signals = profile.signals
         self.edits = profile.edits
         self._profile = profile

@@ -15,6 +15,7 @@ from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.price_table import Usage
 from headrace.providers.remote.media import HEAD_BYTES, IMAGES, media_type_of
 from headrace.request import Request
+from headrace.tool_calls import EXTRA
 
 OUTPUT_TOKENS_DEFAULT = 1024
 """Counted against the lane for a text that names no most of its own."""
@@ -37,6 +38,8 @@ NUMBERS: Mapping[str, type[int] | type[float]] = {
     "frequency_penalty": float,
 }
 _MOST = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+TRANSLATED = ("anthropic",)
+"""Whose own words no server of this shape speaks."""
 _CALL_TOKENS = 8
 _MESSAGE_TOKENS = 4
 _PICTURE_TOKENS = 1024
@@ -49,10 +52,19 @@ encode = msgspec.json.Encoder().encode
 
 
 class Spelling:
-    """How the params of one server are written: ``numbers`` are its own beside the usual ones."""
+    """How the params of one server are written: ``numbers`` are its own beside the usual ones.
 
-    def __init__(self, numbers: Mapping[str, type[int] | type[float]] | None = None) -> None:
+    ``takes_back``: a call of a tool may hold what the server wants back, as it gave it.
+    """
+
+    def __init__(
+        self,
+        numbers: Mapping[str, type[int] | type[float]] | None = None,
+        *,
+        takes_back: bool = False,
+    ) -> None:
         self._numbers = {**NUMBERS, **(numbers or {})}
+        self._takes_back = takes_back
 
     def wrong_param(self, name: str, value: Any) -> str:
         """Return what is wrong with a parameter, empty when nothing is."""
@@ -86,6 +98,30 @@ class Spelling:
             body[name] = kind(value) if kind is not None and isinstance(value, str) else value
         return body
 
+    def messages(self, request: Request) -> list[Any]:
+        """Return the messages of a chat, without what other providers want back with a call."""
+        told = request.params.get("messages", ())
+        return [self._own(message) for message in told]
+
+    def _own(self, message: Any) -> Any:
+        calls = message.get("tool_calls") if isinstance(message, dict) else None
+        if not isinstance(calls, list):
+            return message
+        told = {name: value for name, value in message.items() if name != "parsed"}
+        return {**told, "tool_calls": [self._own_call(call) for call in calls]}
+
+    def _own_call(self, call: Any) -> Any:
+        """A call without what clients add to it: its place in a stream, what they made of it."""
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            return call
+        bare = {name: call[name] for name in ("id", "type") if name in call}
+        bare["function"] = {n: function[n] for n in ("name", "arguments") if n in function}
+        extra = call.get(EXTRA)
+        known = extra.items() if isinstance(extra, dict) and self._takes_back else ()
+        kept = {name: value for name, value in known if name not in TRANSLATED}
+        return {**bare, EXTRA: kept} if kept else bare
+
 
 def placed_in(request: Request) -> Mapping[str, tuple[str, ...]]:
     """Return the digests of the request's sources by their params; mostly there are none."""
@@ -111,7 +147,7 @@ def chat_body(
     (invalid).
     """
     body = spelling.params(request)
-    messages: list[Any] = list(request.params.get("messages", ()))
+    messages = spelling.messages(request)
     if "system" in request.params:
         messages.insert(0, {"role": "system", "content": request.params["system"]})
     parts = [{"type": "image_url", "image_url": {"url": url}} for url in _data_urls(pictures)]
@@ -123,6 +159,13 @@ def responses_body(
     request: Request, spelling: Spelling, pictures: Pictures, more: Mapping[str, Any] = NOTHING
 ) -> bytes:
     """Return the body of a response; ``system`` is its instructions. Raises as ``chat_body``."""
+    tools = request.params.get("tools")
+    if isinstance(tools, list) and any(_is_of_chat(tool) for tool in tools):
+        raise failed(
+            OutcomeKind.INVALID,
+            "tools of a chat, for a provider that is asked for responses",
+            remedy='Set api = "chat" for it: only texts are said in the words of the other API.',
+        )
     body = spelling.params(request)
     if "system" in request.params:
         body["instructions"] = request.params["system"]
@@ -132,6 +175,10 @@ def responses_body(
     ]
     messages = [*request.params.get("messages", ()), *_said(request, parts, "input_text")]
     return encode({"model": request.model, "input": messages, **body, **more})
+
+
+def _is_of_chat(tool: Any) -> bool:
+    return isinstance(tool, dict) and "function" in tool
 
 
 def _said(request: Request, pictures: list[dict[str, Any]], text_type: str) -> list[Any]:
@@ -197,6 +244,8 @@ def text_load(request: Request) -> Load:
     if isinstance(messages, list):
         size += len(encode(messages))
         tokens += _MESSAGE_TOKENS * len(messages)
+    if params.get("tools"):
+        size += len(encode(params["tools"]))
     most: Any = next((params[name] for name in _MOST if name in params), None)
     output = int(most) if _is_number(most, int) else OUTPUT_TOKENS_DEFAULT
     return Load(tokens=tokens + -(-size // 4) + max(0, output))

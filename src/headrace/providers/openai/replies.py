@@ -11,6 +11,7 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.providers.remote.chat_params import count_of, plain_usage
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.words import decode_words
+from headrace.tool_calls import CALLS_MAX, EXTRA, function_call, made_up_id
 
 _REFUSAL_CHARS = 500
 _CATEGORIES_MAX = 32
@@ -20,6 +21,7 @@ _NAME_CHARS_MAX = 100
 class _Message(msgspec.Struct):
     content: Any = None
     refusal: Any = None
+    tool_calls: Any = None
 
 
 class _Choice(msgspec.Struct):
@@ -69,7 +71,7 @@ class Text:
 
     ``refusal`` is what the model said instead, empty without words. ``is_cut``: the most
     tokens were reached before its end. ``usage``, ``model``, ``id`` and ``tier`` (of
-    service) may be anything.
+    service) may be anything. ``calls`` are the tools that it calls, in OpenAI's words.
     """
 
     content: str | None = None
@@ -80,6 +82,7 @@ class Text:
     model: Any = None
     id: Any = None
     tier: Any = None
+    calls: tuple[dict[str, Any], ...] = ()
 
 
 def read_chat(body: bytes) -> Text | None:
@@ -96,9 +99,10 @@ def read_chat(body: bytes) -> Text | None:
         texts = [part.get("text") for part in content if isinstance(part, dict)]
         content = "".join(text for text in texts if isinstance(text, str))
     is_refused = bool(refusal) or choice.finish_reason == "content_filter"
-    usable = isinstance(content, str) and content and choice.finish_reason != "error"
+    is_fit = choice.finish_reason != "error" and not is_refused
+    usable = isinstance(content, str) and content and is_fit
     return Text(
-        content=content if usable and not is_refused else None,
+        content=content if usable else None,
         is_refused=is_refused,
         refusal=refusal if isinstance(refusal, str) else "",
         is_cut=choice.finish_reason == "length",
@@ -106,7 +110,26 @@ def read_chat(body: bytes) -> Text | None:
         model=reply.model,
         id=reply.id,
         tier=reply.service_tier,
+        calls=_calls(choice.message.tool_calls, reply.id or body) if is_fit else (),
     )
+
+
+def _calls(told: Any, of: Any) -> tuple[dict[str, Any], ...]:
+    """Return the calls of functions that can be read; one without an id gets its own."""
+    found: list[dict[str, Any]] = []
+    for number, call in enumerate(told[:CALLS_MAX] if isinstance(told, list) else ()):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+            continue
+        arguments = function.get("arguments")
+        if not isinstance(arguments, str):
+            arguments = msgspec.json.encode(arguments or {}).decode()
+        name = call.get("id")
+        known = name if isinstance(name, str) and name else made_up_id(of, number)
+        extra = call.get(EXTRA)
+        extra = extra if isinstance(extra, dict) else None
+        found.append(function_call(function["name"], arguments, known, extra))
+    return tuple(found)
 
 
 def read_response(body: bytes) -> Text | None:

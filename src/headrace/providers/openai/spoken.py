@@ -13,6 +13,7 @@ import aiohttp
 from headrace.providers.remote.http_calls import read_object
 from headrace.providers.remote.server_events import Spoken, broken_off, data_of
 from headrace.providers.remote.words import encode_words
+from headrace.tool_calls import CALLS_MAX, EXTRA
 
 STREAMED_CHAT: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}}
 STREAMED_RESPONSE: dict[str, Any] = {"stream": True}
@@ -69,6 +70,55 @@ def _event(data: bytes) -> dict[str, Any]:
     return told
 
 
+class _Calls:
+    """Calls of tools that grow: their arguments come in pieces, each with the place of its call."""
+
+    def __init__(self) -> None:
+        self._told: list[dict[str, Any]] = []
+        self._arguments: list[Spoken] = []
+        self._places: dict[Any, int] = {}
+
+    def take(self, deltas: Any) -> None:
+        """Take the calls of one chunk in."""
+        for delta in deltas if isinstance(deltas, list) else ():
+            if isinstance(delta, dict):
+                self._add(delta)
+
+    def _add(self, delta: dict[str, Any]) -> None:
+        place = self._place(delta.get("index"), delta.get("id"))
+        if place is None:
+            return
+        call, function = self._told[place], delta.get("function")
+        function = function if isinstance(function, dict) else {}
+        for name, value in (("id", delta.get("id")), (EXTRA, delta.get(EXTRA))):
+            if value:
+                call[name] = value
+        if isinstance(function.get("name"), str):
+            call["function"]["name"] = call["function"].get("name") or function["name"]
+        if isinstance(function.get("arguments"), str):
+            self._arguments[place].add(function["arguments"])
+
+    def _place(self, index: Any, name: Any) -> int | None:
+        """The place of a call; some servers tell no index, or the same for several calls."""
+        index = index if isinstance(index, int) else name if isinstance(name, str) else 0
+        place = self._places.get(index)
+        known = None if place is None else self._told[place].get("id")
+        if place is not None and not (name and known and name != known):
+            return place
+        if len(self._told) >= CALLS_MAX:
+            return None
+        self._places[index] = len(self._told)
+        self._told.append({"function": {}})
+        self._arguments.append(Spoken(lambda piece: None))
+        return self._places[index]
+
+    def told(self) -> list[dict[str, Any]]:
+        """Return them as they would have come whole."""
+        for call, arguments in zip(self._told, self._arguments, strict=True):
+            call["function"]["arguments"] = arguments.whole()
+        return self._told
+
+
 class _Whole:
     """A chat completion that grows; only its first choice counts."""
 
@@ -76,6 +126,7 @@ class _Whole:
         self._about: dict[str, Any] = {}
         self._content = Spoken(say)
         self._refusal = Spoken(lambda piece: None)
+        self._calls = _Calls()
         self._finish: Any = None
 
     @property
@@ -104,11 +155,14 @@ class _Whole:
             self._content.add(content)
         if isinstance(refusal, str):
             self._refusal.add(refusal)
+        self._calls.take(delta.get("tool_calls"))
         if choice.get("finish_reason") is not None:
             self._finish = choice["finish_reason"]
 
     def told(self) -> dict[str, Any]:
         """Return it as one that came whole."""
-        message = {"content": self._content.whole(), "refusal": self._refusal.whole() or None}
+        message: dict[str, Any] = {"content": self._content.whole()}
+        message["refusal"] = self._refusal.whole() or None
+        message["tool_calls"] = self._calls.told()
         choice = {"index": 0, "message": message, "finish_reason": self._finish}
         return {**self._about, "choices": [choice]}

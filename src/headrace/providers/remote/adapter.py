@@ -228,6 +228,17 @@ class RemoteProvider:
         }
         return CallFailed(Outcome(kind, self.hidden(reason), **{**fields, **more}))
 
+    def nameless(self, response: aiohttp.ClientResponse, body: bytes, reason: str) -> CallFailed:
+        """Return how the beginning of a job ended whose answer names no id.
+
+        Where the answer is a success the job is lost, for ``reason``.
+        """
+        failure = self.failed(response, body)
+        if failure.outcome.kind is not OutcomeKind.NO_OUTPUT:
+            return failure
+        remedy = "It runs and cannot be followed. Trying again pays for it again."
+        return failed(OutcomeKind.LOST_RESULT, reason, remedy=remedy)
+
     def hidden(self, text: str) -> str:
         """Return ``text`` without our keys: some servers quote one when they reject it."""
         for secret in self._secrets:

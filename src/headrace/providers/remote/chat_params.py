@@ -62,6 +62,18 @@ def plain_usage(usage: Any) -> dict[str, int]:
     return {name[:_NAME_CHARS_MAX]: n for name, n in [*counts.items()][:_COUNTS_MAX]}
 
 
+def facts_of(usage: dict[str, int], model: str | None, *, is_cut: bool) -> dict[str, Any]:
+    """Return what is kept with an attempt: its usage, its model, whether its text is cut."""
+    facts: dict[str, Any] = {}
+    if usage:
+        facts["usage"] = usage
+    if model:
+        facts["model"] = model
+    if is_cut:
+        facts["truncated"] = True
+    return facts
+
+
 def count_of(usage: Any, name: str) -> int | None:
     """Return one count of a ``usage`` object, ``None`` where it cannot be one."""
     found = usage.get(name) if isinstance(usage, dict) else None

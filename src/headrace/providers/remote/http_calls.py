@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
+from headrace import severed
 from headrace.bytes_budget import BytesBudget, Hold, process_budget
 from headrace.egress import ClosedAddressError, OpenResolver, is_address, is_open
 from headrace.outcome import CallFailed, OutcomeKind, failed
@@ -268,20 +269,13 @@ def _session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
 
 
 def _what_broke(error: Exception, deadline_s: float) -> str:
-    """Return a few words on a broken call; never the error's own text, which may quote headers."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return f"no connection within {CONNECT_S:g} s"
     if isinstance(error, TimeoutError):
         return f"not complete within {deadline_s:g} s"
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name is not known"
-    if isinstance(error, aiohttp.ClientSSLError | aiohttp.ClientConnectorCertificateError):
-        return "its certificate or TLS is not accepted"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror[:100]
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "the connection was closed"
-    return type(error).__name__
+    return severed.words_of(error)
 
 
 async def read_whole(response: aiohttp.ClientResponse, bytes_max: int = JSON_BYTES_MAX) -> bytes:

@@ -154,14 +154,8 @@ class ReplicateProvider(RemoteProvider):
         prediction = read_object(body) or {}
         name = messages.id_of(prediction)
         if name is None:
-            failure = self.failed(response, body)
-            if failure.outcome.kind is OutcomeKind.NO_OUTPUT:
-                raise failed(
-                    OutcomeKind.LOST_RESULT,
-                    "the prediction was created and its answer names no id",
-                    remedy="It runs and cannot be followed. Trying again pays for it again.",
-                )
-            raise failure
+            reason = "the prediction was created and its answer names no id"
+            raise self.nameless(response, body, reason)
         # Held open with Prefer: wait, a 201 has all of the output although its state may
         # lag behind; a 202 has not.
         is_whole = (

@@ -15,20 +15,20 @@ from typing import Any
 import msgspec
 
 from headrace.limits import Dimension, Load
-from headrace.made_up import made_up
-from headrace.simulator.bodies import text
-from headrace.simulator.desk import Desk, digest_of, json_answer, key_of, read_json
-from headrace.simulator.hints import Headers, hint
+from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
+from headrace.simulator.calling import tools_tokens
+from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
+from headrace.simulator.hints import Headers
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
+from headrace.simulator.shapes.anthropic_tools import calling, wish_of
+from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.wire import Answer, Request
 
-CHARS_PER_TOKEN = 4
-WORDS = 4
-"""In one event."""
+CALL_CHARS = 16
 IMAGE_TOKENS = 1600
 CACHED_MAX = 10_000
-TRUE_FORMS = ("seconds",)
 MESSAGES, MODELS = "/v1/messages", "/v1/models"
 _NAMES = {Dimension.REQUESTS: "requests", Dimension.TOKENS: "tokens"}
 _BROKEN = {
@@ -56,7 +56,7 @@ class AnthropicShape:
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
-        if not self._is_let_in(request):
+        if not is_known_by(request, self._settings.api_key, "x-api-key"):
             return error(401, "invalid x-api-key", "authentication_error")
         if request.path == MODELS:
             found = [{"type": "model", "id": "claude-simulated"}]
@@ -71,14 +71,9 @@ class AnthropicShape:
             return error(400, said, "invalid_request_error")
         return await self._make(request, body)
 
-    def _is_let_in(self, request: Request) -> bool:
-        key, headers = self._settings.api_key, request.headers
-        told = (headers.get("x-api-key"), headers.get("authorization"))
-        return not key or told[0] == key or told[1] == f"Bearer {key}"
-
     async def _make(self, request: Request, body: dict[str, Any]) -> Answer | None:
         prompt, pictures = asked_for(body)
-        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN)) + IMAGE_TOKENS * pictures
+        tokens_in = tokens_of(prompt) + IMAGE_TOKENS * pictures + tools_tokens(body.get("tools"))
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in + body["max_tokens"])
         ask = Ask(
@@ -88,8 +83,8 @@ class AnthropicShape:
 
         def build(ticket: Ticket) -> Answer:
             used = self._used(body, prompt, tokens_in)
-            if self._settings.refuse_word and self._settings.refuse_word in prompt:
-                return self._told(ticket, body, "", "refusal", {**used, "output_tokens": 0})
+            if self._settings.refuses(prompt):
+                return self._told(ticket, body, [], "refusal", {**used, "output_tokens": 0})
             return self._written(ticket, body, prompt, used)
 
         if body.get("stream") is True:
@@ -112,27 +107,37 @@ class AnthropicShape:
     ) -> Answer:
         full = self._settings.output.text_tokens
         tokens_out, stop = min(full, body["max_tokens"]), "end_turn"
+        used = {**used, "output_tokens": tokens_out}
+        thinks, wish = bool(body.get("thinking")), wish_of(body)
+        blocks = calling(wish, ticket.number, text(prompt, tokens_out), thinks=thinks)
+        if blocks is not None:
+            return self._told(ticket, body, blocks, "tool_use", used)
         form = (body.get("output_config") or {}).get("format")
         if isinstance(form, dict):
-            made = made_up(form["schema"], f"simulated-{ticket.number}")
-            said = msgspec.json.encode(made).decode()
+            said = json_text(form["schema"], ticket.number)
         else:
             stop = "end_turn" if tokens_out == full else "max_tokens"
             said = text(prompt, tokens_out)
             ends = [at for one in body.get("stop_sequences") or () if (at := said.find(one)) >= 0]
             if ends:
                 said, stop = said[: min(ends)], "stop_sequence"
-        return self._told(ticket, body, said, stop, {**used, "output_tokens": tokens_out})
+        content = [{"type": "text", "text": said}] if said else []
+        return self._told(ticket, body, content, stop, used)
 
     def _told(
-        self, ticket: Ticket, body: Mapping[str, Any], said: str, stop: str, used: dict[str, int]
+        self,
+        ticket: Ticket,
+        body: Mapping[str, Any],
+        content: list[dict[str, Any]],
+        stop: str,
+        used: dict[str, int],
     ) -> Answer:
         told = {
             "id": f"msg_sim{ticket.number:012d}",
             "type": "message",
             "role": "assistant",
             "model": body["model"],
-            "content": [{"type": "text", "text": said}] if said else [],
+            "content": content,
             "stop_reason": stop,
             "stop_sequence": None,
             "usage": {**used, "service_tier": "standard"},
@@ -141,21 +146,23 @@ class AnthropicShape:
         return json_answer(200, told, (named, *limit_headers(self._desk)))
 
 
-class AnthropicErrors:
+class AnthropicErrors(Errors):
     """Words what is no success as Anthropic does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds",)
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused = turned.refused
-        if refused is None:
-            if turned.verdict == "spent":
-                said = "Your credit balance is too low to access the Anthropic API."
-                return error(400, said, "invalid_request_error")
-            return self.broken("529")
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        said = "Your credit balance is too low to access the Anthropic API."
+        return error(400, said, "invalid_request_error")
+
+    def full(self, turned: Turned) -> Answer:
+        """Return the answer to a call that has no place: here it is 529."""
+        return self.broken("529")
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        told = self.hint(refused.wait_s)
         said = f"This request would exceed the rate limit for {turned.ask.model}."
         if told.text_s is not None:
             said += f" Please try again in {told.text_s:g}s."
@@ -175,22 +182,16 @@ def error(status: int, message: str, kind: str, headers: Headers = ()) -> Answer
 
 def limit_headers(desk: Desk) -> Headers:
     """Return the ``anthropic-ratelimit-*`` headers: true, misleading or none, by the settings."""
-    terms = desk.settings.headers
-    if terms.kind == "none":
-        return ()
-    misleads = terms.kind == "misleading"
-    factor, is_stuck = (terms.factor, terms.stuck) if misleads else (1.0, False)
     found: list[tuple[str, str]] = []
-    for dimension, standing in desk.lane.standings(desk.lane.now_s()).items():
+    for dimension, standing in desk.announced().items():
         if dimension not in _NAMES:
             continue
         name = f"anthropic-ratelimit-{_NAMES[dimension]}"
-        left = standing.amount if is_stuck else standing.remaining
-        reset_s = 0.0 if is_stuck else standing.reset_s
-        reset = datetime.fromtimestamp(math.ceil(desk.clock.now().timestamp() + reset_s), UTC)
+        until_s = math.ceil(desk.clock.now().timestamp() + standing.reset_s)
+        reset = datetime.fromtimestamp(until_s, UTC)
         found += [
-            (f"{name}-limit", str(math.floor(standing.amount * factor + 1e-9))),
-            (f"{name}-remaining", str(math.floor(left * factor + 1e-9))),
+            (f"{name}-limit", str(math.floor(standing.amount + 1e-9))),
+            (f"{name}-remaining", str(math.floor(standing.remaining + 1e-9))),
             (f"{name}-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ")),
         ]
     return tuple(found)
@@ -198,8 +199,7 @@ def limit_headers(desk: Desk) -> Headers:
 
 def cut(answer: Answer) -> list[bytes]:
     """Return the events of an answer: its beginning, words, and why it stops."""
-    body = answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
-    told: dict[str, Any] = msgspec.json.decode(body)
+    told: dict[str, Any] = msgspec.json.decode(answer.whole)
     usage, content = told["usage"], told["content"]
     begun = {**told, "content": [], "stop_reason": None, "usage": {**usage, "output_tokens": 1}}
     stop = {"stop_reason": told["stop_reason"], "stop_sequence": None}
@@ -208,14 +208,30 @@ def cut(answer: Answer) -> list[bytes]:
     ) + _event("message_stop")
     if not content:
         return [_event("message_start", message=begun), ended]
-    block = {"type": "text", "text": ""}
-    start = _event("content_block_start", index=0, content_block=block)
-    pieces = [_event("message_start", message=begun) + start + _event("ping")]
-    words = content[0]["text"].split(" ")
-    for at in range(0, len(words), WORDS):
-        delta = {"type": "text_delta", "text": " " * bool(at) + " ".join(words[at : at + WORDS])}
-        pieces.append(_event("content_block_delta", index=0, delta=delta))
-    return [*pieces, _event("content_block_stop", index=0) + ended]
+    pieces = []
+    for index, block in enumerate(content):
+        empty, deltas = _in_deltas(block)
+        pieces.append(_event("content_block_start", index=index, content_block=empty))
+        pieces += [_event("content_block_delta", index=index, delta=one) for one in deltas]
+        pieces[-1] += _event("content_block_stop", index=index)
+    pieces[0] = _event("message_start", message=begun) + pieces[0] + _event("ping")
+    pieces[-1] += ended
+    return pieces
+
+
+def _in_deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as it begins, and what is added to it."""
+    if block["type"] == "tool_use":
+        told = msgspec.json.encode(block["input"]).decode()
+        cuts = [told[at : at + CALL_CHARS] for at in range(0, len(told), CALL_CHARS)]
+        deltas = [{"type": "input_json_delta", "partial_json": one} for one in ["", *cuts]]
+        return {**block, "input": {}}, deltas
+    if block["type"] == "thinking":
+        thought = {"type": "thinking_delta", "thinking": block["thinking"]}
+        signed = {"type": "signature_delta", "signature": block["signature"]}
+        return {"type": "thinking", "thinking": "", "signature": ""}, [thought, signed]
+    deltas = [{"type": "text_delta", "text": piece} for piece in pieces_of(block["text"])]
+    return {"type": "text", "text": ""}, deltas
 
 
 def _event(kind: str, **more: Any) -> bytes:

@@ -7,6 +7,8 @@ import binascii
 from collections.abc import Mapping
 from typing import Any
 
+from headrace.simulator.shapes.anthropic_tools import wrong_tools
+
 FIELDS = frozenset(
     {"model", "max_tokens", "messages", "system", "stream", "stop_sequences", "temperature"}
     | {"top_p", "top_k", "tools", "tool_choice", "thinking", "output_config", "metadata"}
@@ -14,6 +16,12 @@ FIELDS = frozenset(
 )
 EFFORTS = ("low", "medium", "high", "xhigh", "max")
 PICTURES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "tool_use": {"id": str, "name": str, "input": dict},
+    "tool_result": {"tool_use_id": str},
+    "thinking": {"thinking": str, "signature": str},
+    "redacted_thinking": {"data": str},
+}
 _MESSAGE = frozenset({"role", "content"})
 
 
@@ -27,7 +35,7 @@ def wrong(body: Mapping[str, Any]) -> str:
             return f"{name}: Field required"
         if type(body[name]) is not kind:
             return f"{name}: Input should be a valid {kind.__name__}"
-    return _wrong_values(body) or _wrong_output(body) or _wrong_messages(body)
+    return _wrong_values(body) or _wrong_output(body) or _wrong_messages(body) or wrong_tools(body)
 
 
 def _wrong_values(body: Mapping[str, Any]) -> str:
@@ -82,18 +90,27 @@ def _wrong_content(content: Any) -> str:
         return "" if content else ": messages must have non-empty content"
     if not isinstance(content, list) or not content:
         return ": messages must have non-empty content"
-    for number, block in enumerate(content):
-        kind = block.get("type") if isinstance(block, dict) else None
-        if kind == "text":
-            if not isinstance(block.get("text"), str) or not block["text"]:
-                return f".{number}.text: text content blocks must be non-empty"
-        elif kind != "image":
-            return (
-                f".{number}: Input tag {str(kind)[:50]!r} does not match any of the expected tags"
-            )
-        elif not _is_picture(block.get("source")):
-            return f".{number}.image.source.base64: The image was specified wrongly"
-    return ""
+    told = ((number, _wrong_block(block)) for number, block in enumerate(content))
+    return next((f".{number}{said}" for number, said in told if said), "")
+
+
+def _wrong_block(block: Any) -> str:
+    kind = block.get("type") if isinstance(block, dict) else None
+    if kind == "text":
+        good = isinstance(block.get("text"), str) and block["text"]
+        return "" if good else ".text: text content blocks must be non-empty"
+    fields = _FIELDS.get(str(kind))
+    if fields and not all(isinstance(block.get(name), of) for name, of in fields.items()):
+        return f".{kind}: Field required"
+    if kind == "tool_result":
+        said = _wrong_content(block.get("content", "x"))
+        return said and f".tool_result{said}"
+    if kind == "image":
+        good = _is_picture(block.get("source"))
+        return "" if good else ".image.source.base64: The image was specified wrongly"
+    if fields is not None:
+        return ""
+    return f": Input tag {str(kind)[:50]!r} does not match any of the expected tags"
 
 
 def _is_picture(source: Any) -> bool:
@@ -110,8 +127,12 @@ def asked_for(body: Mapping[str, Any]) -> tuple[str, int]:
     words: list[str] = []
     pictures = 0
     contents = [body.get("system", ""), *(one["content"] for one in body["messages"])]
-    for content in contents:
+    while contents:
+        content = contents.pop(0)
         blocks = content if isinstance(content, list) else [{"type": "text", "text": content}]
+        contents[:0] = [
+            block.get("content", "") for block in blocks if block["type"] == "tool_result"
+        ]
         words += [block["text"] for block in blocks if block["type"] == "text"]
         pictures += sum(block["type"] == "image" for block in blocks)
     return "\n".join(word for word in words if word), pictures

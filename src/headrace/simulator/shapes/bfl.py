@@ -10,12 +10,12 @@ from typing import Any
 
 from headrace.limits import Dimension, Load
 from headrace.simulator.desk import Desk, json_answer, key_of, marker_of, read_json
-from headrace.simulator.hints import hint
 from headrace.simulator.jobs import Job, Jobs
 from headrace.simulator.lane import Ask, Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors, status_of
 from headrace.simulator.wire import Answer, Request
 
-TRUE_FORMS = ("body",)
 COST_CREDITS = 4.0
 SAMPLE_S = 600.0
 """How long the address of a picture is good."""
@@ -114,35 +114,25 @@ class BflShape:
         return Answer(200, pieces, media_type="image/png")
 
 
-class BflErrors:
+class BflErrors(Errors):
     """Words what is no success as Black Forest Labs does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("body",)
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused = turned.refused
-        if refused is None:
-            if turned.verdict == "spent":
-                return json_answer(402, {"detail": "Insufficient credits"})
-            return self.broken("503")
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return json_answer(402, {"detail": "Insufficient credits"})
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
         is_width = refused.dimension is Dimension.CONCURRENCY
         message = "Too many concurrent requests" if is_width else "Too many requests"
-        if told.text_s is not None:
-            message += f", try again in {told.text_s:g}s"
-        body: dict[str, Any] = {"error": "rate_limit_exceeded", "message": message}
-        if told.body_s is not None:
-            body["retry_after"] = told.body_s
-        if told.retry_info:
-            body["retryDelay"] = f"{refused.wait_s:.3f}s"
-        return json_answer(429, body, told.headers)
+        body = {"error": "rate_limit_exceeded", "message": message}
+        return self.plainly(refused.wait_s, body, "message")
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider."""
-        status = int(kind) if kind.isdigit() else 500
-        return json_answer(status, {"detail": "Internal server error"})
+        return json_answer(status_of(kind), {"detail": "Internal server error"})
 
 
 def _told(

@@ -11,12 +11,13 @@ from typing import Any
 
 from headrace.limits import Load
 from headrace.simulator.desk import Desk, is_let_in, json_answer, key_of, marker_of, read_json
-from headrace.simulator.hints import Headers, hint
+from headrace.simulator.hints import Headers
 from headrace.simulator.jobs import Job, Jobs
 from headrace.simulator.lane import Ask, Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors, bad_gateway, status_of
 from headrace.simulator.wire import Answer, Request
 
-TRUE_FORMS = ("seconds",)
 FILM_S = 3
 _WORD = r"[A-Za-z0-9][\w.-]*"
 _CREATE = re.compile(rf"/fal/({_WORD}/{_WORD}(?:/{_WORD})*)", re.ASCII)
@@ -153,37 +154,29 @@ class FalShape:
         return 500, "Internal server error", "internal_server_error"
 
 
-class FalErrors:
+class FalErrors(Errors):
     """Words what is no success as fal does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds",)
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        if turned.verdict == "spent":
-            words = "User is locked. Reason: Exhausted balance. Top up your balance."
-            return json_answer(403, {"detail": words})
-        if turned.refused is None:
-            return json_answer(503, {"detail": "Service unavailable"})
-        told = hint(self._settings.retry_after, TRUE_FORMS, turned.refused.wait_s, self._desk.clock)
-        body: dict[str, Any] = {"detail": "Rate limit exceeded"}
-        if told.text_s is not None:
-            body["detail"] += f", try again in {told.text_s:g}s"
-        if told.body_s is not None:
-            body["retry_after"] = told.body_s
-        if told.retry_info:
-            body["retryDelay"] = f"{turned.refused.wait_s:.3f}s"
-        return json_answer(429, body, told.headers)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        words = "User is locked. Reason: Exhausted balance. Top up your balance."
+        return json_answer(403, {"detail": words})
+
+    def full(self, turned: Turned) -> Answer:
+        """Return the answer to a call that has no place."""
+        return json_answer(503, {"detail": "Service unavailable"})
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        return self.plainly(refused.wait_s, {"detail": "Rate limit exceeded"}, "detail")
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider, or before it in a proxy."""
         if kind == "502":
-            page = b"<html><head><title>502 Bad Gateway</title></head></html>"
-            return Answer(502, page, media_type="text/html")
-        return json_answer(
-            int(kind) if kind.isdigit() else 500, {"detail": "Internal Server Error"}
-        )
+            return bad_gateway()
+        return json_answer(status_of(kind), {"detail": "Internal Server Error"})
 
 
 def _app(model: str) -> str:

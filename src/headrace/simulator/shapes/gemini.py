@@ -7,7 +7,6 @@ announces no limits, tokens that go in are those that count, and a stream is eve
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,18 +14,18 @@ from typing import Any
 import msgspec
 
 from headrace.limits import Dimension, Load
-from headrace.made_up import made_up
-from headrace.simulator.bodies import text
-from headrace.simulator.desk import Desk, digest_of, json_answer, key_of, read_json
-from headrace.simulator.hints import google_error, hint
+from headrace.simulator.bodies import json_text, pieces_of, text, tokens_of
+from headrace.simulator.calling import tools_tokens
+from headrace.simulator.desk import Desk, digest_of, is_known_by, json_answer, key_of, read_json
+from headrace.simulator.hints import google_error
 from headrace.simulator.lane import Ask, Ticket, Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors
+from headrace.simulator.shapes.gemini_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
+from headrace.waits import dig
 
-CHARS_PER_TOKEN = 4
-WORDS = 4
-"""In one piece."""
 IMAGE_TOKENS = 1290
-TRUE_FORMS = ("retryinfo", "text")
 _VERSION = r"/v[0-9][0-9a-z]*"
 _MODEL = re.compile(
     rf"{_VERSION}/(?:projects/[^/]+/locations/[^/]+/publishers/google/)?"
@@ -57,7 +56,7 @@ class GeminiShape:
 
     async def answer(self, request: Request) -> Answer | None:
         """Return the answer to a request; ``None`` for a reset."""
-        if not self._is_let_in(request):
+        if not is_known_by(request, self._settings.api_key, "x-goog-api-key"):
             return error(400, "API key not valid. Please pass a valid API key.", "INVALID_ARGUMENT")
         found = _MODEL.fullmatch(request.path)
         if found is None:
@@ -68,19 +67,16 @@ class GeminiShape:
         prompt = None if body is None else _prompt(body)
         if body is None or not prompt:
             return error(400, "* GenerateContentRequest.contents: empty", "INVALID_ARGUMENT")
-        return await self._make(request, body, prompt, found[1].partition("/")[2], found[2])
-
-    def _is_let_in(self, request: Request) -> bool:
-        key, headers = self._settings.api_key, request.headers
-        told = (headers.get("x-goog-api-key"), headers.get("authorization"))
-        return not key or told[0] == key or told[1] == f"Bearer {key}"
+        model = found[1].partition("/")[2]
+        wrong = wrong_tools(body, model)
+        if wrong:
+            return error(400, wrong, "INVALID_ARGUMENT")
+        return await self._make(request, body, prompt, model, found[2])
 
     async def _make(
         self, request: Request, body: dict[str, Any], prompt: str, model: str, verb: str
     ) -> Answer | None:
-        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
-        config = body.get("generationConfig")
-        config = config if isinstance(config, dict) else {}
+        tokens_in = tokens_of(prompt) + tools_tokens(body.get("tools"))
         paints = "image" in model
         key, is_keyed = key_of(request)
         load = Load(tokens=tokens_in, images=int(paints))
@@ -90,29 +86,35 @@ class GeminiShape:
         )  # fmt: skip
 
         def build(ticket: Ticket) -> Answer:
-            if self._settings.refuse_word and self._settings.refuse_word in prompt:
+            if self._settings.refuses(prompt):
                 told = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}
                 return self._told(ticket, model, told, tokens_in, {})
             if paints:
                 return self._painted(ticket, model, tokens_in)
-            return self._written(ticket, model, prompt, tokens_in, config)
+            return self._written(ticket, model, prompt, tokens_in, body)
 
         if verb == "streamGenerateContent" and request.asked().get("alt") == "sse":
             return await self._desk.perform_in_pieces(ask, build, self._voice, cut)
         answer = await self._desk.perform(ask, build, self._voice)
         if verb == "streamGenerateContent" and answer is not None and answer.status < 400:
-            answer.body = b"[%b]" % _bytes(answer)
+            answer.body = b"[%b]" % answer.whole
         return answer
 
     def _written(
-        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, config: Mapping[str, Any]
+        self, ticket: Ticket, model: str, prompt: str, tokens_in: int, body: Mapping[str, Any]
     ) -> Answer:
+        config = body.get("generationConfig")
+        config = config if isinstance(config, dict) else {}
         most = config.get("maxOutputTokens")
         asked = most if type(most) is int and most > 0 else self._settings.output.text_tokens
         tokens_out = min(asked, self._settings.output.text_tokens)
         schema = config.get("responseJsonSchema")
+        parts = calling(wish_of(body), ticket.number, text(prompt, tokens_out))
+        if parts is not None:
+            told = {"candidates": [_candidate(parts)]}
+            return self._told(ticket, model, told, tokens_in, {"candidatesTokenCount": tokens_out})
         if isinstance(schema, dict):
-            said = msgspec.json.encode(made_up(schema, f"simulated-{ticket.number}")).decode()
+            said = json_text(schema, ticket.number)
         else:
             said = text(prompt, tokens_out)
         told = {"candidates": [_candidate([{"text": said}])]}
@@ -143,20 +145,18 @@ class GeminiShape:
         return json_answer(200, {**told, "usageMetadata": usage, **about})
 
 
-class GeminiErrors:
+class GeminiErrors(Errors):
     """Words what is no success as Google does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("retryinfo", "text")
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused = turned.refused
-        if refused is None:
-            if turned.verdict == "spent":
-                return error(429, _QUOTA, "RESOURCE_EXHAUSTED")
-            return self.broken("503")
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return error(429, _QUOTA, "RESOURCE_EXHAUSTED")
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        told = self.hint(refused.wait_s)
         is_daily = "day" in refused.kind and refused.dimension is not Dimension.CONCURRENCY
         message = _QUOTA
         if told.text_s is not None:
@@ -179,23 +179,20 @@ def error(code: int, message: str, status: str) -> Answer:
 
 def cut(answer: Answer) -> list[bytes]:
     """Return the events of an answer: words, then why it ends, each with what is used so far."""
-    told: dict[str, Any] = msgspec.json.decode(_bytes(answer))
+    told: dict[str, Any] = msgspec.json.decode(answer.whole)
     candidates = told.pop("candidates", None)
     if candidates is None:
         return [_event(told)]
     usage = told.pop("usageMetadata")
     so_far = {**usage, "totalTokenCount": usage["promptTokenCount"]}
     so_far.pop("candidatesTokenCount", None)
-    (part,) = candidates[0]["content"]["parts"]
+    part, *calls = candidates[0]["content"]["parts"]
     pieces = []
-    words = part.get("text", "").split(" ")
-    for start in range(0, len(words) if "text" in part else 0, WORDS):
-        space = " " if start else ""
-        piece = {"text": space + " ".join(words[start : start + WORDS])}
-        begun = {"content": {"role": "model", "parts": [piece]}, "index": 0}
+    for piece in pieces_of(part["text"]) if "text" in part else ():
+        begun = {"content": {"role": "model", "parts": [{"text": piece}]}, "index": 0}
         pieces.append({**told, "candidates": [begun], "usageMetadata": so_far})
     if "text" in part:
-        candidates[0]["content"]["parts"] = [{"text": ""}]
+        candidates[0]["content"]["parts"] = [{"text": ""}, *calls]
     pieces.append({**told, "candidates": candidates, "usageMetadata": usage})
     return [_event(piece) for piece in pieces]
 
@@ -207,10 +204,6 @@ def _event(told: dict[str, Any]) -> bytes:
 def _candidate(parts: list[dict[str, Any]]) -> dict[str, Any]:
     content = {"role": "model", "parts": parts}
     return {"content": content, "finishReason": "STOP", "index": 0}
-
-
-def _bytes(answer: Answer) -> bytes:
-    return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
 
 
 def _prompt(body: dict[str, Any]) -> str:
@@ -225,4 +218,7 @@ def _prompt(body: dict[str, Any]) -> str:
         for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("text"), str):
                 found.append(part["text"])
+            if isinstance(part, dict) and "functionResponse" in part:
+                response = dig(part, "functionResponse", "response")
+                found += map(str, response.values() if isinstance(response, dict) else ())
     return "\n".join(found)

@@ -6,15 +6,15 @@ and ``GET /v1/calls/{id}``.
 
 from __future__ import annotations
 
-import math
 from functools import partial as bind
 from typing import Any
 
 import msgspec
 
 from headrace.limits import Load
-from headrace.made_up import made_up, schema_of
-from headrace.simulator.bodies import text
+from headrace.made_up import schema_of
+from headrace.simulator.bodies import json_text, text, tokens_of
+from headrace.simulator.calling import tools_tokens
 from headrace.simulator.desk import (
     Desk,
     Listed,
@@ -30,9 +30,9 @@ from headrace.simulator.lane import Ask, Ticket
 from headrace.simulator.shapes.openai_batches import OpenAIBatches
 from headrace.simulator.shapes.openai_errors import OpenAIErrors, error, limit_headers
 from headrace.simulator.shapes.openai_pieces import cut_chat, cut_image
+from headrace.simulator.shapes.openai_tools import calling, wish_of, wrong_tools
 from headrace.simulator.wire import Answer, Request
 
-CHARS_PER_TOKEN = 4
 MAX_TOKENS = 256
 IMAGES_MAX = 10
 PARTIAL_MAX = 3
@@ -79,24 +79,17 @@ class OpenAIShape:
         """Return the answer to one line of a batch: its status and JSON."""
         model, prompt = str(body.get("model", "")), _asked_for(body)
         if path not in _CREATES or not prompt:
-            return 400, _json_of(error(400, "Invalid request."))
-        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+            return 400, error(400, "Invalid request.").whole
+        tokens_in = tokens_of(prompt)
         if path == _CREATES[1]:
-            answer = self._voice.moderated() if self._is_refused(prompt) else None
+            answer = self._voice.moderated() if self._settings.refuses(prompt) else None
             answer = answer or self._picture(number, 1, tokens_in, ())
-            return answer.status, _json_of(answer)
+            return answer.status, answer.whole
         tokens_out = min(body.get("max_tokens") or MAX_TOKENS, self._settings.output.text_tokens)
-        refused = self._is_refused(prompt)
-        schema = schema_of(body.get("response_format"))
-        if refused:
-            said = ("", "content_filter")
-        elif schema is not None:
-            made = msgspec.json.encode(made_up(schema, f"simulated-{number}"))
-            said = (made.decode(), "stop")
-        else:
-            said = (text(prompt, tokens_out), "stop")
+        said = self._said(body, prompt, tokens_out, number)
+        tokens_in += tools_tokens(body.get("tools"))
         answer = self._completion(number, model, said, tokens_in, tokens_out, ())
-        return answer.status, _json_of(answer)
+        return answer.status, answer.whole
 
     async def _create(self, request: Request) -> Answer | None:
         body = read_json(request)
@@ -118,23 +111,17 @@ class OpenAIShape:
         asked = body.get("max_completion_tokens", body.get("max_tokens", MAX_TOKENS))
         if not isinstance(asked, int) or isinstance(asked, bool) or asked < 1:
             return error(400, "Invalid 'max_tokens': integer above 0 expected.", param="max_tokens")
-        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+        wrong = wrong_tools(body)
+        if wrong:
+            return error(400, wrong, param="messages")
+        tokens_in = tokens_of(prompt) + tools_tokens(body.get("tools"))
         tokens_out = min(asked, self._settings.output.text_tokens)
         load = Load(tokens=tokens_in + asked)
         ask = self._ask(request, model, load, tokens_in + tokens_out)
         listed = self._listed(request, body)
 
-        schema = schema_of(body.get("response_format"))
-
         def build(ticket: Ticket) -> Answer:
-            if self._is_refused(prompt):
-                content, why = "", "content_filter"
-            elif schema is not None:
-                said = made_up(schema, f"simulated-{ticket.number}")
-                content, why = msgspec.json.encode(said).decode(), "stop"
-            else:
-                content, why = text(prompt, tokens_out), "stop"
-            said = (content, why)
+            said = self._said(body, prompt, tokens_out, ticket.number)
             headers = self._headers(ticket)
             return self._completion(ticket.number, model, said, tokens_in, tokens_out, headers)
 
@@ -145,16 +132,30 @@ class OpenAIShape:
             return await self._desk.perform_in_pieces(ask, build, self._voice, cut, listed)
         return await self._desk.perform(ask, build, self._voice, listed)
 
+    def _said(
+        self, body: dict[str, Any], prompt: str, tokens_out: int, number: int
+    ) -> tuple[dict[str, Any], str]:
+        """Return the message of an answer, and why it ends."""
+        schema, why = schema_of(body.get("response_format")), "stop"
+        words = text(prompt, tokens_out)
+        if self._settings.refuses(prompt):
+            words, why = "", "content_filter"
+        elif (found := calling(wish_of(body), number, words)) is not None:
+            return found
+        elif schema is not None:
+            words = json_text(schema, number)
+        return {"role": "assistant", "content": words, "refusal": None}, why
+
     def _completion(
         self,
         number: int,
         model: str,
-        said: tuple[str, str],
+        said: tuple[dict[str, Any], str],
         tokens_in: int,
         tokens_out: int,
         headers: Headers,
     ) -> Answer:
-        content, finish_reason = said
+        message, finish_reason = said
         body = {
             "id": f"chatcmpl-sim{number:012d}",
             "object": "chat.completion",
@@ -163,7 +164,7 @@ class OpenAIShape:
             "choices": [
                 {
                     "index": 0,
-                    "message": {"role": "assistant", "content": content, "refusal": None},
+                    "message": message,
                     "logprobs": None,
                     "finish_reason": finish_reason,
                 }
@@ -185,17 +186,17 @@ class OpenAIShape:
         count = body.get("n", 1)
         if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= IMAGES_MAX:
             return error(400, f"Invalid 'n': 1 to {IMAGES_MAX} expected.", param="n")
-        tokens_in = max(1, math.ceil(len(prompt) / CHARS_PER_TOKEN))
+        tokens_in = tokens_of(prompt)
         load = Load(tokens=tokens_in, images=count)
         ask = self._ask(request, model, load, tokens_in)
 
-        streams = body.get("stream") is True and not self._is_refused(prompt)
+        streams = body.get("stream") is True and not self._settings.refuses(prompt)
         partial = body.get("partial_images") or 0
         if type(partial) is not int or not 0 <= partial <= PARTIAL_MAX:
             return error(400, "Invalid 'partial_images'.", param="partial_images")
 
         def build(ticket: Ticket) -> Answer:
-            if self._is_refused(prompt):
+            if self._settings.refuses(prompt):
                 return self._voice.moderated()
             more = PARTIAL_TOKENS * partial if streams else 0
             return self._picture(ticket.number, count, tokens_in, self._headers(ticket), more)
@@ -272,18 +273,10 @@ class OpenAIShape:
         told = limit_headers(self._desk)
         return (*told, ("x-request-id", f"req_sim{ticket.number:016d}"))
 
-    def _is_refused(self, prompt: str) -> bool:
-        word = self._settings.refuse_word
-        return bool(word) and word in prompt
-
 
 def _asked_for(body: dict[str, Any]) -> str:
     messages = body.get("messages")
     return _prompt(messages) if isinstance(messages, list) else str(body.get("prompt", ""))
-
-
-def _json_of(answer: Answer) -> bytes:
-    return answer.body if isinstance(answer.body, bytes) else b"".join(answer.body)
 
 
 def _prompt(messages: list[Any]) -> str:

@@ -6,12 +6,13 @@ import math
 
 from headrace.limits import DAY_S, Dimension
 from headrace.simulator.desk import Desk, json_answer
-from headrace.simulator.hints import Headers, go_duration, google_error, hint
+from headrace.simulator.hints import Headers, go_duration, google_error
 from headrace.simulator.lane import Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors
 from headrace.simulator.terms import Standing
 from headrace.simulator.wire import Answer
 
-TRUE_FORMS = ("seconds", "ms", "text")
 _NAMES = {
     Dimension.REQUESTS: ("requests", "RPM", "RPD"),
     Dimension.TOKENS: ("tokens", "TPM", "TPD"),
@@ -44,19 +45,14 @@ def error(
     return json_answer(status, {"error": told}, headers)
 
 
-class OpenAIErrors:
+class OpenAIErrors(Errors):
     """Words what is no success as OpenAI does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds", "ms", "text")
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        if turned.refused is not None and turned.standing is not None:
-            return self._limited(turned, turned.standing)
-        if turned.verdict == "spent":
-            return error(429, _QUOTA, "insufficient_quota", code="insufficient_quota")
-        return self.broken("503")
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return error(429, _QUOTA, "insufficient_quota", code="insufficient_quota")
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider."""
@@ -74,10 +70,11 @@ class OpenAIErrors:
         }
         return json_answer(400, {"error": body})
 
-    def _limited(self, turned: Turned, standing: Standing) -> Answer:
-        refused = turned.refused
-        assert refused is not None
-        told = hint(self._settings.retry_after, TRUE_FORMS, refused.wait_s, self._desk.clock)
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        standing = turned.standing
+        assert standing is not None
+        told = self.hint(refused.wait_s)
         headers = (*told.headers, *limit_headers(self._desk))
         model = turned.ask.model
         if "day" in refused.kind or told.retry_info:
@@ -121,21 +118,14 @@ def _words(turned: Turned, standing: Standing, model: str) -> tuple[str, str]:
 
 def limit_headers(desk: Desk) -> Headers:
     """Return the ``x-ratelimit-*`` headers: true, misleading or none, as the settings say."""
-    terms = desk.settings.headers
-    if terms.kind == "none":
-        return ()
-    misleads = terms.kind == "misleading"
-    factor = terms.factor if misleads else 1.0
     found: list[tuple[str, str]] = []
-    for dimension, standing in desk.lane.standings(desk.lane.now_s()).items():
+    for dimension, standing in desk.announced().items():
         if dimension not in _NAMES:
             continue
         name = _NAMES[dimension][0]
-        is_stuck = misleads and terms.stuck
-        left = standing.amount if is_stuck else standing.remaining
         found += [
-            (f"x-ratelimit-limit-{name}", str(math.floor(standing.amount * factor + 1e-9))),
-            (f"x-ratelimit-remaining-{name}", str(math.floor(left * factor + 1e-9))),
-            (f"x-ratelimit-reset-{name}", go_duration(0.0 if is_stuck else standing.reset_s)),
+            (f"x-ratelimit-limit-{name}", str(math.floor(standing.amount + 1e-9))),
+            (f"x-ratelimit-remaining-{name}", str(math.floor(standing.remaining + 1e-9))),
+            (f"x-ratelimit-reset-{name}", go_duration(standing.reset_s)),
         ]
     return tuple(found)

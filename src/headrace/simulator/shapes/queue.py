@@ -8,12 +8,12 @@ from typing import Any
 from headrace.limits import Load
 from headrace.simulator.bodies import text
 from headrace.simulator.desk import Desk, is_let_in, json_answer, key_of, marker_of, read_json
-from headrace.simulator.hints import hint
 from headrace.simulator.jobs import Job, Jobs, moment
 from headrace.simulator.lane import Ask, Turned
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors, status_of
 from headrace.simulator.wire import Answer, Request
 
-TRUE_FORMS = ("seconds",)
 _JOBS = "/queue/jobs"
 _ONE = re.compile(r"/queue/jobs/([a-z0-9]+)(/status|/result|/cancel)?")
 
@@ -93,27 +93,23 @@ class QueueShape:
         }
 
 
-class QueueErrors:
+class QueueErrors(Errors):
     """Words what is no success, plainly."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("seconds",)
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        if turned.refused is None:
-            status = 402 if turned.verdict == "spent" else 503
-            return json_answer(status, {"detail": turned.verdict})
-        told = hint(self._settings.retry_after, TRUE_FORMS, turned.refused.wait_s, self._desk.clock)
-        body: dict[str, Any] = {"detail": "Rate limit exceeded"}
-        if told.text_s is not None:
-            body["detail"] += f", try again in {told.text_s:g}s"
-        if told.body_s is not None:
-            body["retry_after"] = told.body_s
-        if told.retry_info:
-            body["retryDelay"] = f"{turned.refused.wait_s:.3f}s"
-        return json_answer(429, body, told.headers)
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        return json_answer(402, {"detail": "spent"})
+
+    def full(self, turned: Turned) -> Answer:
+        """Return the answer to a call that has no place: it says why."""
+        return json_answer(503, {"detail": turned.verdict})
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        return self.plainly(refused.wait_s, {"detail": "Rate limit exceeded"}, "detail")
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider."""
-        return json_answer(int(kind) if kind.isdigit() else 500, {"detail": "internal error"})
+        return json_answer(status_of(kind), {"detail": "internal error"})

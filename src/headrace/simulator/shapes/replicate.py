@@ -16,13 +16,14 @@ from urllib.parse import urlencode
 from headrace.clock import Clock
 from headrace.limits import Dimension, Load
 from headrace.simulator.desk import Desk, is_let_in, json_answer, key_of, marker_of, read_json
-from headrace.simulator.hints import Headers, hint
+from headrace.simulator.hints import Headers
 from headrace.simulator.jobs import Job, Jobs, moment
 from headrace.simulator.lane import Ask, Turned
 from headrace.simulator.limiters import TokenBucket
+from headrace.simulator.rules import Refused
+from headrace.simulator.shapes.errors import Errors, bad_gateway, status_of
 from headrace.simulator.wire import Answer, Request
 
-TRUE_FORMS = ("body", "text")
 PAGE = 100
 WAIT_MAX_S = 60
 OUTPUTS_MAX = 10
@@ -227,36 +228,34 @@ class ReplicateShape:
         return None
 
 
-class ReplicateErrors:
+class ReplicateErrors(Errors):
     """Words what is no success as Replicate does."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk, self._settings = desk, desk.settings
+    true_forms = ("body", "text")
 
-    def turned(self, turned: Turned) -> Answer:
-        """Return the answer to a call that was turned away."""
-        refused, limit = turned.refused, turned.standing
-        if refused is not None and limit is not None:
-            if refused.dimension is Dimension.CONCURRENCY:
-                return self.throttled(refused.wait_s, f" You may run {limit.amount:g} at a time.")
-            said = f" Your rate limit for creating predictions is {limit.amount:g} per minute."
-            return self.throttled(refused.wait_s, said)
-        if turned.verdict == "spent":
-            detail = "You have insufficient credit to run this model."
-            return problem(402, detail, title="Insufficient credit")
-        return self.broken("503")
+    def spent(self) -> Answer:
+        """Return the answer to a call for which no money is left."""
+        detail = "You have insufficient credit to run this model."
+        return problem(402, detail, title="Insufficient credit")
+
+    def limited(self, turned: Turned, refused: Refused) -> Answer:
+        """Return the answer to a call that a limit refused."""
+        limit = turned.standing
+        assert limit is not None
+        if refused.dimension is Dimension.CONCURRENCY:
+            return self.throttled(refused.wait_s, f" You may run {limit.amount:g} at a time.")
+        said = f" Your rate limit for creating predictions is {limit.amount:g} per minute."
+        return self.throttled(refused.wait_s, said)
 
     def broken(self, kind: str) -> Answer:
         """Return the answer to a call that failed in the provider, or before it in a proxy."""
         if kind == "502":
-            page = b"<html><head><title>502 Bad Gateway</title></head></html>"
-            return Answer(502, page, media_type="text/html")
-        status = int(kind) if kind.isdigit() else 500
-        return problem(status, "Internal server error", title="Internal Server Error")
+            return bad_gateway()
+        return problem(status_of(kind), "Internal server error", title="Internal Server Error")
 
     def throttled(self, wait_s: float, said: str) -> Answer:
         """Return a 429 that tells the wait in the form that the settings ask for."""
-        told = hint(self._settings.retry_after, TRUE_FORMS, wait_s, self._desk.clock)
+        told = self.hint(wait_s)
         detail = f"Request was throttled.{said}"
         if told.text_s is not None:
             detail += f" Your rate limit resets in ~{max(1, -int(-told.text_s // 1))}s."
