@@ -38,7 +38,7 @@ from headrace.durable import DurableTree, disk_error, make_folder, sync_folder
 from headrace.errors import NotFoundError, StorageError
 from headrace.object_store import open_store, probe, upload
 from headrace.outbox import Outbox, Room
-from headrace.spool import Spool, finish
+from headrace.spool import Spool, finish, is_left
 from headrace.storage_settings import SPOOL_BYTES_MAX
 from headrace.telemetry import crash_point
 
@@ -323,13 +323,16 @@ class Blobs:
     def sweep(self, older_than_s: float, now_s: float) -> int:
         """Remove temporary files that a crash left behind; returns how many.
 
-        ``now_s`` is the wall time in seconds; younger files may still be written.
+        ``now_s`` is the wall time in seconds. Younger files may still be written, but for those
+        whose lock says that their process has died.
         """
         removed = 0
         if self.spool_folder.is_dir():
             for path in self.spool_folder.iterdir():
                 with suppress(FileNotFoundError):  # its owner was quicker
-                    if path.is_file() and now_s - path.stat().st_mtime > older_than_s:
+                    if not path.is_file():
+                        continue
+                    if now_s - path.stat().st_mtime > older_than_s or is_left(path):
                         path.unlink()
                         removed += 1
         return removed

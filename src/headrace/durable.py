@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from headrace.errors import StorageError
+
+if sys.platform != "win32":
+    import fcntl
 
 HOPELESS = (
     errno.EACCES,
@@ -45,6 +49,20 @@ def sync_file(file: IO[bytes]) -> None:
     """Wait until what was written to ``file`` is on the disk."""
     file.flush()
     os.fsync(file.fileno())
+
+
+def try_lock(file: IO[bytes]) -> bool:
+    """Take the lock of a file until it is closed, or its process ends, however it does.
+
+    False where another has it, or where files have no locks.
+    """
+    if sys.platform == "win32":
+        return False
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def sync_folder(folder: Path) -> None:

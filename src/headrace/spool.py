@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from headrace.artifact import Artifact
-from headrace.durable import sync_file
+from headrace.durable import sync_file, try_lock
 from headrace.errors import StorageError
 from headrace.outbox import Room
+
+HELD = ".held"
+"""How the name of a file ends whose process holds its lock until it is done with it."""
 
 InThread = Callable[..., Awaitable[Any]]
 Adopt = Callable[[Path, Artifact], Awaitable[None]]
@@ -63,6 +66,9 @@ class Spool:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("xb")
+            if try_lock(self._file):
+                # Only now: who finds that name without a lock knows that its process has died.
+                self._path = self._path.rename(self._path.with_suffix(HELD))
         self._hash.update(chunk)
         self._file.write(chunk)
 
@@ -71,9 +77,11 @@ class Spool:
         if self._file is None:
             await self._in_thread(self._append, b"")
         assert self._file is not None
-        await self._in_thread(finish, self._file)
+        await self._in_thread(sync_file, self._file)
         artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
+        # Open, and so locked, until it has its name.
         await self._adopt(self._path, artifact)
+        await self._in_thread(self._file.close)
         if self._room is not None:
             self._room.kept(artifact.sha256, artifact.size_bytes)
             self._counted_bytes = 0
@@ -91,6 +99,17 @@ class Spool:
             with suppress(OSError):  # a full disk fails again on close; the file goes anyway
                 self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def is_left(path: Path) -> bool:
+    """Tell whether the process that was writing a file is there no more."""
+    if path.suffix != HELD:
+        return False
+    try:
+        with path.open("rb") as file:
+            return try_lock(file)
+    except OSError:
+        return False  # done with meanwhile, or another user's
 
 
 def finish(file: IO[bytes]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from headrace.store.database import Database, connect
 from headrace.store.embedded import EmbeddedServer, open_embedded
 from headrace.store.migrate import migrate
+from tests.process.scratch import scratch_folder
 
 TEMPLATE = "headrace_template"
 
@@ -37,10 +36,8 @@ async def execute(url: str, sql: str) -> None:
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
     """A folder that the server's uid can enter when the tests run as root, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp(prefix="headrace-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    with scratch_folder() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="session")

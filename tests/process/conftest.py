@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.process.scratch import scratch_folder
 
 CRASHES_S = 900
 """A sweep over all crash points is one test, minutes long where the machine is slow."""
@@ -92,10 +92,8 @@ def python_of_everybody() -> str:
 @pytest.fixture
 def scratch() -> Iterator[Path]:
     """A folder that the server's uid can enter when the tests run as root, unlike tmp_path."""
-    folder = Path(tempfile.mkdtemp(prefix="headrace-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    with scratch_folder() as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -67,6 +67,8 @@ async def audit(root: Path, acknowledged: list[bytes]) -> None:
     for path in visible:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
     assert len(visible) >= len(acknowledged)
+    blobs.sweep(3600, time.time())  # what was arriving, at once; with an hour, what was put
+    assert not [p for p in root.rglob("*.held") if p.is_file()]
     blobs.sweep(0, time.time() + 1)
     strays = [p for p in root.rglob("*") if p.is_file() and p not in visible]
     assert strays == []

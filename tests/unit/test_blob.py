@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from headrace import durable
 from headrace.blob import Blobs, blob_key, open_blobs
 from headrace.errors import ConfigError, NotFoundError, StorageError
+from headrace.spool import HELD
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -119,6 +121,23 @@ async def test_spools_leave_nothing_behind(blobs: Blobs) -> None:
     assert not caught.value.retryable
     await spooled(blobs, b"x")
     assert not any(blobs.spool_folder.glob("*"))
+
+
+async def test_a_spool_that_is_being_written_is_swept_by_nobody(local: Blobs) -> None:
+    """However long it takes: another process sees that its writer lives, until it has its name."""
+    other = await open_blobs(str(local.spool_folder.parent))
+    async with local.spool("image/png") as spool:
+        await spool.write(b"half a ")
+        assert len(list(local.spool_folder.glob(f"*{HELD}"))) == 1
+        assert other.sweep(3600, time.time()) == 0
+        await spool.write(b"picture")
+        artifact = await spool.commit()
+    assert await local.read(artifact.sha256) == b"half a picture"
+    (local.spool_folder / f"dead{HELD}").write_bytes(b"of a process that is there no more")
+    (local.spool_folder / "another").write_bytes(b"of a release that took no locks")
+    assert other.sweep(3600, time.time()) == 1
+    assert [path.name for path in local.spool_folder.iterdir()] == ["another"]
+    await other.close()
 
 
 async def test_cancelled_puts_leave_nothing_behind(local: Blobs) -> None:

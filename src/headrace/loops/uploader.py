@@ -35,10 +35,12 @@ class Uploader(Loop):
         self._blobs = blobs
 
     async def tick(self) -> float:
-        """Send strays that somebody waits for, remove old ones of nobody."""
+        """Send strays that somebody waits for, remove old ones, and halves, of nobody."""
         outbox = self._blobs.outbox
         if outbox is None:
             return TICK_S
+        now_s = self._clock.now().timestamp()
+        await asyncio.to_thread(self._blobs.sweep, NOBODYS_S, now_s)
         await self._look_after(outbox)
         async with self._database.transaction() as connection:
             await spooled.prune(connection)
