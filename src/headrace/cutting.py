@@ -18,6 +18,8 @@ SHARDS_AHEAD = 2
 """Shards open for each that the workers can hold: urgent work stands behind no wall of bulk."""
 EXPRESS_PER_WORKER = 64
 """Express shards that a worker holds, and as many are open: a bound on memory."""
+BESIDE_MAX = 8
+"""So many recipes of a tenant go on side by side in a class: each has express shards of its own."""
 EXPRESS_ITEMS_MAX = 10
 ITEMS_MIN = 10
 FIRST_ITEMS = 25
@@ -30,10 +32,12 @@ SHARD_S = 30.0
 
 @dataclass(slots=True)
 class Line:
-    """What one tenant has to be cut in one class.
+    """What one tenant has to be cut in one class, of the batches of one recipe.
 
-    ``present``: some of it is at a gate, or on the fast way there; ``thin``: that is one
-    express shard and no more, which may end before the next arrives. Items from ``cut_idx`` to
+    Those stand behind the same gates, one after the other; batches of other recipes may find
+    theirs idle, so they go beside them. ``present``: some of it is at a gate, or on the fast way
+    there; ``thin``: that is one express shard and no more, which may end before the next arrives;
+    ``open`` are its whole shards that have not ended. Items from ``cut_idx`` to
     ``end_idx``, not included, of ``batch_id`` were never cut; ``due`` are rows of batches
     whose wait is over, and go first.
     """
@@ -47,6 +51,7 @@ class Line:
     end_idx: int = 0
     due: list[tuple[UUID, list[int]]] = field(default_factory=list)
     thin: bool = False
+    open: int = 0
 
     @property
     def next_batch(self) -> UUID | None:
@@ -151,25 +156,28 @@ class Plan:
         self._serve(others, self._room.shards, False)
 
     def _serve(self, lines: list[Line], count: int, express: bool, once: bool = False) -> int:
-        """Cut up to ``count`` shards, the least served tenant first; return how many."""
-        heap = [
-            (self.counters[line.tenant_id], -CLASS_SHARES[line.class_name], line.tenant_id, at)
-            for at, line in enumerate(lines)
-            if line.next_batch is not None
-        ]
+        """Cut up to ``count`` shards, the least served tenant first; return how many.
+
+        Of a tenant's lines in a class that one is first which has the fewest shards open.
+        """
+        heap = [(self._place(line), at) for at, line in enumerate(lines) if line.next_batch]
         heapify(heap)
         made = 0
         while heap and made < count:
-            served, share, tenant_id, at = heap[0]
-            if served == self.counters[tenant_id]:
-                line = lines[at]
+            place, at = heap[0]
+            line = lines[at]
+            if place == self._place(line):
                 self._take(line, express)
                 made += 1
                 if once or line.next_batch is None:
                     heappop(heap)
                     continue
-            heapreplace(heap, (self.counters[tenant_id], share, tenant_id, at))
+            heapreplace(heap, (self._place(line), at))
         return made
+
+    def _place(self, line: Line) -> tuple[int, int, str, int]:
+        share = CLASS_SHARES[line.class_name]
+        return self.counters[line.tenant_id], -share, line.tenant_id, line.open
 
     def _take(self, line: Line, express: bool) -> None:
         batch_id = line.next_batch
@@ -180,6 +188,7 @@ class Plan:
             size = min(left, self._express_items, items_worth)
         else:
             size = shard_size(left, self._items_max, self._room.appetite, items_worth)
+            line.open += 1
         if line.due:
             idxs = line.due[0][1]
             part = sorted(idxs[:size])

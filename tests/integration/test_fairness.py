@@ -154,6 +154,31 @@ async def test_a_tenant_in_another_lane_does_not_wait_for_a_slow_one(
         await quietly(engine, heavy)
 
 
+async def test_a_batch_in_another_lane_does_not_wait_for_the_same_tenants_slow_one(
+    database_url: str, tmp_path: Path
+) -> None:
+    """While 20,000 items of one recipe stand still, all of 500 of another are made."""
+    slow, fast = one_at_a_time(), Scripted(name="fast")
+    slow.gate.clear()
+    config = Config(home=str(tmp_path), database_url=database_url)
+    async with open_engine(config, providers={"scripted": slow, "fast": fast}) as engine:
+        heavy = await submit(engine, "tenant", HEAVY)
+        await until(lambda: waiting(engine) > 100)
+        stage = {"name": "make", "kind": "generate", "model": "fast:m", "prompt": "{{ t }}"}
+        body = {"name": "test", "columns": {"required": ["t"]}, "stages": [stage]}
+        batch = await engine.submit(
+            [{"t": f"row {number}"} for number in range(500)],
+            parse_recipe(body, "test"),
+            columns=["t"],
+            terms=Terms(tenant_id="tenant", canary=0),
+        )
+        summary = await asyncio.wait_for(batch.done(), 60)
+        stood = len(slow.prompts)
+        slow.gate.set()
+        await quietly(engine, heavy)
+    assert (summary.succeeded, stood) == (500, 1)
+
+
 async def test_two_workers_are_fair_together(database_url: str, tmp_path: Path) -> None:
     """Each light tenant is at the gate of one of them, and none waits for the heavy one's end."""
     first, second = one_at_a_time(), one_at_a_time()

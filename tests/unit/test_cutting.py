@@ -124,3 +124,18 @@ def test_shards_are_worth_half_a_minute_of_their_batch() -> None:
     assert shard_size(100, 500, 4, 10_000) == 25
     assert shard_size(3, 500, 4, 10_000) == 3
     assert shard_size(100, 5, 4, 10_000) == 5
+
+
+def test_batches_of_two_recipes_are_cut_side_by_side() -> None:
+    """A tenant's next recipe, whose provider may be idle, does not wait until the first is cut."""
+    lines = [line(0, 100_000, True), line(0, 100_000, True)]
+    lines[1].batch_id, lines[0].open = UUID(int=1), 3
+    made = plan(lines, shards=5, express=0)
+    assert [piece.batch_id.int for piece in made.pieces] == [1, 1, 1, 0, 1]
+
+
+def test_a_tenant_with_many_recipes_is_served_no_more_than_others() -> None:
+    """Recipes share what is their tenant's."""
+    lines = [line(0, 100_000, True) for _ in range(5)] + [line(1, 100_000, True)]
+    made = plan(lines, shards=8, express=0)
+    assert Counter(piece.batch_id.int for piece in made.pieces) == {0: 4, 1: 4}

@@ -200,25 +200,32 @@ async def _lines(
     connection: Any, items_max: int, now: datetime
 ) -> tuple[list[Line], dict[str, int]]:
     """Return what each tenant has to be cut in each class, and the tenants' counters."""
-    fresh = await connection.fetch(statements.load("shards/uncut.sql"))
+    fresh = await connection.fetch(statements.load("shards/uncut.sql"), cutting.BESIDE_MAX)
     due = await connection.fetch(statements.load("shards/due.sql"), now, items_max)
     if not fresh and not due:
         return [], {}
     rows = await connection.fetch(statements.load("shards/present.sql"))
-    thin = {(row["tenant_id"], row["class"]): row["thin"] for row in rows}
-    lines: dict[tuple[str, str], Line] = {}
+    there = {_line_of(row): row for row in rows}
+    lines: dict[tuple[str, str, bytes], Line] = {}
     counters: dict[str, int] = {}
     for row in (*fresh, *due):
-        key = (row["tenant_id"], row["class"])
+        key = _line_of(row)
         if key not in lines:
-            lines[key] = Line(*key, row["weight"], key in thin, thin=thin.get(key, False))
-            counters[key[0]] = row["served_cost"]
+            line = lines[key] = Line(row["tenant_id"], row["class"], row["weight"], False)
+            counters[line.tenant_id] = row["served_cost"]
+            if key in there:
+                line.present, line.thin = there[key]["present"], there[key]["thin"]
+                line.open = there[key]["open"]
     for row in fresh:
-        line = lines[row["tenant_id"], row["class"]]
+        line = lines[_line_of(row)]
         line.batch_id, line.cut_idx, line.end_idx = row["id"], row["cut_idx"], row["item_count"]
     for row in due:
-        lines[row["tenant_id"], row["class"]].due.append((row["id"], list(row["idxs"])))
+        lines[_line_of(row)].due.append((row["id"], list(row["idxs"])))
     return list(lines.values()), counters
+
+
+def _line_of(row: Any) -> tuple[str, str, bytes]:
+    return row["tenant_id"], row["class"], row["recipe_version"]
 
 
 async def _paces(connection: Any, lines: list[Line]) -> dict[UUID, Pace]:
