@@ -40,7 +40,7 @@ class Elsewhere(Loop):
         if self._waiting:
             async with self._database.acquire() as connection:
                 rows = await connection.fetch(
-                    statements.load("batches/over.sql"), list(self._waiting)
+                    statements.load("batches/done_of.sql"), list(self._waiting)
                 )
             for row in rows:
                 self._waiting.pop(row["id"]).set_result(None)

@@ -1,8 +1,3 @@
--- Which of these batches nothing more comes of: they have ended, or are not there any more.
-SELECT told.id
-FROM unnest($1::uuid[]) AS told (id)
-WHERE NOT EXISTS (
-    SELECT FROM batch
-    WHERE batch.id = told.id
-        AND batch.state NOT IN ('completed', 'cancelled', 'expired', 'failed')
-)
+-- Which of these batches let nothing start any more.
+SELECT id FROM batch
+WHERE id = ANY($1::uuid[]) AND state IN ('finalizing', 'cancelled', 'expired', 'failed')
