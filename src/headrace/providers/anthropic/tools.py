@@ -6,12 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from headrace.errors import InputError
-from headrace.openai_tools import check_tools, in_openais_words
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import Outcome, OutcomeKind, failed
 from headrace.providers.anthropic.messages import CUT_OFF, Told, nothing, result_of
-from headrace.providers.remote.chat_params import encode
-from headrace.providers.remote.http_calls import read_object
+from headrace.providers.remote.chat_params import arguments_of, check_tools_told, encode
 from headrace.tool_calls import EXTRA, function_call, kept, made_up_id
 from headrace.waits import dig
 
@@ -32,7 +30,7 @@ def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"tools": None} if tools == [] else {}
     if in_openais_words(tools):
         told = {name: params.get(name) for name in ("tool_choice", "parallel_tool_calls")}
-        _checked({"tools": tools, **told})
+        check_tools_told({"tools": tools, **told})
         found["tools"] = [_definition(tool["function"]) for tool in tools or ()]
     elif isinstance(choice, dict) and choice.get("type") in ("function", "custom", "allowed_tools"):
         refuse(f"tool_choice of the type {choice['type']} without such tools", _NATIVE)
@@ -46,18 +44,9 @@ def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _checked(told: Mapping[str, Any]) -> None:
-    try:
-        check_tools(told)
-    except InputError as error:
-        raise failed(
-            OutcomeKind.INVALID, error.message, remedy=error.remedy or "Correct it."
-        ) from None
-
-
 def check_calls(messages: Any) -> None:
     """Raise ``CallFailed`` (invalid) for calls and results that do not belong together."""
-    _checked({"messages": messages})
+    check_tools_told({"messages": messages})
 
 
 def _definition(function: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,10 +84,10 @@ def call_blocks(message: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
     for call in message["tool_calls"]:
         thoughts = dig(call, EXTRA, PROVIDER, "thinking")
         before += thoughts if isinstance(thoughts, list) else []
-        arguments = call["function"]["arguments"]
-        given = read_object(arguments.encode("utf-8", "replace")) if arguments.strip() else {}
+        given = arguments_of(call)
         if given is None:
-            refuse(f"the arguments {shown(arguments)}", "Write them as a JSON object.")
+            what = f"the arguments {shown(call['function']['arguments'])}"
+            refuse(what, "Write them as a JSON object.")
         name = call["function"]["name"]
         uses.append({"type": "tool_use", "id": _id(call["id"]), "name": name, "input": given})
     return before, uses

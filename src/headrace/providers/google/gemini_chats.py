@@ -10,11 +10,11 @@ from typing import Any
 from headrace.providers.google.gemini_tools import OURS as TOOLS
 from headrace.providers.google.gemini_tools import (
     call_parts,
-    check,
     invalid,
     result_part,
     tools_of,
 )
+from headrace.providers.remote.chat_params import check_tools_told
 from headrace.request import Request
 from headrace.waits import dig
 
@@ -49,7 +49,7 @@ def _told(messages: Any) -> tuple[list[Any], list[Any]]:
     """The parts of a chat's system messages, and its other messages as contents."""
     if not isinstance(messages, list):
         raise invalid("messages must be a list")
-    check({"messages": messages})
+    check_tools_told({"messages": messages})
     system: list[Any] = []
     contents: list[Any] = []
     calls: dict[str, Any] = {}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headrace.errors import InputError
-from headrace.openai_tools import check_tools, in_openais_words
+from headrace.openai_tools import in_openais_words
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.providers.google.gemini_replies import Told
-from headrace.providers.remote.chat_params import encode
+from headrace.providers.remote.chat_params import arguments_of, check_tools_told, encode
 from headrace.providers.remote.http_calls import read_object
 from headrace.tool_calls import EXTRA, function_call, made_up_id
 from headrace.waits import dig
@@ -40,7 +39,7 @@ def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:
         if choice not in (None, "auto", "none"):
             raise invalid("tool_choice without such tools", "Send tools, or write toolConfig.")
         return {"tools": tools} if tools else {}
-    check({name: params.get(name) for name in OURS})
+    check_tools_told({name: params.get(name) for name in OURS})
     if params.get("parallel_tool_calls") is False:
         raise invalid("parallel_tool_calls = False", "Leave it out, and take the first call.")
     functions = [tool["function"] for tool in tools or ()]
@@ -53,16 +52,6 @@ def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:
     if calling["mode"] == "AUTO" and any(one.get("strict") for one in functions):
         calling = {"mode": "VALIDATED"}
     return {**found, "toolConfig": {"functionCallingConfig": calling}}
-
-
-def check(told: Mapping[str, Any]) -> None:
-    """Raise ``CallFailed`` (invalid) for tools, calls and results that do not fit together."""
-    try:
-        check_tools(told)
-    except InputError as error:
-        raise failed(
-            OutcomeKind.INVALID, error.message, remedy=error.remedy or "Correct it."
-        ) from None
 
 
 def _declared(function: Mapping[str, Any]) -> dict[str, Any]:
@@ -80,10 +69,9 @@ def call_parts(message: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _call_part(call: Mapping[str, Any]) -> dict[str, Any]:
-    arguments = call["function"]["arguments"]
-    given = read_object(arguments.encode("utf-8", "replace")) if arguments.strip() else {}
+    given = arguments_of(call)
     if given is None:
-        what = f"the arguments {repr(arguments)[:50]}"
+        what = f"the arguments {repr(call['function']['arguments'])[:50]}"
         raise invalid(what, "Write them as a JSON object.")
     told = {**_named(call), "args": given}
     signature = dig(call, EXTRA, PROVIDER, "thought_signature")

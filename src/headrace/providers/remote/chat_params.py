@@ -1,12 +1,16 @@
-"""What chats have in common at every API: bodies, sizes in tokens, counts of usage."""
+"""What chats have in common at every API: bodies, tools, sizes in tokens, counts of usage."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from headrace.errors import InputError
+from headrace.openai_tools import check_tools
 from headrace.outcome import OutcomeKind, failed
+from headrace.providers.remote.http_calls import read_object
 
 CALL_TOKENS = 8
 MESSAGE_TOKENS = 4
@@ -15,6 +19,22 @@ _UNREAD_TOKENS = 16
 _NAME_CHARS_MAX, _COUNTS_MAX, _COUNT_MAX = 100, 64, 10**12
 
 _encode = msgspec.json.Encoder().encode
+
+
+def check_tools_told(told: Mapping[str, Any]) -> None:
+    """Raise ``CallFailed`` (invalid) for tools, calls and results that do not fit together."""
+    try:
+        check_tools(told)
+    except InputError as error:
+        raise failed(
+            OutcomeKind.INVALID, error.message, remedy=error.remedy or "Correct it."
+        ) from None
+
+
+def arguments_of(call: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a call of OpenAI's words is made with; ``None`` where that is no object."""
+    told = call["function"]["arguments"]
+    return read_object(told.encode("utf-8", "replace")) if told.strip() else {}
 
 
 def encode(body: Any) -> bytes:
