@@ -35,7 +35,12 @@ ENDINGS = {
     "stops at the first failure": ("assert False", 1),
     "breaks": ("pass", 3),
     "is asked to end": ("os.kill(os.getpid(), signal.SIGTERM)", -15),
-    "is interrupted": ("os.kill(os.getpid(), signal.SIGINT)", 2),
+    # What was begun in the background of a shell ignores the signal, and so do its children.
+    "is interrupted": (
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "os.kill(os.getpid(), signal.SIGINT)",
+        2,
+    ),
     "is killed": ("os.kill(os.getpid(), signal.SIGKILL)", -9),
 }
 
