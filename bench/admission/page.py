@@ -36,6 +36,8 @@ are the simulator's: it knows every call and computes the ideal makespan.
   honouring Retry-After. **B**: a token bucket (one second's worth at once) at the rate that is
   told, then as A; where the limit is hidden it guesses half of it, as the careful do. Both are
   stopped when they take much longer than the ideal; what they reached by then is measured.
+- A limit is *hidden* where neither headers nor the words of a refusal state its amount; headers
+  that mislead state a wrong one.
 - Another user of the same key always gets his share; the ideal uses what that leaves.
 - Ours runs with its defaults everywhere. Where a limit is *told* it stands in the provider's
   `limits`; nothing is set for a scenario. Calls carry an `Idempotency-Key`, those by hand do not.

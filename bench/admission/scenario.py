@@ -30,11 +30,12 @@ class Scenario:
     """One case, the same for every client.
 
     ``know`` is what a user can know: ``told`` (the limits stand in the configuration),
-    ``announced`` (only the answers' headers tell them) or ``hidden``. ``told`` is the
-    ``limits`` table of ours, and the rates of the client with a token bucket. Items are as
-    many as the ideal client needs ``duration_s`` for, unless ``items`` says; what comes in
-    the first ``learning_s`` counts as learning. ``units`` is how much of the machine one
-    run takes, in runs of a slow lane.
+    ``announced`` (only the answers' headers tell them) or ``hidden``. Refusals state them in
+    words, too, except where they are hidden or headers mislead. ``told`` is the ``limits``
+    table of ours, and the rates of the client with a token bucket. Items are as many as the
+    ideal client needs ``duration_s`` for, unless ``items`` says; what comes in the first
+    ``learning_s`` counts as learning. ``units`` is how much of the machine one run takes, in
+    runs of a slow lane.
     """
 
     name: str
@@ -56,8 +57,14 @@ class Scenario:
 
     @property
     def tree(self) -> dict[str, Any]:
-        """The settings of the simulator, with the moment at which learning is over."""
-        plain = {"crash_class": "A", "seed": 1, "snapshots_s": [self.learning_s]}
+        """The simulator's settings, with the end of learning, and what refusals may state."""
+        misleads = self.settings.get("headers", {}).get("kind") == "misleading"
+        plain = {
+            "crash_class": "A",
+            "seed": 1,
+            "snapshots_s": [self.learning_s],
+            "states_limits": self.know != "hidden" and not misleads,
+        }
         return plain | self.settings
 
     def built(self) -> Settings:

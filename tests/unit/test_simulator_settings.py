@@ -45,6 +45,7 @@ def test_the_example_is_valid_and_names_every_setting() -> None:
         ({"other": {}}, "there are none", "other.rate"),
         ({"shapes": ["openai", "replikate"]}, "'replikate'", "Did you mean 'replicate'?"),
         ({"latency": {"slots": 0}}, "latency.slots = 0", "1 or more"),
+        ({"states_limits": "no"}, "states_limits: Expected `bool`", "examples/scenario.toml"),
         ({"crash_class": "E"}, "crash_class = 'E'", "A, B, C, D"),
     ],
 )

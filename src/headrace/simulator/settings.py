@@ -171,13 +171,14 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     ``retry_after`` is the form in which a refusal tells its wait: ``true`` as the real
     provider does, or in one form alone. ``busy_wait_s`` is the wait told when only
-    another call's end helps. ``refused_costs``: refused calls count as requests;
-    ``refunds``: tokens reserved but not used come back. ``crash_class``: what a client
-    can do about a call whose answer it never saw. ``budget_calls``: the money lasts for
-    so many paid calls. ``api_key``: any other is refused; ``refuse_word``: prompts with
-    it are refused for content. ``snapshots_s``: moments (after the first request) at
-    which the state is kept for ``ideal?after_s=``. ``body_bytes_max`` caps requests,
-    ``log_calls_max`` the calls kept in memory.
+    another call's end helps. ``states_limits``: a refusal's words state the amounts of the
+    limit where the real provider's do; without, they only name it. ``refused_costs``:
+    refused calls count as requests; ``refunds``: tokens reserved but not used come back.
+    ``crash_class``: what a client can do about a call whose answer it never saw.
+    ``budget_calls``: the money lasts for so many paid calls. ``api_key``: any other is
+    refused; ``refuse_word``: prompts with it are refused for content. ``snapshots_s``:
+    moments (after the first request) at which the state is kept for ``ideal?after_s=``.
+    ``body_bytes_max`` caps requests, ``log_calls_max`` the calls kept in memory.
     """
 
     seed: int = 0
@@ -185,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limits: tuple[LimitSettings, ...] = ()
     retry_after: str = "true"
     busy_wait_s: float = 1.0
+    states_limits: bool = True
     headers: HeaderSettings = HeaderSettings()
     latency: LatencySettings = LatencySettings()
     faults: tuple[FaultSettings, ...] = ()

@@ -84,10 +84,14 @@ class OpenAIErrors(Errors):
             body = google_error(_QUOTA, model, shown_s, daily="day" in refused.kind)
             return json_answer(429, body, headers)
         if refused.dimension is Dimension.CONCURRENCY:
-            said = f"Too many concurrent requests for {model}: Limit {standing.amount:g}."
-            kind = "concurrency"
+            said, kind = f"Too many concurrent requests for {model}", "concurrency"
+            amounts = f"Limit {standing.amount:g}"
         else:
-            said, kind = _words(turned, standing, model)
+            said, kind = _words(turned, standing)
+            amounts = _amounts(turned, standing)
+        said += f": {amounts}." if self._settings.states_limits else "."
+        if math.isinf(refused.wait_s):
+            said += " The input or output tokens must be reduced."
         if told.text_s is not None:
             said += f" Please try again in {go_duration(told.text_s)}."
         body = {"message": said, "type": kind, "param": None, "code": "rate_limit_exceeded"}
@@ -96,24 +100,33 @@ class OpenAIErrors(Errors):
         return json_answer(429, {"error": body}, headers)
 
 
-def _words(turned: Turned, standing: Standing, model: str) -> tuple[str, str]:
-    """Return the message about a limit of a rate, and its type."""
-    refused, load = turned.refused, turned.ask.load
+def _words(turned: Turned, standing: Standing) -> tuple[str, str]:
+    """Return which limit of a rate a call exceeds, in words, and its type."""
+    refused, model = turned.refused, turned.ask.model
     assert refused is not None
     name, minute, day = _NAMES[refused.dimension]
-    costs = {"requests": load.requests, "tokens": load.tokens, "input-images": load.images}
     is_day = standing.window_s is not None and standing.window_s >= DAY_S
     short = f" ({day if is_day else minute})" if minute else ""
     unit = f"{name} per {'day' if is_day else 'min'}{short}"
-    limit, cost = math.floor(standing.amount), costs[name]
     if math.isinf(refused.wait_s):
-        said = f"Request too large for {model} on {unit}: Limit {limit}, Requested {cost}."
-        return said + " The input or output tokens must be reduced.", name
+        return f"Request too large for {model} on {unit}", name
+    return f"Rate limit reached for {model} in organization org-simulated on {unit}", name
+
+
+def _amounts(turned: Turned, standing: Standing) -> str:
+    """Return what a limit of a rate holds, what is used of it, and what the call would take."""
+    refused, load = turned.refused, turned.ask.load
+    assert refused is not None
+    costs = {
+        Dimension.REQUESTS: load.requests,
+        Dimension.TOKENS: load.tokens,
+        Dimension.IMAGES: load.images,
+    }
+    limit, cost = math.floor(standing.amount), costs[refused.dimension]
+    if math.isinf(refused.wait_s):
+        return f"Limit {limit}, Requested {cost}"
     used = max(0, limit - math.floor(standing.remaining + 1e-9))
-    return (
-        f"Rate limit reached for {model} in organization org-simulated on {unit}: "
-        f"Limit {limit}, Used {used}, Requested {cost}."
-    ), name
+    return f"Limit {limit}, Used {used}, Requested {cost}"
 
 
 def limit_headers(desk: Desk) -> Headers:

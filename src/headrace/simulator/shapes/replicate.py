@@ -242,9 +242,12 @@ class ReplicateErrors(Errors):
         """Return the answer to a call that a limit refused."""
         limit = turned.standing
         assert limit is not None
+        states = self._settings.states_limits
         if refused.dimension is Dimension.CONCURRENCY:
-            return self.throttled(refused.wait_s, f" You may run {limit.amount:g} at a time.")
-        said = f" Your rate limit for creating predictions is {limit.amount:g} per minute."
+            many = f"You may run {limit.amount:g}" if states else "Too many run"
+            return self.throttled(refused.wait_s, f" {many} at a time.")
+        amount = f"is {limit.amount:g} per minute" if states else "is reached"
+        said = f" Your rate limit for creating predictions {amount}."
         return self.throttled(refused.wait_s, said)
 
     def broken(self, kind: str) -> Answer:
