@@ -24,13 +24,15 @@ JITTER_S = 0.004
 """Calls arrive that much nearer to each other than they were sent, or farther apart."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Moment:
     """A moment with what had happened by then: at the start of a phase, or when empty.
 
     ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
     ``gap_s`` is how long ago the call before was sent. Where the limit was ``empty`` a
-    call was refused, and ``told_s`` is when the provider said that it would go on.
+    call was refused, and ``told_s`` is when the provider said that it would go on; where
+    nobody did, it was seen to at ``opened_s``, or ``open_off_s`` before or after. ``counts``
+    are the units taken in the seconds before, by the trail's widths.
     """
 
     at_s: float
@@ -40,6 +42,9 @@ class Moment:
     empty: bool = False
     gap_s: float | None = None
     told_s: float | None = None
+    counts: tuple[float, ...] | None = None
+    opened_s: float | None = None
+    open_off_s: float = 0.0
 
     def since(self, past: Moment) -> tuple[float, float]:
         """Return the units accepted and the seconds not paused since an earlier moment."""

@@ -54,6 +54,8 @@ class RatePace(Crossing):
             if cap_s > 0 and self.mode is Mode.GROW:
                 self._spent(now_s)
             held_s = max(held_s, cap_s)
+        pace = self.bucket.rate
+        held_s = max(held_s, self.framed_s(cost, now_s, self.latest_s, pace))
         return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
 
     def spent_s(self, cost: float, now_s: float) -> float:
@@ -74,6 +76,7 @@ class RatePace(Crossing):
         self.varies = self.varies or cost != self.mean
         self.mean += 0.05 * (cost - self.mean)
         self.sent += cost
+        self.frame_take(cost, now_s, self.bucket.rate)
         self.phase_sent += cost
         self.phase_calls += 1
         self.phase_bound += bound
@@ -114,6 +117,9 @@ class RatePace(Crossing):
         others were sent before anybody could know.
         """
         mark, gap_s = taken
+        self.frame_refused(cost, sent_s)
+        if wait_s is None:
+            self.correct(cost, mark, sent_s)
         if self._is_old_news(cost, mark, sent_s):
             self._pause(now_s, wait_s, cost)
             return False
@@ -145,6 +151,7 @@ class RatePace(Crossing):
             return True
         told_s = None if wait_s is None else now_s + wait_s
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
+        here.counts = self.trail.before(sent_s)
         self._learn(cost, here, now_s, wait_s)
         return True
 
@@ -168,8 +175,10 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        bound = self.bound_window if windowed and self.told is None else self.bound
-        bound(cost, here, self.pace, self.mode is Mode.PROBE)
+        probing = self.mode is Mode.PROBE
+        if self.told is not None or not self.bound_frame(cost, here, self.pace, probing):
+            bound = self.bound_window if windowed and self.told is None else self.bound
+            bound(cost, here, self.pace, probing)
         self.empties.append(here)
         self.moments.append(here)
         if self.proven is not None and self.mode is Mode.HOLD:
@@ -192,11 +201,15 @@ class RatePace(Crossing):
         assert self.episode_s is not None
         assert self.recovered_s is not None
         away_s = self.recovered_s - self.episode_s
+        if self.frame is not None:
+            # The rest of it was our own belief.
+            away_s = min(away_s, max(0.0, self.paused_until_s - self.episode_s))
         peace = 20.0 if self.verified < VERIFY_MAX else 100.0
         self.probe_after_s = now_s + peace * away_s
         told_s = self.empties[-1].told_s if self.empties else None
         least_s = shut_s(None if told_s is None else told_s - self.episode_s)
         windowed = away_s > max(least_s, 10.0 * cost / max(self.pace, 1e-9))
+        self.opened(self.reacted_s, self.recovered_s)
         self.episode_s = None
         # What came in while the lane was paused is not there: the limit was empty.
         self.bucket.spill(now_s)

@@ -12,9 +12,10 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace.bounds import NOISE_MAX, NOISY, Bounds
+from headrace.bounds import NOISE_MAX, NOISY
 from headrace.bucket import Bucket, Spent
 from headrace.fitting import Moment
+from headrace.framing import BORNE, Framing
 
 STEP_S = 0.5
 """The pace is doubled at most so often while nothing is known."""
@@ -55,7 +56,7 @@ class Mode(StrEnum):
 
 
 @dataclass(slots=True)
-class Phases(Bounds):
+class Phases(Framing):
     """The pace of one rate and the phase it is in; ``bucket`` holds the calls to it.
 
     ``told`` is a rate that somebody told (``cap`` is its bucket), ``told_before`` one that
@@ -128,9 +129,12 @@ class Phases(Bounds):
         self.bucket.level = min(self.bucket.level, self.bucket.burst)
         self.phase_s, self.phase_sent = now_s, 0.0
         self.phase_calls = self.phase_bound = 0
-        self.due_s = None
+        self.due_s, self.frame = None, None
+        if mode in (Mode.TRIAL, Mode.HOLD):
+            self.hold_frame(pace, now_s)
         gap_s = 0.0 if at_send else None
         here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
+        here.counts = self.trail.before(now_s)
         self.moments.append(here)
 
     def _burst(self, mode: Mode, pace: float) -> float:
@@ -165,9 +169,10 @@ class Phases(Bounds):
                 self._drift()
             return False
         if self.phase_calls >= LONG_CALLS and not self.check_fallen():
-            self.long_held = max(self.long_held, self.bucket.rate)
+            self.long_held = self.bucket.rate
         if self.phase_calls >= SAFE_CALLS:
             self.safe = max(self.safe, self.bucket.rate)
+            self.borne = max(self.borne, BORNE * self.bucket.rate)
         return self._look_up(now_s)
 
     def _shown(self, now_s: float) -> bool:
@@ -176,7 +181,8 @@ class Phases(Bounds):
             if self.phase_calls > 50:
                 self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
             return False
-        if now_s - self.phase_s < self.window_s:
+        width_s = 0.0 if self.frame is None else self.frame.width_s
+        if now_s - self.phase_s < max(self.window_s, width_s):
             return False
         if self.mode is Mode.GROW:
             return self.phase_calls >= 3 and now_s - self.phase_s >= STEP_S
@@ -192,7 +198,8 @@ class Phases(Bounds):
         if self.mode is Mode.GROW:
             self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send=True)
         elif self.mode is Mode.TRIAL:
-            self.lo = max(self.lo, self.bucket.rate * 0.995)
+            self.lo = max(self.lo, self.bucket.rate * BORNE)
+            self.borne = max(self.borne, self.lo)
             self._between(now_s, at_send=True)
         else:
             if math.isfinite(self.hi):
@@ -215,7 +222,8 @@ class Phases(Bounds):
             return False
         if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
-        early = self.verified < VERIFY_MAX
+        sure = self.framed and len(self.empties) >= 3 and not self.check_fallen()
+        early = self.verified < VERIFY_MAX and not sure
         calls, held_s = 30 * 2**self.verified, 10.0 * 2**self.verified
         waited = self.check_fallen() and now_s - self.phase_s >= held_s
         if early and (self.phase_calls >= calls or waited):
@@ -235,12 +243,7 @@ class Phases(Bounds):
         return True
 
     def check_fallen(self) -> bool:
-        """Tell whether the limit was much higher before: then it is worth looking up by the clock.
-
-        A height that is reached again is forgotten.
-        """
-        if self.bucket.rate >= 0.9 * self.long_held:
-            self.long_held = 0.0
+        """Tell whether the limit was much higher before: it is worth looking up by the clock."""
         return self.bucket.rate < FALLEN * self.long_held
 
     def _react(self, now_s: float) -> None:

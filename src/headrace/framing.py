@@ -1,0 +1,173 @@
+"""Which windows a lane believes in, where nobody tells it when the limit goes on.
+
+Two refusals alone are explained by a bucket as well as by windows: the bucket that a rush
+emptied is a slow one, the window that it filled a fast one. The faster explanation is tried,
+for it costs one refusal when it is wrong, and the slower one would cost minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from dataclasses import dataclass, field
+
+from headrace.bounds import Bounds
+from headrace.fitting import Moment, fit
+from headrace.frame import Frame
+from headrace.trail import USUAL_S, WIDTHS_S, Trail
+from headrace.windows import Window, fixed, sliding
+
+CALLS_MIN, FOUND_MIN = 5.0, 6
+"""Windows of fewer calls explain anything; so few of them are chance, unless one is usual."""
+DOUBTS_MAX = 3
+"""So many refusals that no window explains, and windows are not believed in any more."""
+TOLD_APART = 3
+"""After more refusals than that, a bucket that explains them all is one."""
+HIGHER = 1.05
+"""Windows slower than this part of a bucket's rate are not tried before it."""
+TIGHT = 1.1
+"""A look above bounds as near as that, when refused, says nothing of windows."""
+FAILED, BORNE = 0.998, 0.995
+"""A pace that was refused is above the limit by so much, one that was held for long below."""
+SLOTS, PART = 12.0, 0.35
+"""For so many slots and this part of its width a window is believed without a try."""
+EARLY = 0.1
+"""A call that goes so much of a slot before the window lets it in tries the window."""
+
+
+@dataclass(slots=True)
+class Framing(Bounds):
+    """Bounds that windows give as well; ``trail`` is what was taken of the rate lately.
+
+    ``framed`` are the windows that can be, ``frame`` is the one held to. ``borne`` and
+    ``failed`` are paces that were held and refused since; ``frame_doubts`` counts refusals
+    that none of the windows explains.
+    """
+
+    trail: Trail = field(default_factory=Trail)
+    framed: tuple[Window, ...] = ()
+    frame: Frame | None = None
+    borne: float = 0.0
+    failed: float = math.inf
+    frame_doubts: int = 0
+
+    def framed_s(self, cost: float, now_s: float, latest_s: float, pace: float) -> float:
+        """Return the seconds until ``cost`` fits into the window held to; 0.0 for none.
+
+        Now and then one goes before that, so that a false belief does not last: the
+        latest call went at ``latest_s``.
+        """
+        if self.frame is None:
+            return 0.0
+        longest_s = latest_s + SLOTS * cost / pace + PART * self.frame.width_s - now_s
+        return min(self.frame.wait_s(cost, now_s), longest_s)
+
+    def frame_take(self, cost: float, now_s: float, pace: float) -> None:
+        """Count a call that is sent."""
+        self.trail.take(cost, now_s)
+        if self.frame is None:
+            return
+        if self.frame.wait_s(cost, now_s) > EARLY * cost / pace:
+            # It holds that much more, or the refusal says that it does not.
+            self.frame.units += cost
+        self.frame.take(cost, now_s)
+
+    def frame_refused(self, cost: float, sent_s: float) -> None:
+        """Take a call back: it was refused."""
+        self.trail.untake(cost, sent_s)
+        if self.frame is not None:
+            self.frame.take(-cost, sent_s)
+
+    def correct(self, cost: float, mark: float, sent_s: float) -> None:
+        """Take a refused call out of what counted as accepted while nobody knew better."""
+        for one in self.moments:
+            if one.sent < mark:
+                continue
+            one.refused += cost
+            if one.counts is not None:
+                first = bisect_left(WIDTHS_S, one.at_s - sent_s)
+                late = [max(0.0, counted - cost) for counted in one.counts[first:]]
+                one.counts = (*one.counts[:first], *late)
+
+    def opened(self, shut_s: float, recovered_s: float) -> None:
+        """Remember that the limit went on between two moments, where nobody told when."""
+        if not self.empties:
+            return
+        latest = self.empties[-1]
+        if latest.opened_s is None:
+            latest.opened_s = 0.5 * (max(shut_s, latest.at_s) + recovered_s)
+            latest.open_off_s = recovered_s - latest.opened_s
+
+    def bound_frame(self, cost: float, here: Moment, pace: float, probing: bool) -> bool:
+        """Set the bounds from the windows that can have done it; tells whether there are any."""
+        if self.frame is not None:
+            self.failed = min(self.failed, FAILED * pace)
+        if math.isinf(pace) or self.is_noisy or here.told_s is not None:
+            self.leave_frame()
+            return False
+        if probing and not self.framed and self.hi < pace and self.hi < TIGHT * self.lo:
+            return False
+        history = [*self.moments, here]
+        found = self._possible(history, cost, pace)
+        if not found and self.framed and len(self.empties) >= 2:
+            # Of an older limit, or of late answers: the latest refusals alone may agree.
+            since_s = self.empties[-2].at_s
+            found = self._possible([one for one in history if one.at_s >= since_s], cost, pace)
+        if found:
+            return self._adopt(found, history, cost, pace)
+        self.frame_doubts += 1
+        if not self.framed or self.frame_doubts >= DOUBTS_MAX:
+            self.leave_frame()
+            return False
+        self.hi = min(self.hi, self.failed, pace)
+        self.lo = min(self.lo, 0.98 * self.hi)
+        return True
+
+    def _possible(self, history: list[Moment], cost: float, pace: float) -> list[Window]:
+        both = (*sliding(history, cost, pace), *fixed(history, cost, pace))
+        return [one for one in both if one.most >= CALLS_MIN * self.mean]
+
+    def _adopt(self, found: list[Window], history: list[Moment], cost: float, pace: float) -> bool:
+        rates = sorted(one.rate for one in found)
+        chance = len(found) < FOUND_MIN and not any(one.width_s in USUAL_S for one in found)
+        if not self.framed and chance:
+            return False
+        plain = fit(history, pace, cost)
+        if plain is not None:
+            slower = rates[len(rates) // 2] <= HIGHER * plain[1]
+            late = not self.framed and sum(one.empty for one in history) > TOLD_APART
+            if slower or late:
+                self.leave_frame()
+                return False
+        if not self.framed:
+            self.borne, self.failed = 0.0, math.inf
+        # The edges of what is possible are the likeliest to be wrong.
+        low, high = rates[len(rates) // 5], rates[-1 - len(rates) // 10]
+        self.framed = tuple(one for one in found if low <= one.rate <= high)
+        self.lo = max(self.borne, min(one.least / one.width_s for one in self.framed))
+        self.hi = min(high, self.failed)
+        if self.lo > self.hi:
+            self.borne = self.lo = 0.97 * self.hi
+        self.lo = min(self.lo, 0.99 * self.hi)
+        self.frame_doubts = 0
+        self.proven = self.mean
+        self.noise = max(0, self.noise - 1)
+        return True
+
+    def hold_frame(self, pace: float, now_s: float) -> None:
+        """Hold to the window that fits a pace best, where windows are believed in."""
+        self.frame = None
+        if self.framed:
+            nearest = min(self.framed, key=lambda one: abs(one.rate - pace))
+            width_s = min(nearest.width_s, nearest.most / pace)
+            self.frame = Frame.over(nearest.most, width_s, self.trail.since(now_s - width_s))
+
+    def leave_frame(self) -> None:
+        """Believe in no window any more."""
+        self.framed, self.frame, self.frame_doubts = (), None, 0
+        self.borne, self.failed = 0.0, math.inf
+
+    def clear(self) -> None:
+        """Forget what refusals taught."""
+        Bounds.clear(self)
+        self.leave_frame()

@@ -1,0 +1,119 @@
+"""Which windows explain what happened: limits that let so much in within so many seconds.
+
+Where a window slides, a refusal says that what was taken in the window before it is all
+that fits, and everything accepted says that as much does fit. Where windows are fixed the
+same holds from the opening of a window to the refusal. A window is possible when all
+refusals and all that was accepted agree about what it holds.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from headrace.fitting import Moment
+from headrace.trail import WIDTHS_S
+
+SLACK_CALLS, SLACK, JITTER_S = 0.6, 0.01, 0.006
+"""Counts that differ by less are the same: parts of a call, of the count, of a moment."""
+SHUT_CALLS = 1.5
+"""A limit that goes on within so many slots was no window that was shut."""
+OFF, OFF_PHASE, OFF_EDGE = 0.12, 0.03, 0.05
+"""In parts of a window: how well its opening must be known, how far openings may be from a
+multiple of it, and what is not counted at its beginning because it may belong to the one before."""
+LATE = 1.02
+"""A window is longer by this than any time for which it was shut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A possible window: ``least`` to ``most`` units in ``width_s``; ``slides`` or is fixed."""
+
+    width_s: float
+    least: float
+    most: float
+    slides: bool
+
+    @property
+    def rate(self) -> float:
+        """Units a second that it lets in."""
+        return self.most / self.width_s
+
+
+def count(moment: Moment, width_s: float) -> float:
+    """Return the units taken in the last ``width_s`` before a moment, between the known ones."""
+    counts = moment.counts
+    assert counts is not None  # the caller asks only moments that know
+    if width_s <= WIDTHS_S[0]:
+        return counts[0] * max(0.0, width_s) / WIDTHS_S[0]
+    below = bisect_right(WIDTHS_S, width_s) - 1
+    if below + 1 >= len(counts):
+        return counts[-1]
+    part = (width_s - WIDTHS_S[below]) / (WIDTHS_S[below + 1] - WIDTHS_S[below])
+    return counts[below] + (counts[below + 1] - counts[below]) * part
+
+
+def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:
+    """Yield the sliding windows that can have done it, the shortest first."""
+    known = [one.counts for one in history if one.counts is not None]
+    refused = [one.counts for one in history if one.counts is not None and one.empty]
+    if len(refused) < 2:
+        return
+    slack = SLACK_CALLS * cost + JITTER_S * pace
+    by_width = zip(WIDTHS_S, zip(*refused, strict=True), zip(*known, strict=True), strict=True)
+    for width_s, at_refusals, at_all in by_width:
+        most, least = min(at_refusals) + cost, max(at_all)
+        if most > cost and least < most - cost + slack + SLACK * most:
+            yield Window(width_s, min(least, most), most, True)
+
+
+def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:
+    """Yield the fixed windows that can have done it, the shortest first."""
+    known = [one for one in history if one.counts is not None]
+    shut = [one for one in known if one.empty and one.opened_s is not None]
+    if len(shut) < 2 or max(_shut_s(one) for one in shut) < SHUT_CALLS * cost / pace:
+        return
+    off_s = max(one.open_off_s for one in shut)
+    slack = SLACK_CALLS * cost + (JITTER_S + off_s) * pace
+    for width_s in WIDTHS_S:
+        if width_s <= LATE * _shut_s(shut[-1]) or off_s > OFF * width_s:
+            continue
+        if not all(_is_in_step(one, shut[-1], width_s) for one in shut[:-1]):
+            continue
+        counted = [count(one, width_s - _shut_s(one)) for one in shut]
+        most, least = min(counted) + cost, max(counted)
+        if most <= cost or least >= most - cost + slack + SLACK * most:
+            continue
+        least = max(least, _held(known, _opened_s(shut[-1]), width_s))
+        if least < most + slack + SLACK * most:
+            yield Window(width_s, min(least, most), most, False)
+
+
+def _opened_s(moment: Moment) -> float:
+    assert moment.opened_s is not None  # the caller asks only those that were seen to open
+    return moment.opened_s
+
+
+def _shut_s(moment: Moment) -> float:
+    """Return for how long the limit was shut after a refusal."""
+    return _opened_s(moment) - moment.at_s
+
+
+def _is_in_step(one: Moment, last: Moment, width_s: float) -> bool:
+    """Tell whether two openings are apart by a multiple of a window."""
+    apart_s = _opened_s(last) - _opened_s(one)
+    # Two refusals with an opening between them were in two windows.
+    windows = max(1, round(apart_s / width_s))
+    off_s = abs(apart_s - windows * width_s)
+    return off_s <= one.open_off_s + last.open_off_s + OFF_PHASE * width_s
+
+
+def _held(known: Sequence[Moment], opened_s: float, width_s: float) -> float:
+    """Return the most that was accepted within one window, as an opening places it."""
+    most = 0.0
+    for one in known:
+        if not one.empty:
+            into_s = (one.at_s - opened_s) % width_s
+            most = max(most, count(one, into_s - OFF_EDGE * width_s))
+    return most
