@@ -121,6 +121,28 @@ def test_a_limit_that_goes_on_at_once_was_no_fixed_window() -> None:
     assert list(fixed(refusals, 1.0, PACE)) == []
 
 
+def test_two_refusals_with_an_opening_between_them_were_in_two_windows() -> None:
+    """Openings a second apart are those of no window of a minute, though all counts agree."""
+    trail = Trail()
+    for number in range(60):
+        trail.take(1.0, number / PACE)
+    refusals = [_refusal(trail, at_s, at_s + 0.5) for at_s in (3.0, 4.0)]
+    assert all(one.width_s <= 2.0 for one in fixed(refusals, 1.0, PACE))
+
+
+def test_a_refusal_that_comes_late_was_no_acceptance() -> None:
+    """It is taken out of all that was counted after its call, and of nothing before."""
+    counts = (2.0,) * len(WIDTHS_S)
+    before, after = Moment(1.0, 3.0, 0.0, 0.0), Moment(2.0, 9.0, 0.0, 0.0, counts=counts)
+    bounds = Framing()
+    bounds.moments.extend([before, after])
+    bounds.correct(1.0, mark=5.0, sent_s=1.0)
+    assert (before.refused, after.refused) == (0.0, 1.0)
+    counted = dict(zip(WIDTHS_S, after.counts or (), strict=True))
+    assert {counted[width_s] for width_s in WIDTHS_S if width_s < 1.0} == {2.0}
+    assert {counted[width_s] for width_s in WIDTHS_S if width_s >= 1.0} == {1.0}
+
+
 @pytest.mark.parametrize(
     ("limiter", "share"),
     [
