@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SPAN = 64.0
 """Rates below the pace that failed, divided by this, are not looked at."""
@@ -42,7 +42,7 @@ class Moment:
     empty: bool = False
     gap_s: float | None = None
     told_s: float | None = None
-    counts: tuple[float, ...] | None = None
+    counts: tuple[float, ...] | None = field(default=None, metadata={"alone": None})
     opened_s: float | None = None
     open_off_s: float = 0.0
 

@@ -41,12 +41,13 @@ class Framing(Bounds):
 
     ``framed`` are the windows that can be, ``frame`` is the one held to. ``borne`` and
     ``failed`` are paces that were held and refused since; ``frame_doubts`` counts refusals
-    that none of the windows explains.
+    that none of the windows explains. A lane that several processes share has no trail: it
+    would be written and read for every permit.
     """
 
-    trail: Trail = field(default_factory=Trail)
-    framed: tuple[Window, ...] = ()
-    frame: Frame | None = None
+    trail: Trail | None = field(default_factory=Trail, metadata={"alone": None})
+    framed: tuple[Window, ...] = field(default=(), metadata={"alone": ()})
+    frame: Frame | None = field(default=None, metadata={"alone": None})
     borne: float = 0.0
     failed: float = math.inf
     frame_doubts: int = 0
@@ -64,7 +65,8 @@ class Framing(Bounds):
 
     def frame_take(self, cost: float, now_s: float, pace: float) -> None:
         """Count a call that is sent."""
-        self.trail.take(cost, now_s)
+        if self.trail is not None:
+            self.trail.take(cost, now_s)
         if self.frame is None:
             return
         if self.frame.wait_s(cost, now_s) > EARLY * cost / pace:
@@ -74,9 +76,14 @@ class Framing(Bounds):
 
     def frame_refused(self, cost: float, sent_s: float) -> None:
         """Take a call back: it was refused."""
-        self.trail.untake(cost, sent_s)
+        if self.trail is not None:
+            self.trail.untake(cost, sent_s)
         if self.frame is not None:
             self.frame.take(-cost, sent_s)
+
+    def counted(self, now_s: float) -> tuple[float, ...] | None:
+        """Return what was taken in the seconds before, by ``WIDTHS_S``."""
+        return None if self.trail is None else self.trail.before(now_s)
 
     def correct(self, cost: float, mark: float, sent_s: float) -> None:
         """Take a refused call out of what counted as accepted while nobody knew better."""
@@ -157,7 +164,7 @@ class Framing(Bounds):
     def hold_frame(self, pace: float, now_s: float) -> None:
         """Hold to the window that fits a pace best, where windows are believed in."""
         self.frame = None
-        if self.framed:
+        if self.framed and self.trail is not None:
             nearest = min(self.framed, key=lambda one: abs(one.rate - pace))
             width_s = min(nearest.width_s, nearest.most / pace)
             self.frame = Frame.over(nearest.most, width_s, self.trail.since(now_s - width_s))

@@ -151,7 +151,7 @@ class RatePace(Crossing):
             return True
         told_s = None if wait_s is None else now_s + wait_s
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
-        here.counts = self.trail.before(sent_s)
+        here.counts = self.counted(sent_s)
         self._learn(cost, here, now_s, wait_s)
         return True
 

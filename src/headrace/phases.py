@@ -134,7 +134,7 @@ class Phases(Framing):
             self.hold_frame(pace, now_s)
         gap_s = 0.0 if at_send else None
         here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
-        here.counts = self.trail.before(now_s)
+        here.counts = self.counted(now_s)
         self.moments.append(here)
 
     def _burst(self, mode: Mode, pace: float) -> float:

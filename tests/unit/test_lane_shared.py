@@ -113,6 +113,21 @@ def test_a_start_by_advice_is_shared() -> None:
     assert other.pacer.width.advise(1000)
 
 
+def test_what_is_for_one_process_alone_is_not_in_the_row() -> None:
+    """A lane that was packed has no trail, counts nothing more, and goes on."""
+    pacer = Pacer(QUOTAS[1], 0.0)
+    for number in range(40):
+        kind = OutcomeKind.RATE_LIMITED if number == 30 else OutcomeKind.SUCCESS
+        pacer.end(pacer.send(LOAD, float(number)), Outcome(kind), number + 0.5)
+    found = unpack_lane(pack_lane(SharedLane(pacer)), QUOTAS[1])
+    assert found is not None
+    rate = found.pacer.rates[Dimension.REQUESTS]
+    assert (rate.trail, rate.frame, rate.framed) == (None, None, ())
+    assert all(one.counts is None for one in rate.moments)
+    found.pacer.end(found.pacer.send(LOAD, 50.0), Outcome(OutcomeKind.RATE_LIMITED), 50.5)
+    assert rate.counted(51.0) is None
+
+
 def test_a_lane_is_a_few_kilobytes() -> None:
     """After any amount of work the row stays small enough to lie in one page."""
     pacer = Pacer(QUOTAS[1], 0.0)

@@ -1,7 +1,9 @@
 """A pacer as a few kilobytes of bytes and back: the shared state of a lane between its steps.
 
 Fields go by position, with a print of all their names in front: bytes of a release whose
-fields are others are not read, and the lane then starts from what it has learned.
+fields are others are not read, and the lane then starts from what it has learned. What
+is too large for a row is for one process ``alone``: its field's metadata says what is
+written instead.
 """
 
 from __future__ import annotations
@@ -38,12 +40,17 @@ class _Plan:
         self.get = attrgetter(*(one.name for one in known), "__class__")
         builds = [_builder(hints[one.name], _length(one)) for one in known]
         self.length = len(builds)
+        self.alone = [
+            (at, one.metadata["alone"]) for at, one in enumerate(known) if "alone" in one.metadata
+        ]
         self.deep = [(at, build) for at, build in enumerate(builds) if build is not None]
         self.names = f"{kind.__name__}({', '.join(f'{f.name}: {f.type}' for f in known)})"
 
     def plain(self, value: Any) -> list[Any]:
         told = list(self.get(value))
         told.pop()  # the class, asked for so that one field alone comes as a tuple too
+        for at, instead in self.alone:
+            told[at] = instead
         for at, _ in self.deep:
             told[at] = plain(told[at])
         return told
