@@ -54,8 +54,7 @@ class RatePace(Crossing):
             if cap_s > 0 and self.mode is Mode.GROW:
                 self._spent(now_s)
             held_s = max(held_s, cap_s)
-        pace = self.bucket.rate
-        held_s = max(held_s, self.framed_s(cost, now_s, self.latest_s, pace))
+        held_s = max(held_s, self.framed_s(cost, now_s, self.latest_s, self.bucket.rate))
         return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
 
     def spent_s(self, cost: float, now_s: float) -> float:

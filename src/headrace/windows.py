@@ -28,12 +28,11 @@ LATE = 1.02
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A possible window: ``least`` to ``most`` units in ``width_s``; ``slides`` or is fixed."""
+    """A possible window: ``least`` to ``most`` units in ``width_s``."""
 
     width_s: float
     least: float
     most: float
-    slides: bool
 
     @property
     def rate(self) -> float:
@@ -65,7 +64,7 @@ def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Win
     for width_s, at_refusals, at_all in by_width:
         most, least = min(at_refusals) + cost, max(at_all)
         if most > cost and least < most - cost + slack + SLACK * most:
-            yield Window(width_s, min(least, most), most, True)
+            yield Window(width_s, min(least, most), most)
 
 
 def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:
@@ -87,7 +86,7 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
             continue
         least = max(least, _held(known, _opened_s(shut[-1]), width_s))
         if least < most + slack + SLACK * most:
-            yield Window(width_s, min(least, most), most, False)
+            yield Window(width_s, min(least, most), most)
 
 
 def _opened_s(moment: Moment) -> float:

@@ -12,7 +12,7 @@ from headrace.framing import PART, SLOTS, Framing
 from headrace.limits import Dimension
 from headrace.simulator.limiters import FixedWindow, SlidingLog, TokenBucket
 from headrace.simulator.rules import Change, LaneRules, Refused, Rule
-from headrace.testing.lane_model import LaneModel, Told
+from headrace.testing.lane_model import LaneModel
 from headrace.trail import SPANS_MAX, WIDTHS_S, Trail
 from headrace.windows import fixed, sliding
 from tests.unit.lanes_drawn import REMOTE, exact, latency
@@ -174,15 +174,11 @@ def test_a_false_belief_does_not_stop_a_lane() -> None:
     assert bounds.frame.units == 11.0  # unless it is refused, it holds that much
 
 
-def _fallen(hint: object) -> Told:
+def test_a_height_that_was_held_is_remembered_through_looks_above_it() -> None:
+    """A limit that halves for 25 s is used again soon after: a look does not make it forgotten."""
     rules = LaneRules(
         [Rule(Dimension.REQUESTS, TokenBucket(10, 10))], changes=[Change(45, 0.5, 70)]
     )
-    return LaneModel(rules, REMOTE, latency(0.6), 3000, hint=hint, names=True).run()  # type: ignore[arg-type]
-
-
-def test_a_height_that_was_held_is_remembered_through_looks_above_it() -> None:
-    """A limit that halves for 25 s is used again soon after: a look does not make it forgotten."""
-    run = _fallen(exact)
+    run = LaneModel(rules, REMOTE, latency(0.6), 3000, hint=exact, names=True).run()
     assert run.rate(100.0, 200.0) >= 0.9 * 10
     assert run.refused_share() <= 0.02
