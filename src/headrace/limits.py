@@ -42,11 +42,15 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one call takes: ``tokens`` is the estimate, input and the most of output."""
+    """What one call takes: ``tokens`` is the estimate, input and the most of output.
+
+    ``tokens_in`` of them are input that answers count again; 0 where they do not.
+    """
 
     requests: int = 1
     tokens: int = 0
     images: int = 0
+    tokens_in: int = 0
 
 
 ONE_CALL = Load()
@@ -57,13 +61,15 @@ class Said:
     """What a response says about the limits of its lane, apart from how the call ended.
 
     ``bucket`` is the limit that refused, where the answer tells it; ``ramp``: the rate
-    rose too fast, though within its limits; ``tokens`` were really used.
+    rose too fast, though within its limits; ``tokens`` were really used, ``tokens_in`` of
+    them by what was sent.
     """
 
     limits: tuple[Limit, ...] = ()
     bucket: Dimension | None = None
     ramp: bool = False
     tokens: int | None = None
+    tokens_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)

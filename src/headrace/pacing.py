@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 
 from headrace.bucket import Bucket, Spent
 from headrace.circuit import Circuit
+from headrace.inputs import Inputs
 from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.phases import LATE_S, Mode
 from headrace.refunds import Refunds
+from headrace.suspicion import Suspicion
 
 CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
 CREDIT_EACH = 0.004
@@ -82,6 +84,7 @@ class Pacer:
         self.width = Width(float(quota.concurrency), untried=quota.advised)
         self.circuit = Circuit()
         self.refunds = Refunds(quota.tokens_refunded)
+        self.inputs = Inputs()
         self.in_flight = 0
         self.credit = CREDIT_START
         self.react_s = REACT_S
@@ -90,10 +93,7 @@ class Pacer:
         self.paused_until_s = -math.inf
         self.tally = Tally()
         self._held_by: str | None = None
-        self._suspect: int | None = None
-        self._suspicions = 0
-        self._suspected_s = -math.inf
-        self._pace_before = math.inf
+        self.suspicion = Suspicion()
         self._start(quota, now_s)
 
     def _start(self, quota: Quota, now_s: float) -> None:
@@ -136,6 +136,7 @@ class Pacer:
 
     def wait_s(self, load: Load, now_s: float) -> float:
         """Return the seconds until a call may be sent: 0.0 now, ``inf`` until one has ended."""
+        load = self._as_counted(load)
         held_s, by = max(self.shut_until_s, self.paused_until_s) - now_s, "shut"
         circuit_s = self.circuit.wait_s(now_s)
         if circuit_s > held_s:
@@ -171,7 +172,7 @@ class Pacer:
 
     def send(self, load: Load, now_s: float, lead_s: float = 0.0) -> Ticket:
         """Count a call that is sent now, or in ``lead_s``; ask ``wait_s`` first."""
-        now_s += lead_s
+        now_s, load = now_s + lead_s, self._as_counted(load)
         by, self._held_by = self._held_by, None
         marks = []
         for dimension in RATES:
@@ -201,6 +202,18 @@ class Pacer:
             lead_s,
             self.refunds.take(float(load.tokens), now_s) if load.tokens else math.inf,
         )
+
+    def _as_counted(self, load: Load) -> Load:
+        """Return a load as the provider counts it, on a limit of tokens that somebody told.
+
+        A rate that was learned is one of estimates.
+        """
+        if not load.tokens_in:
+            return load
+        rate = self.rates.get(Dimension.TOKENS)
+        if rate is None or (rate.told is None and rate.told_before is None):
+            return load
+        return self.inputs.corrected(load)
 
     def left(self, ticket: Ticket, now_s: float) -> None:
         """Hear when a call really left: after one that is late, the next may not hurry."""
@@ -269,9 +282,7 @@ class Pacer:
         self.circuit.succeeded()
         self.width.accepted(ticket.in_flight)
         self.width.ended(ticket.place, now_s - ticket.sent_s if call_s is None else call_s)
-        if self._suspect is not None and ticket.in_flight >= self._suspect:
-            # As many in flight as when one was refused, and accepted: it was the rate.
-            self._suspect = None
+        self.suspicion.accepted(ticket.in_flight)
 
     def _refused(self, ticket: Ticket, outcome: Outcome, now_s: float) -> None:
         said, wait_s = outcome.said, outcome.wait_s
@@ -299,6 +310,7 @@ class Pacer:
         if news and held and bucket in (None, Dimension.TOKENS):
             # A rush that ends in a refusal tells nothing; at the told rate it may be our fault.
             self.refunds.refused(now_s)
+            self.inputs.refused()
         price = 0.0 if rate.crossed else 0.5 if learning else 1.0
         self.credit = max(CREDIT_MIN, self.credit - price)
 
@@ -311,12 +323,7 @@ class Pacer:
         return rate
 
     def _is_width(self, ticket: Ticket, now_s: float) -> bool:
-        """Tell whether an unexplained refusal is one of too many in flight.
-
-        It may be where more were in flight than ever before. The first such refusal is
-        told apart from one of the rate by what comes next: refused again, after a pause
-        and as wide as that, it is the width; accepted as wide as that, it was the rate.
-        """
+        """Tell whether an unexplained refusal is of more in flight than ever before."""
         if self.width.known:
             if self.width.probing and ticket.in_flight >= self.width.cap:
                 self.width.refused(ticket.in_flight - 1)
@@ -324,27 +331,21 @@ class Pacer:
             self.width.doubt(ticket.in_flight)
             return ticket.in_flight > self.width.cap
         if ticket.in_flight <= max(1, self.width.accepted_at):
-            self._suspect = None
+            self.suspicion.clear()
             return False
         rate = self.rates.get(Dimension.REQUESTS)
-        if self._suspect is None or ticket.in_flight < self._suspect:
-            self._suspect, self._suspicions = ticket.in_flight, 0
-            self._pace_before = math.inf if rate is None else rate.pace
+        pace = math.inf if rate is None else rate.pace
+        most = self.suspicion.refused(ticket.in_flight, ticket.sent_s, now_s, pace)
+        if most is None:
             return False
-        if ticket.sent_s < self._suspected_s:
-            return False
-        self._suspicions += 1
-        self._suspected_s = now_s
-        if self._suspicions < 3:
-            return False
-        self.width.refused(max(1, self._suspect - 1))
-        self._suspect = None
+        self.width.refused(max(1, most))
         if rate is not None:
-            rate.forget(self._pace_before * 2.0, now_s)
+            rate.forget(self.suspicion.pace_before * 2.0, now_s)
         return True
 
     def _use(self, ticket: Ticket, said: Said, now_s: float) -> None:
         """Give back what a call took of the tokens and did not use, where the provider does."""
+        self.inputs.hear(ticket.load.tokens_in, said.tokens_in)
         rate = self.rates.get(Dimension.TOKENS)
         # What was sent while others could not be asked was never taken here.
         taken = any(dimension is Dimension.TOKENS for dimension, _ in ticket.marks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from headrace.limits import ONE_CALL, Limit, Load, Quota, Said
@@ -58,6 +58,8 @@ class LaneModel:
     of its load by default); ``announces`` says when what is left is looked at for the headers
     of an answer: ``start`` or ``end`` of the call, or never; a lane that ``names`` its limits
     says which of them refused; ``tokens`` from and up to which each call takes, drawn anew.
+    ``counts`` is how often the provider counts each token of the input that is estimated, and
+    ``names_input`` what its answers name of it: as often, if not told otherwise.
     """
 
     rules: LaneRules
@@ -76,6 +78,8 @@ class LaneModel:
     announces: str = ""
     names: bool = False
     tokens: tuple[int, int] | None = None
+    counts: float = 1.0
+    names_input: float | None = None
 
     def run(self) -> Told:
         """Run until all is done, or until ``until_s``."""
@@ -106,7 +110,7 @@ class LaneModel:
             leave_s = now_s + wait_s + random.uniform(0, self.late_s)
             pacer.left(ticket, leave_s)
             arrive_s = leave_s + 0.0005
-            result = self.rules.admit(load, max(arrive_s, self._last_s))
+            result = self.rules.admit(self._as_counted(load), max(arrive_s, self._last_s))
             self._last_s = max(arrive_s, self._last_s)
             took_s = self.refusal_s if isinstance(result, Refused) else self.latency(random)
             if isinstance(result, Refused):
@@ -121,6 +125,11 @@ class LaneModel:
         return told
 
     _last_s: float = 0.0
+
+    def _as_counted(self, load: Load) -> Load:
+        """Return what the provider takes a call for."""
+        more = round((self.counts - 1.0) * load.tokens_in)
+        return replace(load, tokens=load.tokens + more) if more else load
 
     def _limits(self, when: str, now_s: float) -> tuple[Limit, ...]:
         """Return what a truthful provider announces at this moment."""
@@ -146,7 +155,12 @@ class LaneModel:
             return 1
         self.rules.finish(result, now_s, answer.tokens)
         told.done += 1
-        said = Said(limits=answer.limits or self._limits("end", now_s), tokens=answer.tokens)
+        named = self.counts if self.names_input is None else self.names_input
+        said = Said(
+            limits=answer.limits or self._limits("end", now_s),
+            tokens=answer.tokens,
+            tokens_in=round(named * ticket.load.tokens_in),
+        )
         told.used += ticket.load.tokens if answer.tokens is None else answer.tokens
         pacer.end(ticket, Outcome(OutcomeKind.SUCCESS, said=said), now_s)
         return 0

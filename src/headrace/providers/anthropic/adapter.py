@@ -110,7 +110,7 @@ class AnthropicProvider(RemoteProvider):
             raise self.failed(response, body)
         facts, said = (
             told.facts(),
-            Said(limits=read_announced(response.headers), tokens=told.tokens),
+            Said(read_announced(response.headers), tokens=told.tokens, tokens_in=told.tokens_in),
         )
         usage = used.anthropic(told.raw_usage)
         cost: dict[str, Any] = self.billed(request.model, response.headers, told.raw_usage, usage)

@@ -169,7 +169,7 @@ def load_of(request: Request) -> Load:
         tokens += text_tokens(params.get(name))
     tokens += IMAGE_TOKENS * sources_in(params)
     most = cell_value(params.get("max_tokens"), int)
-    return Load(tokens=tokens + max(0, int(most or MAX_TOKENS_DEFAULT)))
+    return Load(tokens=tokens + max(0, int(most or MAX_TOKENS_DEFAULT)), tokens_in=tokens)
 
 
 def _apart(messages: Any) -> tuple[Any, int]:
@@ -255,6 +255,7 @@ class Told:
     usage: dict[str, int] = field(default_factory=dict)
     raw_usage: Any = None
     tokens: int | None = None
+    tokens_in: int = 0
     model: str | None = None
     id: str | None = None
     uses: tuple[dict[str, Any], ...] = ()
@@ -266,6 +267,7 @@ class Told:
 
 
 _decode = msgspec.json.Decoder().decode
+_SENT = ("input_tokens", "cache_creation_input_tokens")
 _THOUGHTS = ("thinking", "redacted_thinking")
 CUT_OFF = ("max_tokens", "model_context_window_exceeded")
 
@@ -291,6 +293,7 @@ def read_told(body: bytes) -> Told | None:
         usage=plain_usage(usage),
         raw_usage=usage,
         tokens=_used(usage),
+        tokens_in=_sent(usage),
         model=_text(value.get("model"))[:200] or None,
         id=_text(value.get("id"))[:200] or None,
         uses=tuple(uses),
@@ -304,9 +307,12 @@ def _text(value: Any) -> str:
 
 def _used(usage: Any) -> int | None:
     """The tokens that count against the limits: those read from a cache do not."""
-    names = ("input_tokens", "cache_creation_input_tokens", "output_tokens")
-    counts = [count_of(usage, name) for name in names]
+    counts = [count_of(usage, name) for name in (*_SENT, "output_tokens")]
     return sum(one or 0 for one in counts) if None not in (counts[0], counts[2]) else None
+
+
+def _sent(usage: Any) -> int:
+    return sum(count_of(usage, name) or 0 for name in _SENT)
 
 
 def result_of(told: Told, tool: str) -> bytes | Outcome:

@@ -226,7 +226,7 @@ def load_of(request: Request) -> Load:
     tokens = CALL_TOKENS + IMAGE_TOKENS * pictures + (messages_tokens(words) if words else 0)
     tokens += sum(text_tokens(params.get(name)) for name in ("prompt", "system", "tools"))
     tokens += IMAGE_TOKENS * sources_in(params)
-    return Load(tokens=tokens, images=1 if paints(request) else 0)
+    return Load(tokens=tokens, images=1 if paints(request) else 0, tokens_in=tokens)
 
 
 def _apart(contents: Any) -> tuple[list[Any], int]:

@@ -162,4 +162,8 @@ def _id(told: Told) -> str | None:
 
 def _said(told: Told, response: aiohttp.ClientResponse) -> Said:
     """Limits count the tokens that go in, so these are what a call has used of them."""
-    return Said(limits=read_announced(response.headers), tokens=told.prompt_tokens)
+    return Said(
+        limits=read_announced(response.headers),
+        tokens=told.prompt_tokens,
+        tokens_in=told.prompt_tokens or 0,
+    )

@@ -237,7 +237,11 @@ class OpenAIProvider(RemoteProvider):
         text = (replies.read_response if api == "responses" else replies.read_chat)(body)
         if text is None:
             raise self.failed(response, body)
-        said = Said(limits=read_announced(response.headers), tokens=replies.tokens_used(text.usage))
+        said = Said(
+            limits=read_announced(response.headers),
+            tokens=replies.tokens_used(text.usage),
+            tokens_in=replies.tokens_in(text.usage),
+        )
         facts = replies.facts_of(text)
         known = messages.at_list_price(request, text.tier)
         usage = used.openai_text(text.usage) if known else None

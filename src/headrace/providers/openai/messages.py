@@ -248,7 +248,8 @@ def text_load(request: Request) -> Load:
         size += len(encode(params["tools"]))
     most: Any = next((params[name] for name in _MOST if name in params), None)
     output = int(most) if _is_number(most, int) else OUTPUT_TOKENS_DEFAULT
-    return Load(tokens=tokens + -(-size // 4) + max(0, output))
+    tokens += -(-size // 4)
+    return Load(tokens=tokens + max(0, output), tokens_in=tokens)
 
 
 def image_load(request: Request) -> Load:

@@ -210,6 +210,11 @@ def tokens_used(usage: Any) -> int | None:
     return count_of(usage, "total_tokens")
 
 
+def tokens_in(usage: Any) -> int:
+    """Return the input that the ``usage`` of a chat or a response names, 0 when it names none."""
+    return count_of(usage, "prompt_tokens") or count_of(usage, "input_tokens") or 0
+
+
 def moderation_of(body: bytes) -> dict[str, Any]:
     """Return what an error says of its moderation: the stage and the categories, if any."""
     error = (read_object(body) or {}).get("error")
