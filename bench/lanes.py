@@ -3,6 +3,10 @@
 python -m bench.lanes                        200 drawn scenarios, seed 1000
 python -m bench.lanes --fixed                the benchmark's own, for comparison only
 python -m bench.lanes --kind shared --verbose
+python -m bench.lanes --fixed --only shared --draws 16
+
+``--draws`` runs each scenario so often, with other arrivals, latencies and late calls each time,
+and prints the mean and the worst of them.
 
 Limits, hints, headers, other users and changes are the simulator's; database and network
 are an assumed delay. What it shows is where a decision is wrong, not what an engine costs.
@@ -16,7 +20,7 @@ import math
 import multiprocessing
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import mean
 
@@ -191,9 +195,16 @@ class Run:
         return span
 
 
-def one_run(case: Scenario) -> Measured:
-    """Return what a scenario came to."""
-    return Run(case).run()
+def one_run(drawn: tuple[Scenario, int]) -> Measured:
+    """Return what a scenario came to; its draw changes who else comes when, and what is late.
+
+    The first draw is the scenario as the benchmark has it.
+    """
+    case, draw_number = drawn
+    if draw_number > 1:
+        seed = case.settings.get("seed", 1) + 1000 * (draw_number - 1)
+        case = replace(case, settings={**case.settings, "seed": seed})
+    return Run(case, draw_number).run()
 
 
 def line(seen: Measured) -> str:
@@ -218,6 +229,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="scenarios of this name")
     parser.add_argument("--kind", help="only scenarios whose situation begins so")
     parser.add_argument("--verbose", action="store_true", help="a line for each that missed")
+    parser.add_argument("--draws", type=int, default=1, help="runs of each scenario")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     cases = all_cases() if options.fixed else []
@@ -231,10 +243,11 @@ def main() -> None:
     cases = [one for one in cases if not options.kind or one.situation.startswith(options.kind)]
     began = time.monotonic()
     with multiprocessing.Pool(options.jobs) as pool:
-        found = pool.map(one_run, cases, chunksize=1)
+        runs = [(case, number + 1) for case in cases for number in range(options.draws)]
+        found = pool.map(one_run, runs, chunksize=1)
     sums: dict[str, list[Measured]] = defaultdict(list)
-    for case, seen in zip(cases, found, strict=True):
-        sums[seen.situation].append(seen)
+    for (case, _), seen in zip(runs, found, strict=True):
+        sums[case.name if options.draws > 1 else seen.situation].append(seen)
         if (
             options.verbose
             and "<" in line(seen) + ">"

@@ -16,7 +16,6 @@ from headrace.fitting import Moment, burst, fit
 
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
-LATE_CALLS = 60
 FELL = 0.85
 
 
@@ -69,6 +68,9 @@ class Bounds:
             self.lo, self.hi = 0.0, 4.0 * max(self.mean, (here.sent - self.first_sent) / took_s)
             return
         fitting = fit([*self.moments, here], pace, cost)
+        if fitting is None and math.isinf(self.hi) and self._forget_some():
+            # It rose above what was known: the climb alone tells of it.
+            fitting = fit([*self.moments, here], pace, cost)
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
@@ -78,7 +80,7 @@ class Bounds:
             self.lo, self.hi = fitting[0], self.lo
             self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
             return
-        elif fitting is not None and self.noise:
+        elif fitting is not None and self.noise and sum(one.empty for one in self.moments) >= 3:
             self.noise -= 1
         while fitting is None and self._forget_some():
             fitting = fit([*self.moments, here], pace, cost)
@@ -167,15 +169,6 @@ class Bounds:
         self.proven = self.mean
         self.window_s = 1.5 * away_s
         self.echo_until_s, self.echoes = now_s + took_s, 0
-
-    def had_of_late(self) -> float:
-        """Return the rate that was accepted of late, refusals and pauses included."""
-        here = self.empties[-1]
-        for past in reversed(self.empties):
-            accepted = here.since(past)[0]
-            if accepted >= LATE_CALLS * self.mean:
-                return accepted / max(1e-3, here.at_s - past.at_s)
-        return 0.0
 
     def clear(self) -> None:
         """Forget what refusals taught."""

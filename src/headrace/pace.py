@@ -13,7 +13,7 @@ from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
-CLUSTER_CALLS, RECOVER_CALLS = 8, 8
+CLUSTER_CALLS = 8
 BRUSHED_MAX = 3
 """Where so many refusals follow each other, somebody has shut the limit: wait, and longer."""
 RETURN_CALLS = 3.0
@@ -146,7 +146,7 @@ class RatePace(Crossing):
             return True
         if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
             # Whoever else there is comes in clusters: let the limit recover.
-            self._pause(now_s, wait_s, RECOVER_CALLS * cost)
+            self._pause(now_s, wait_s, self.share.rest * cost)
             return True
         told_s = None if wait_s is None else now_s + wait_s
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
@@ -192,7 +192,7 @@ class RatePace(Crossing):
             self.lo = self.safe
             self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
         self._react(now_s)
-        self._pause(now_s, wait_s, RECOVER_CALLS * cost if self.is_noisy else cost)
+        self._pause(now_s, wait_s, self.share.rest * cost if self.is_noisy else cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
 
     def _recovered(self, cost: float, now_s: float) -> None:
@@ -210,8 +210,9 @@ class RatePace(Crossing):
         windowed = away_s > max(least_s, 10.0 * cost / max(self.pace, 1e-9))
         self.opened(self.reacted_s, self.recovered_s)
         self.episode_s = None
-        # What came in while the lane was paused is not there: the limit was empty.
-        self.bucket.spill(now_s)
+        # What came in while the lane was paused is not there: the limit was empty. But since one
+        # went ahead it has been filling.
+        self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
         if windowed and self.told is None and not self.windowed:
             self.guess_window(cost, now_s, away_s)
             self._between(now_s)

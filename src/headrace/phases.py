@@ -2,8 +2,8 @@
 
 While nothing is known the pace doubles. Trials between the bounds narrow them until
 they meet; from then on the lane holds just below, and now and then looks up: a probe
-above the bound must be paid for from the lane's allowance of refusals. A noisy rate,
-which others use too, drifts up with every call and steps back with every refusal.
+above the bound must be paid for from the lane's allowance of refusals. Of a noisy rate,
+which others use too, it takes its share.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ from headrace.bounds import NOISE_MAX, NOISY
 from headrace.bucket import Bucket, Spent
 from headrace.fitting import Moment
 from headrace.framing import BORNE, Framing
+from headrace.sharing import Share
 
 STEP_S = 0.5
 """The pace is doubled at most so often while nothing is known."""
-NARROW = 1.03
-"""Bounds nearer than this have met."""
+NARROW, NARROW_FALLEN = 1.03, 1.2
+"""Bounds nearer than this have met; after a fall it matters more when the limit is back."""
 FILL = 4.0
 """A window whose size is not known yet is filled so many times faster than it was before."""
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
 STRIKES_MAX, CLOSE_CALLS = 3, 3
+BEYOND_MAX = 3
+"""After so many refusals in a row that leave less than ``FALLEN`` of it, a told rate has fallen."""
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
 TOLD_DEBT = -8.0
@@ -39,10 +42,11 @@ SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
 """A pace below this part of one that was held for long is a fall, and may come back."""
+LOOK_S, LATER, LOOKS_MAX = 7.0, 1.3, 8
+"""After a fall a lane looks up when it has held for so long, each time longer by a factor, and
+as early at most so often."""
 BOLD = 0.25
 """So far above its bounds a lane looks the first time, when they may be those of a moment."""
-BACK, BACK_MAX, DRIFT_CALLS = 0.02, 0.16, 200.0
-"""A refusal lowers the pace of a noisy rate by this part; as many calls raise it again."""
 
 
 class Mode(StrEnum):
@@ -75,6 +79,7 @@ class Phases(Framing):
     margin: float = MARGIN_MIN
     late_s: float = LATE_S
     strikes: int = 0
+    beyond: int = 0
     sent: float = 0.0
     returned: float = 0.0
     phase_s: float = 0.0
@@ -93,7 +98,7 @@ class Phases(Framing):
     verified: int = 0
     held_at: float = 0.0
     long_held: float = 0.0
-    back: float = BACK
+    share: Share = field(default_factory=Share)
 
     def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
         """Take a limit that was told: what it holds may go out in a rush, then its rate."""
@@ -164,12 +169,14 @@ class Phases(Framing):
         if self.is_noisy and quiet and self.check_fallen():
             # Quiet for so long after a fall: one more surprise makes it noisy again.
             self.noise = NOISY - 1
-        if self.is_noisy:
-            if self.phase_bound * 4 >= self.phase_calls:
-                self._drift()
-            return False
         if self.phase_calls >= LONG_CALLS and not self.check_fallen():
             self.long_held = self.bucket.rate
+        if self.is_noisy:
+            # What somebody told is not exceeded, whoever else there is.
+            if self.told is None and self.phase_bound * 4 >= self.phase_calls:
+                self.bucket.rate = max(self.bucket.rate, self.share.pace(self.phase_calls))
+                self.hi = max(self.hi, self.bucket.rate)
+            return False
         if self.phase_calls >= SAFE_CALLS:
             self.safe = max(self.safe, self.bucket.rate)
             self.borne = max(self.borne, BORNE * self.bucket.rate)
@@ -190,7 +197,8 @@ class Phases(Framing):
             width = 1.0 if self.lo <= 0 or math.isinf(self.hi) else self.hi / self.lo - 1.0
             return self.phase_calls >= min(60.0, max(4.0, 2.0 / width))
         if math.isinf(self.hi):
-            return self.phase_calls >= 8 and now_s - self.phase_s >= 0.3
+            calls = min(60.0, max(8.0, 2.0 * (self.proven or 0.0) / self.mean))
+            return self.phase_calls >= calls and now_s - self.phase_s >= 0.3
         self.virtual.refill(now_s)
         return self.virtual.level < -2.0 * self.mean
 
@@ -214,7 +222,7 @@ class Phases(Framing):
                     self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
                     self._between(now_s, at_send=True)
                     return
-            self.climb = min(0.5, self.climb * 2.0)
+            self.climb = min(BOLD, self.climb * 2.0)
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
     def _look_up(self, now_s: float) -> bool:
@@ -222,10 +230,11 @@ class Phases(Framing):
             return False
         if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
             return False
-        sure = self.framed and len(self.empties) >= 3 and not self.check_fallen()
-        early = self.verified < VERIFY_MAX and not sure
-        calls, held_s = 30 * 2**self.verified, 10.0 * 2**self.verified
-        waited = self.check_fallen() and now_s - self.phase_s >= held_s
+        fallen = self.check_fallen()
+        sure = self.framed and len(self.empties) >= 3 and not fallen
+        early = self.verified < (LOOKS_MAX if fallen else VERIFY_MAX) and not sure
+        calls, held_s = 30 * 2**self.verified, LOOK_S * LATER**self.verified
+        waited = fallen and now_s - self.phase_s >= held_s
         if early and (self.phase_calls >= calls or waited):
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
@@ -233,7 +242,7 @@ class Phases(Framing):
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
         self.climb = BOLD if self.verified == 1 else 0.05
-        if self.check_fallen():
+        if fallen:
             # What was there before may be back as a whole: one refusal tells when it is not.
             before = self.told_before or self.long_held
             self.climb = max(0.05, before * (1.0 - MARGIN_MAX) / base - 1.0)
@@ -252,37 +261,39 @@ class Phases(Framing):
             close = 25 if self.margin >= MARGIN_MAX else CLOSE_CALLS
             few = self.phase_calls < close and self.mode is Mode.HOLD
             self.strikes = self.strikes + 1 if few else 0
+            self.beyond = self.beyond + 1 if self.hi < FALLEN * self.told else 0
             borne = self.noise < NOISE_MAX and self.allowance > TOLD_DEBT
-            if self.strikes < STRIKES_MAX and borne:
+            if self.strikes < STRIKES_MAX and self.beyond < BEYOND_MAX and borne:
                 self._hold_told(now_s, shrink=self.mode is not Mode.GROW)
                 return
-            self.told_before, self.told, self.strikes = self.told, None, 0
+            self.told_before, self.told = self.told, None
+            self.strikes = self.beyond = 0
         if self.is_noisy:
-            self._step_back(now_s)
+            self._share(now_s)
         else:
+            self.share.known = 0.0
             self._between(now_s)
 
-    def _step_back(self, now_s: float) -> None:
-        """Lower the pace a little, or more when refusals come fast: others take their share."""
-        self.back = min(BACK_MAX, self.back * 2.0) if self.phase_calls < 20 else BACK
-        pace, had = self.bucket.rate, self.had_of_late()
-        if self.mode is not Mode.HOLD and had > 0:
-            # A climb ran ahead of what there is: it says nothing of that.
-            pace = min(pace, had)
-        back = min(pace, self.hi) * (1.0 - self.back)
-        # What was accepted of late, refusals and pauses included, was there to be had.
-        pace = max(back, min(pace, 0.95 * had))
+    def _share(self, now_s: float) -> None:
+        """Take what others leave: as much as was accepted of late, from refusal to refusal."""
+        if not self.share.known:
+            self.share = Share()
+            past = self.empties[0]
+        else:
+            past = self.empties[-2 if len(self.empties) > 1 else -1]
+        here = self.empties[-1]
+        accepted, took_s = here.since(past)[0], here.at_s - past.at_s
+        if accepted > 0.0 or self.share.known:
+            self.share.refused(accepted, took_s, self.bucket.rate, self.phase_calls, self.mean)
+        else:
+            # The end of the first rush.
+            self.share.left, self.share.known = 0.5 * self.bucket.rate, self.mean
+        pace = self.share.pace(0)
         if pace < 0.85 * self.held_at:
             self.verified = 0
         self.held_at = pace
         self.set_pace(pace, Mode.HOLD, now_s)
         self.bucket.spill(now_s)
-
-    def _drift(self) -> None:
-        """Raise the pace with every call that is sent, so that refusals keep to their share."""
-        calm = max(1.0, self.phase_calls / DRIFT_CALLS)
-        self.bucket.rate *= 1.0 + BACK * min(8.0, calm) / DRIFT_CALLS
-        self.hi = max(self.hi, self.bucket.rate)
 
     def _hold_told(self, now_s: float, shrink: bool) -> None:
         assert self.told is not None  # the caller looked
@@ -294,6 +305,10 @@ class Phases(Framing):
         self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
         self.bucket.spill(now_s)
 
+    def _have_met(self) -> bool:
+        fallen = self.hi < FALLEN * self.long_held
+        return self.hi / self.lo < (NARROW_FALLEN if fallen else NARROW)
+
     def _between(self, now_s: float, at_send: bool = False) -> None:
         """Choose the next pace from the bounds: a trial between them, or hold."""
         if math.isinf(self.hi) and self.windowed and self.lo > 0:
@@ -304,7 +319,7 @@ class Phases(Framing):
         elif self.allowance < 0 and self.lo > 0:
             # Too much was refused of late: stay at what is known to be safe.
             self.set_pace(max(self.lo, 0.7 * self.hi) * 0.99, Mode.HOLD, now_s, at_send)
-        elif self.lo > 0 and self.hi / self.lo < NARROW:
+        elif self.lo > 0 and self._have_met():
             hold = min(self.lo + 0.35 * (self.hi - self.lo), self.hi * 0.993)
             if not 0.85 * self.held_at < hold < 1.15 * self.held_at:
                 self.verified = 0
