@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from headrace.phases import Mode, Phases
 
-SHARE = 0.125
-"""A told wait up to this part of the slot it should be is a brush: not news of the rate."""
+SHARE, GOAL = 0.125, 0.175
+"""A told wait up to this part of the slot it should be is a brush: not news of the rate. The pace
+of a crossed rate goes to where waits are as long as the other part; much beyond, it collapses."""
 BRUSHES, BRUSH_CALLS, BRUSHES_MAX = 2, 100.0, 8
 """So many brushes at paces left since, within as many calls, and one more: others cross."""
 LEFT = 1.25
@@ -101,7 +102,7 @@ class Crossing(Phases):
             self._cross(SLOWER * pace, now_s)
             return True
         # Waits longer than that say that the pace has come near to what is left.
-        self._cross(pace * (1.0 + SHARE - share), now_s)
+        self._cross(pace * (1.0 + GOAL - share), now_s)
         return True
 
     def _begin(self, now_s: float) -> None:
