@@ -396,9 +396,9 @@ def test_any_params_are_a_body_or_invalid(params: dict[str, Any]) -> None:
 
 def test_the_load_is_input_and_the_most_of_output() -> None:
     """Four bytes a token, max_tokens or its default, and 1600 for each picture."""
-    assert messages.load_of(ask(prompt="a" * 400)) == Load(tokens=8 + 100 + 4096)
+    assert messages.load_of(ask(prompt="a" * 400)) == Load(tokens=108 + 4096, tokens_in=108)
     two = ask(prompt="", max_tokens="10", pictures=[{"source": 0}] * 2)
-    assert messages.load_of(two) == Load(tokens=8 + 10 + 3200)
+    assert messages.load_of(two) == Load(tokens=3208 + 10, tokens_in=3208)
 
 
 async def test_costs_are_estimated_by_tokens() -> None:

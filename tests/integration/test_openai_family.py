@@ -304,7 +304,7 @@ async def test_pictures_stand_beside_the_prompt(api: str) -> None:
         else {"type": "input_image", "image_url": url, "detail": "auto"},
     ]
     assert "image" not in sent
-    assert made("http://127.0.0.1:9/v1").load(request) == Load(tokens=8 + 1024 + 2 + 1024)
+    assert made("http://127.0.0.1:9/v1").load(request) == Load(tokens=1034 + 1024, tokens_in=1034)
 
 
 # -- the shapes of delivery ----------------------------------------------------------------------

@@ -193,7 +193,7 @@ def test_the_load_is_what_goes_in() -> None:
     """Four bytes a token, the pictures, and one image where one is painted."""
     assert messages.load_of(ask(prompt="a" * 400, max_tokens=9)) == Load(tokens=108, tokens_in=108)
     assert messages.load_of(ask("m-image", prompt="", pictures=[{"source": 0}] * 2)) == Load(
-        tokens=8 + 2240, images=1
+        tokens=2248, images=1, tokens_in=2248
     )
 
 
