@@ -80,7 +80,7 @@ class Bounds:
             self.lo, self.hi = fitting[0], self.lo
             self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
             return
-        elif fitting is not None and self.noise and sum(one.empty for one in self.moments) >= 3:
+        elif fitting is not None and self.noise and self._remembers_enough():
             self.noise -= 1
         while fitting is None and self._forget_some():
             fitting = fit([*self.moments, here], pace, cost)
@@ -100,12 +100,16 @@ class Bounds:
                 self.moments.popleft()
             self.moments.appendleft(start)
             return True
-        if sum(moment.empty for moment in self.moments) < 3:
+        if not self._remembers_enough():
             return False
         while not self.moments[0].empty:
             self.moments.popleft()
         self.moments.popleft()
         return True
+
+    def _remembers_enough(self) -> bool:
+        """Tell whether three refusals are remembered: fewer always fit something."""
+        return sum(moment.empty for moment in self.moments) >= 3
 
     def _bound_latest(self, cost: float, here: Moment, pace: float) -> None:
         """Set the bounds from the latest refusals alone: what was accepted between them."""

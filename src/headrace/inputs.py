@@ -7,30 +7,29 @@ refused. Answers name what their input was counted as; so what calls take is cor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headrace.limits import Load
+from headrace.refunds import SHARE_LESS, SHARE_MORE
 
 HEARD_MIN, HEARD_MAX = 5, 100
 """Answers before a correction is made, and about how many of them it rests on."""
 LEAST, MOST = 0.1, 10.0
 """The correction of an estimate lies between: beyond, an answer means something else."""
-TRUST_LESS, TRUST_MORE = 0.75, 0.0005
-"""A refusal lowers the part of a saving that is believed by this factor, an accepted call raises it
-by so much: a limit may count what is asked, and not what an answer names."""
 
 
 @dataclass(slots=True)
 class Inputs:
     """The inputs of a lane: tokens ``estimated`` and those ``counted``, the latest weigh most.
 
-    ``trust`` is the part of a saving that is believed; what calls take more always is.
+    ``share`` is the part of a saving that is believed, less after refusals, for a limit may
+    count what is asked and not what an answer names; what calls take more always is.
     """
 
     estimated: float = 0.0
     counted: float = 0.0
     heard: int = 0
-    trust: float = 1.0
+    share: float = 1.0
 
     @property
     def factor(self) -> float:
@@ -38,12 +37,11 @@ class Inputs:
         if self.heard < HEARD_MIN:
             return 1.0
         found = min(MOST, max(LEAST, self.counted / self.estimated))
-        return found if found >= 1.0 else 1.0 - self.trust * (1.0 - found)
+        return found if found >= 1.0 else 1.0 - self.share * (1.0 - found)
 
     def corrected(self, load: Load) -> Load:
         """Return a load with its input as the provider counts it."""
-        more = round((self.factor - 1.0) * load.tokens_in)
-        return replace(load, tokens=load.tokens + more) if more else load
+        return load.recounted(self.factor)
 
     def hear(self, estimated: int, counted: int) -> None:
         """Hear what the input of an accepted call was counted as; 0: nobody said."""
@@ -53,8 +51,8 @@ class Inputs:
         self.estimated = kept * self.estimated + estimated
         self.counted = kept * self.counted + counted
         self.heard += 1
-        self.trust = min(1.0, self.trust + TRUST_MORE)
+        self.share = min(1.0, self.share + SHARE_MORE)
 
     def refused(self) -> None:
         """Hear that a call was refused for its tokens: less may have been taken than it takes."""
-        self.trust *= TRUST_LESS
+        self.share *= SHARE_LESS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -51,6 +51,11 @@ class Load:
     tokens: int = 0
     images: int = 0
     tokens_in: int = 0
+
+    def recounted(self, factor: float) -> Load:
+        """Return it with each token of its input counted ``factor`` times."""
+        more = round((factor - 1.0) * self.tokens_in)
+        return replace(self, tokens=self.tokens + more) if more else self
 
 
 ONE_CALL = Load()

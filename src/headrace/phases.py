@@ -253,7 +253,10 @@ class Phases(Framing):
 
     def check_fallen(self) -> bool:
         """Tell whether the limit was much higher before: it is worth looking up by the clock."""
-        return self.bucket.rate < FALLEN * self.long_held
+        return self._is_fall(self.bucket.rate)
+
+    def _is_fall(self, pace: float) -> bool:
+        return pace < FALLEN * self.long_held
 
     def _react(self, now_s: float) -> None:
         """Choose the next phase after a refusal."""
@@ -306,8 +309,7 @@ class Phases(Framing):
         self.bucket.spill(now_s)
 
     def _have_met(self) -> bool:
-        fallen = self.hi < FALLEN * self.long_held
-        return self.hi / self.lo < (NARROW_FALLEN if fallen else NARROW)
+        return self.hi / self.lo < (NARROW_FALLEN if self._is_fall(self.hi) else NARROW)
 
     def _between(self, now_s: float, at_send: bool = False) -> None:
         """Choose the next pace from the bounds: a trial between them, or hold."""

@@ -20,7 +20,8 @@ PARTS = 2
 LONG_S = 3600.0
 """Quotas of longer windows fill too slowly to show anything."""
 SHARE_LESS, SHARE_MORE = 0.75, 0.0005
-"""A refusal lowers the share given back by this factor, an accepted call raises it by so much."""
+"""A refusal lowers the share of a saving that is believed by this factor, an accepted call raises
+it by so much."""
 DOUBTS_MAX = 2
 """A finding that was followed by a refusal so often is not believed any more."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from statistics import mean
 
 import pytest
 
@@ -123,7 +122,7 @@ def test_what_others_refuse_costs_the_lane_no_credit() -> None:
 def test_a_lane_that_others_cross_is_not_led_down_to_nothing() -> None:
     """Where others take half of a strict limit at random, a lane has a third of the rest.
 
-    When it is found out is a matter of luck: by then, of eight draws, none has less than a fifth.
+    When it is found out is a matter of luck: of eight draws one may have less, down to a quarter.
     """
     rates = []
     for seed in range(8):
@@ -133,8 +132,8 @@ def test_a_lane_that_others_cross_is_not_led_down_to_nothing() -> None:
         model = LaneModel(rules, REMOTE, latency(0.2), 900, hint=exact, seed=seed, until_s=240.0)
         run = model.run()
         rates.append(run.rate(60.0, run.end_s))
-    assert mean(rates) >= 12.0 / 3
-    assert min(rates) >= 12.0 / 5
+    assert sorted(rates)[1] >= 12.0 / 3
+    assert min(rates) >= 12.0 / 4
 
 
 def test_who_names_waits_that_are_too_short_drives_no_lane_up() -> None:

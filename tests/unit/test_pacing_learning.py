@@ -116,8 +116,9 @@ def test_a_bound_of_a_moment_is_looked_above_boldly() -> None:
         )
         run = LaneModel(rules, REMOTE, latency(0.5), 2500, hint=exact).run()
         rates.append(run.rate(90, run.accepts_s[-1]))
-    assert mean(rates) >= 0.88 * 12
+    assert mean(rates) >= 0.9 * 12
     assert min(rates) >= 0.75 * 12
+    assert rates[3] >= 0.88 * 12
 
 
 def test_a_told_limit_that_halves_is_left_and_found_again() -> None:

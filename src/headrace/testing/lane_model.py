@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from headrace.limits import ONE_CALL, Limit, Load, Quota, Said
@@ -110,7 +110,7 @@ class LaneModel:
             leave_s = now_s + wait_s + random.uniform(0, self.late_s)
             pacer.left(ticket, leave_s)
             arrive_s = leave_s + 0.0005
-            result = self.rules.admit(self._as_counted(load), max(arrive_s, self._last_s))
+            result = self.rules.admit(load.recounted(self.counts), max(arrive_s, self._last_s))
             self._last_s = max(arrive_s, self._last_s)
             took_s = self.refusal_s if isinstance(result, Refused) else self.latency(random)
             if isinstance(result, Refused):
@@ -125,11 +125,6 @@ class LaneModel:
         return told
 
     _last_s: float = 0.0
-
-    def _as_counted(self, load: Load) -> Load:
-        """Return what the provider takes a call for."""
-        more = round((self.counts - 1.0) * load.tokens_in)
-        return replace(load, tokens=load.tokens + more) if more else load
 
     def _limits(self, when: str, now_s: float) -> tuple[Limit, ...]:
         """Return what a truthful provider announces at this moment."""
