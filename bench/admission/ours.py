@@ -16,7 +16,7 @@ from bench.admission.job import Job, Told, cpu_s, read_job, tell
 from bench.throughput import engine_at, loop_run
 from headrace.config import Config
 from headrace.engine import Engine
-from headrace.lifecycle import BATCH_FINAL
+from headrace.lifecycle import BATCH_FINAL, ItemState
 from headrace.recipe import parse_recipe
 from headrace.submission import Terms
 from headrace.watching import Batch
@@ -130,7 +130,8 @@ async def _count(batch: Batch, told: Told) -> None:
     reasons: Counter[str] = Counter()
     if summary.succeeded < summary.item_count:
         async for item in batch.items():
-            if item.error:
+            # What was taken back when the time was up may name its last refusal: that is no end.
+            if item.error and item.state != ItemState.CANCELLED:
                 reasons[str(item.error)[:160]] += 1
     told.failed = sum(reasons.values())
     told.errors = dict(reasons.most_common(5))

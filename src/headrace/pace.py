@@ -16,6 +16,8 @@ ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS = 8
 BRUSHED_MAX = 3
 """Where so many refusals follow each other, somebody has shut the limit: wait, and longer."""
+AWAY = 1.0 / 16.0
+"""Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
 RETURN_CALLS = 3.0
 """Calls end in clusters: what comes back may exceed the burst by so many calls, until refused."""
 
@@ -25,7 +27,8 @@ class RatePace(Crossing):
     """The pace of one rate; all amounts are units of its dimension, times are seconds.
 
     ``streak`` counts refusals without a call accepted between them; an episode begins
-    with a refusal and ends when a call that went ahead alone was not refused.
+    with a refusal and ends when a call that went ahead alone was not refused; the latest
+    one took ``away_s``.
     """
 
     latest_s: float = -math.inf
@@ -35,6 +38,7 @@ class RatePace(Crossing):
     streak: int = 0
     recovered_s: float | None = None
     room_calls: float = RETURN_CALLS
+    away_s: float = 0.0
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
@@ -199,7 +203,7 @@ class RatePace(Crossing):
         """Hear that calls are accepted again after a pause that had to be found out."""
         assert self.episode_s is not None
         assert self.recovered_s is not None
-        away_s = self.recovered_s - self.episode_s
+        away_s = self.away_s = self.recovered_s - self.episode_s
         if self.frame is not None:
             # The rest of it was our own belief.
             away_s = min(away_s, max(0.0, self.paused_until_s - self.episode_s))
@@ -221,7 +225,11 @@ class RatePace(Crossing):
 
     def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
-        guess_s = min(PAUSE_S_MAX, slot_s * 2.0 ** min(20, max(0, self.streak - 1)))
+        least_s = slot_s
+        if wait_s is None and not self.is_noisy:
+            # It was shut for long before: who asks from slot to slot asks in vain more often.
+            least_s = max(slot_s, AWAY * min(self.away_s, PAUSE_S_MAX))
+        guess_s = min(PAUSE_S_MAX, least_s * 2.0 ** min(20, max(0, self.streak - 1)))
         pause_s = guess_s if wait_s is None else wait_s
         if self.is_noisy:
             pause_s = max(pause_s, slot_s)

@@ -38,6 +38,8 @@ KEPT_CALLS = 8.0
 differ: while small ones wait for another rate, what large ones need comes in."""
 VERIFY_MAX = 5
 TRIED = 0.8
+FRAME_CALLS = 60.0
+"""A trial lasts as long as the window that is believed in, or as so many calls: it may be none."""
 SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
@@ -188,7 +190,9 @@ class Phases(Framing):
             if self.phase_calls > 50:
                 self.set_pace(self.bucket.rate, self.mode, now_s, at_send=True)
             return False
-        width_s = 0.0 if self.frame is None else self.frame.width_s
+        width_s = 0.0
+        if self.frame is not None:
+            width_s = min(self.frame.width_s, FRAME_CALLS * self.mean / self.bucket.rate)
         if now_s - self.phase_s < max(self.window_s, width_s):
             return False
         if self.mode is Mode.GROW:

@@ -8,6 +8,7 @@ refusals and all that was accepted agree about what it holds.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ SLACK_CALLS, SLACK, JITTER_S = 0.6, 0.01, 0.006
 SHUT_CALLS = 1.5
 """A limit that goes on within so many slots was no window that was shut."""
 OFF, OFF_PHASE, OFF_EDGE = 0.12, 0.03, 0.05
-"""In parts of a window: how well its opening must be known, how far openings may be from a
+"""In parts of a window: how well two of its openings must be known, how far they may be from a
 multiple of it, and what is not counted at its beginning because it may belong to the one before."""
 LATE = 1.02
 """A window is longer by this than any time for which it was shut."""
@@ -73,18 +74,23 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
     shut = [one for one in known if one.empty and one.opened_s is not None]
     if len(shut) < 2 or max(_shut_s(one) for one in shut) < SHUT_CALLS * cost / pace:
         return
-    off_s = max(one.open_off_s for one in shut)
-    slack = SLACK_CALLS * cost + (JITTER_S + off_s) * pace
     for width_s in WIDTHS_S:
-        if width_s <= LATE * _shut_s(shut[-1]) or off_s > OFF * width_s:
+        well = [one for one in shut if one.open_off_s <= OFF * width_s]
+        if len(well) < 2 or width_s <= LATE * _shut_s(well[-1]):
             continue
-        if not all(_is_in_step(one, shut[-1], width_s) for one in shut[:-1]):
+        last = well[-1]
+        if not all(_is_in_step(one, last, width_s) for one in shut if one is not last):
             continue
-        counted = [count(one, width_s - _shut_s(one)) for one in shut]
-        most, least = min(counted) + cost, max(counted)
+        most, least = math.inf, 0.0
+        for one in shut:
+            # How much of the time before it was in its window, at least and at most.
+            into_s, off_s = width_s - _shut_s(one), one.open_off_s
+            most = min(most, count(one, min(width_s, into_s + off_s)) + cost)
+            least = max(least, count(one, max(0.0, into_s - off_s)))
+        slack = SLACK_CALLS * cost + JITTER_S * pace
         if most <= cost or least >= most - cost + slack + SLACK * most:
             continue
-        least = max(least, _held(known, _opened_s(shut[-1]), width_s))
+        least = max(least, _held(known, _opened_s(last), width_s))
         if least < most + slack + SLACK * most:
             yield Window(width_s, min(least, most), most)
 

@@ -96,7 +96,8 @@ def test_a_killed_database_neither_stops_the_workers_nor_makes_them_burst(
     scratch: Path, owner: Callable[..., Owner]
 ) -> None:
     """Killed -9 and started again: at most half the pace meanwhile, all of it afterwards."""
-    answer = owner(scratch / "killed", "watch").answer()
+    home = owner(scratch / "killed", "watch")
+    answer = home.answer()
 
     async def prepare() -> None:
         connection = await asyncpg.connect(answer["url"])
@@ -107,8 +108,12 @@ def test_a_killed_database_neither_stops_the_workers_nor_makes_them_burst(
     children = [Child(answer["url"], 100, 400, 0.02, 300.0) for _ in range(2)]
     time.sleep(3.0)
     pid = int(Path(answer["data"], "postmaster.pid").read_text().splitlines()[0])
+    # Whoever would start it again is held up, so that it is away for as long as is asked about.
+    home.process.send_signal(signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     killed_s = time.monotonic()
+    time.sleep(1.0)
+    home.process.send_signal(signal.SIGCONT)
     eventually(answer["url"])
     # Both come back within seconds, and then go on for some.
     time.sleep(8.0)

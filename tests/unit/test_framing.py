@@ -6,10 +6,13 @@ import random
 
 import pytest
 
+from headrace.bucket import Bucket
 from headrace.fitting import Moment
 from headrace.frame import Frame
-from headrace.framing import PART, SLOTS, Framing
+from headrace.framing import BORNE, PART, SLOTS, Framing
 from headrace.limits import Dimension
+from headrace.pace import RatePace
+from headrace.phases import Mode
 from headrace.simulator.limiters import FixedWindow, SlidingLog, TokenBucket
 from headrace.simulator.rules import Change, LaneRules, Refused, Rule
 from headrace.testing.lane_model import LaneModel
@@ -112,6 +115,18 @@ def test_fixed_windows_are_known_by_their_openings() -> None:
     assert 2.0 not in found
 
 
+def test_an_opening_that_was_hardly_seen_hides_no_window() -> None:
+    """Of three openings one is known to two seconds only: the others still show 40 in 4 s."""
+    trail, refusals = Trail(), []
+    for begins_s, pace in ((4.0, 20.0), (8.0, 15.0), (12.0, 18.0)):
+        for number in range(40):
+            trail.take(1.0, begins_s + (number + 0.5) / pace)
+        refusals.append(_refusal(trail, begins_s + 40.5 / pace, begins_s + 4.0))
+    refusals[0].opened_s, refusals[0].open_off_s = 9.0, 1.0
+    found = {one.width_s: one for one in fixed(refusals, 1.0, PACE)}
+    assert found[4.0].least <= 40 <= found[4.0].most
+
+
 def test_a_limit_that_goes_on_at_once_was_no_fixed_window() -> None:
     """What comes back within a slot is a bucket's: no fixed window is looked for."""
     trail = Trail()
@@ -164,6 +179,15 @@ def test_a_window_without_any_hint_is_used_within_a_minute(
     assert run.refused_share(40.0) <= 0.013
 
 
+def test_a_lane_that_was_shut_for_long_asks_later_the_next_time() -> None:
+    """After 16 s without a word the first pause is a second, and no slot of a tenth of one."""
+    rate = RatePace(bucket=Bucket(10.0, 1.0, 1.0, 0.0), mode=Mode.HOLD, away_s=16.0)
+    rate.take(1.0, 0.0, bound=False)
+    mark = rate.take(1.0, 1.0, bound=True)
+    rate.refused(1.0, mark, 1.0, 1.02, None)
+    assert rate.paused_until_s == pytest.approx(2.02)
+
+
 def test_a_false_belief_does_not_stop_a_lane() -> None:
     """Though a frame would wait for a minute, a call goes after some slots and a part of it."""
     bounds = Framing(frame=Frame.over(10.0, 60.0, [(0.0, 10.0)]))
@@ -172,6 +196,18 @@ def test_a_false_belief_does_not_stop_a_lane() -> None:
     assert bounds.frame is not None
     bounds.frame_take(1.0, waited_s, pace=10.0)
     assert bounds.frame.units == 11.0  # unless it is refused, it holds that much
+
+
+def test_a_trial_does_not_wait_for_a_window_that_may_be_none() -> None:
+    """Though a window of two minutes is believed in, a pace is borne after 60 calls, not later."""
+    rate = RatePace(bucket=Bucket(8.0, 1.0, 1.0, 0.0), lo=5.0, hi=20.0)
+    rate.set_pace(10.0, Mode.TRIAL, 0.0)
+    rate.frame = Frame.over(1e6, 120.0, [])
+    for number in range(80):
+        rate.take(1.0, 0.1 * number, bound=True)
+        rate.look(0.1 * number)
+    assert rate.pace > 10.0
+    assert rate.lo == pytest.approx(BORNE * 10.0)
 
 
 def test_a_height_that_was_held_is_remembered_through_looks_above_it() -> None:
