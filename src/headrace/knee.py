@@ -20,6 +20,8 @@ QUEUED, MILD = 2.0, 1.3
 """So many times the best latency is a queue; it is brought down to a mild one."""
 SLOW_EPOCHS = 2
 """So many slow epochs in a row are a queue; one may be a call that hung, or a pause of our own."""
+STILL = 1.6
+"""Where it is narrower and still so many times the best latency, the width was not the cause."""
 SHAKEN_MAX = 3
 PROBE_CALLS, PROBES_MAX = 200, 5
 """After so many calls at a known cap it looks above it; twice as many after each that failed."""
@@ -34,7 +36,9 @@ class Width:
     ``accepted_at`` is the most that were in flight when a call was accepted. Epochs
     compare the latency before and after the cap was doubled: where it doubles too,
     nothing is gained, and more in flight would only stand in the server's queue. ``queued``:
-    that was seen once, so that looks above take their time.
+    that was seen once, so that looks above take their time. ``doubted``: an epoch says so, and
+    the next one is asked as well; ``narrowed_from`` is the cap before it was narrowed for that,
+    and the latency then.
     """
 
     cap: float
@@ -56,6 +60,8 @@ class Width:
     patience: int = 0
     slow: int = 0
     queued: bool = False
+    doubted: bool = False
+    narrowed_from: tuple[float, float] | None = None
     borne: int = 0
     probes: int = 0
     untried: bool = False
@@ -169,23 +175,44 @@ class Width:
     def _judge(self, latency_s: float) -> None:
         gained = 2.0 * self.latency_before_s / latency_s if self.latency_before_s else math.inf
         self.untried = False
+        if self._narrowed_in_vain(latency_s):
+            return
         self.latency_best_s = min(self.latency_best_s, latency_s)
         if self.settled:
             self.patience += 1
             self.slow = self.slow + 1 if latency_s > QUEUED * self.latency_best_s else 0
             if self.slow >= SLOW_EPOCHS:
                 # What is in flight beyond this stands in the server's queue.
+                self.narrowed_from = (self.cap, latency_s)
                 self.cap = max(1.0, math.ceil(self.cap * self.latency_best_s * MILD / latency_s))
             elif not self.slow and self.patience >= SETTLED_EPOCHS:
                 # Servers change: look again, now and then.
                 self.settled, self.patience, self.latency_before_s = False, 0, latency_s
                 self.cap = min(self.top, self.cap * 2.0)
         elif gained >= GAIN_MIN:
-            self.latency_before_s = latency_s
+            self.latency_before_s, self.doubted = latency_s, False
             self.cap = min(self.top, self.cap * 2.0)
+        elif not self.doubted:
+            # Latencies vary: a sample or two of slow calls by chance is no queue.
+            self.doubted = True
         else:
             self.settled = self.queued = True
+            self.doubted, self.narrowed_from = False, (self.cap, latency_s)
             self.cap = max(1.0, math.ceil(self.cap / 2.0 * (gained if gained > 1.1 else 1.0)))
+
+    def _narrowed_in_vain(self, latency_s: float) -> bool:
+        """Take a narrowing back after which it is as slow: calls take that long, nobody queues."""
+        if self.narrowed_from is None:
+            return False
+        (cap, slow_s), self.narrowed_from = self.narrowed_from, None
+        # In a queue they would have become quicker as the width became less.
+        queue_s = slow_s * math.sqrt(self.cap / cap)
+        if latency_s <= max(STILL * self.latency_best_s, queue_s):
+            return False
+        self.cap = min(self.top, max(self.cap, cap))
+        self.latency_best_s = self.latency_before_s = latency_s
+        self.settled, self.slow = False, 0
+        return True
 
     def _next_epoch(self) -> None:
         self.epoch += 1

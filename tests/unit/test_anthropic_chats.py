@@ -152,6 +152,8 @@ def test_no_thinking_and_system_texts_have_their_own_words() -> None:
         (HI, {"tools": [CARD, {"type": "function", "function": {"name": "f"}}]}, "tools[0]"),
         (HI, {"functions": [{"name": "f"}]}, "functions"),
         (HI, {"tool_choice": "required"}, "tool_choice"),
+        (HI, {"tools": [CARD], "tool_choice": ["auto"]}, "tool_choice"),
+        (HI, {"tools": [CARD], "tool_choice": 1}, "tool_choice"),
         (HI, {"tool_choice": {"type": "function", "function": {"name": "f"}}}, "tool_choice"),
         (HI, {"service_tier": "flex"}, "service_tier"),
         (HI, {"seed": 7}, "seed"),

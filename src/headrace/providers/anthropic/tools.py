@@ -34,7 +34,8 @@ def tools_of(params: Mapping[str, Any]) -> dict[str, Any]:
         found["tools"] = [_definition(tool["function"]) for tool in tools or ()]
     elif isinstance(choice, dict) and choice.get("type") in ("function", "custom", "allowed_tools"):
         refuse(f"tool_choice of the type {choice['type']} without such tools", _NATIVE)
-    if isinstance(choice, str) and choice not in _CHOICES:
+    is_word = isinstance(choice, str) and choice in _CHOICES
+    if choice is not None and not is_word and not isinstance(choice, dict):
         refuse(f"tool_choice = {shown(choice)}", "Write none, auto or required.")
     if not tools and choice == "required":
         refuse("tool_choice = 'required' without tools", "Send tools, or leave it out.")
