@@ -215,31 +215,52 @@ async def sweep(options: argparse.Namespace) -> Totals:
         Path(name).chmod(0o711)
         server = await open_embedded(Path(name))
         try:
-            classes = options.classes.split(",")
-            for point in CRASH_POINTS:
-                if point.startswith(ELSEWHERE):
-                    continue
-                for crash_class in classes_at(point, classes):
-                    passage = 1 if point.startswith(ONCE) else dice.randint(1, 3)
-                    await run_once(
-                        server.url, options, crash_class, f"{point}:{passage}", None, totals
-                    )
-                    print(
-                        f"point {point}:{passage} class {crash_class}: {_line(totals)}", flush=True
-                    )
-            whole_s = await run_once(server.url, options, "D", "", None, totals)
-            wanted = totals.by_point["random"] + options.random
-            for number in range(3 * options.random):
-                if totals.by_point["random"] >= wanted:
-                    break
-                crash_class = classes[number % len(classes)]
-                after_s = dice.uniform(0.2, whole_s)
-                await run_once(server.url, options, crash_class, "", after_s, totals)
-                if number % 20 == 19:
-                    print(f"random, {number + 1} runs: {_line(totals)}", flush=True)
+            whole_s = await at_points(server.url, options, dice, totals)
+            await at_random(server.url, options, dice, whole_s, totals)
         finally:
             await server.close()
     return totals
+
+
+async def at_points(
+    server_url: str, options: argparse.Namespace, dice: random.Random, totals: Totals
+) -> float:
+    """Kill at each named point; returns how long a run lives that is not killed."""
+    classes = options.classes.split(",")
+    points = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
+    room = asyncio.Semaphore(options.jobs)
+
+    async def run(point: str, crash_class: str, passage: int) -> None:
+        async with room:
+            await run_once(server_url, options, crash_class, f"{point}:{passage}", None, totals)
+            print(f"point {point}:{passage} class {crash_class}: {_line(totals)}", flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        for point in points:
+            for crash_class in classes_at(point, classes):
+                passage = 1 if point.startswith(ONCE) else dice.randint(1, 3)
+                group.create_task(run(point, crash_class, passage))
+    return await run_once(server_url, options, "D", "", None, totals)
+
+
+async def at_random(
+    server_url: str,
+    options: argparse.Namespace,
+    dice: random.Random,
+    whole_s: float,
+    totals: Totals,
+) -> None:
+    """Kill at random moments of a run of ``whole_s``, until so many have died."""
+    classes = options.classes.split(",")
+    wanted = totals.by_point["random"] + options.random
+    for number in range(3 * options.random):
+        if totals.by_point["random"] >= wanted:
+            break
+        after_s = dice.uniform(0.2, whole_s)
+        crash_class = classes[number % len(classes)]
+        await run_once(server_url, options, crash_class, "", after_s, totals)
+        if number % 20 == 19:
+            print(f"random, {number + 1} runs: {_line(totals)}", flush=True)
 
 
 def _line(totals: Totals) -> str:
@@ -256,6 +277,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=500)
     parser.add_argument("--random", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="points that are tried side by side")
     parser.add_argument("--classes", default=",".join(CLASSES))
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

@@ -87,7 +87,8 @@ class Framing(Bounds):
 
     def correct(self, cost: float, mark: float, sent_s: float) -> None:
         """Take a refused call out of what counted as accepted while nobody knew better."""
-        for one in self.moments:
+        # A moment of emptiness stands in both, and as two where it was written and read since.
+        for one in {id(one): one for one in (*self.moments, *self.empties)}.values():
             if one.sent < mark:
                 continue
             one.refused += cost

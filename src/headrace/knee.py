@@ -188,17 +188,20 @@ class Width:
             elif not self.slow and self.patience >= SETTLED_EPOCHS:
                 # Servers change: look again, now and then.
                 self.settled, self.patience, self.latency_before_s = False, 0, latency_s
-                self.cap = min(self.top, self.cap * 2.0)
+                self._double()
         elif gained >= GAIN_MIN:
             self.latency_before_s, self.doubted = latency_s, False
-            self.cap = min(self.top, self.cap * 2.0)
+            self._double()
         elif not self.doubted:
-            # Latencies vary: a sample or two of slow calls by chance is no queue.
+            # Latencies vary: one sample of slow calls by chance is no queue.
             self.doubted = True
         else:
             self.settled = self.queued = True
             self.doubted, self.narrowed_from = False, (self.cap, latency_s)
             self.cap = max(1.0, math.ceil(self.cap / 2.0 * (gained if gained > 1.1 else 1.0)))
+
+    def _double(self) -> None:
+        self.cap = min(self.top, self.cap * 2.0)
 
     def _narrowed_in_vain(self, latency_s: float) -> bool:
         """Take a narrowing back after which it is as slow: calls take that long, nobody queues."""

@@ -74,6 +74,7 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
     shut = [one for one in known if one.empty and one.opened_s is not None]
     if len(shut) < 2 or max(_shut_s(one) for one in shut) < SHUT_CALLS * cost / pace:
         return
+    slack = SLACK_CALLS * cost + JITTER_S * pace
     for width_s in WIDTHS_S:
         well = [one for one in shut if one.open_off_s <= OFF * width_s]
         if len(well) < 2 or width_s <= LATE * _shut_s(well[-1]):
@@ -87,7 +88,6 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
             into_s, off_s = width_s - _shut_s(one), one.open_off_s
             most = min(most, count(one, min(width_s, into_s + off_s)) + cost)
             least = max(least, count(one, max(0.0, into_s - off_s)))
-        slack = SLACK_CALLS * cost + JITTER_S * pace
         if most <= cost or least >= most - cost + slack + SLACK * most:
             continue
         least = max(least, _held(known, _opened_s(last), width_s))

@@ -6,31 +6,13 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
 from headrace.store.database import Database, connect
 from headrace.store.embedded import EmbeddedServer, open_embedded
-from headrace.store.migrate import migrate
+from tests.databases import Copies, of_database, session
 from tests.process.scratch import scratch_folder
-
-TEMPLATE = "headrace_template"
-
-
-def of_database(url: str, name: str) -> str:
-    """The same server's URL for another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-async def execute(url: str, sql: str) -> None:
-    """Run one statement on a connection of its own."""
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="session")
@@ -49,41 +31,29 @@ def server(scratch: Path) -> Iterator[EmbeddedServer]:
 
 
 @pytest.fixture(scope="session")
-def template(server: EmbeddedServer) -> str:
-    """The name of a migrated database that others are copied from."""
-
-    async def make() -> None:
-        await execute(server.url, f"CREATE DATABASE {TEMPLATE}")
-        connection = await asyncpg.connect(of_database(server.url, TEMPLATE))
-        try:
-            await migrate(connection)
-        finally:
-            await connection.close()
-
-    asyncio.run(make())
-    return TEMPLATE
-
-
-async def lend(server: EmbeddedServer, origin: str) -> AsyncIterator[str]:
-    """Make a database as a copy of another, and drop it afterwards."""
-    name = f"test_{uuid.uuid4().hex}"
-    await execute(server.url, f"CREATE DATABASE {name} TEMPLATE {origin}")
-    yield of_database(server.url, name)
-    await execute(server.url, f"DROP DATABASE {name} WITH (FORCE)")
+def template(server: EmbeddedServer) -> Copies:
+    """The migrated database of which tests get copies."""
+    copies = Copies(server.url)
+    asyncio.run(copies.make_origin())
+    return copies
 
 
 @pytest.fixture
 async def empty_url(server: EmbeddedServer) -> AsyncIterator[str]:
     """The URL of a database with nothing in it."""
-    async for url in lend(server, "template1"):
-        yield url
+    name = f"test_{uuid.uuid4().hex}"
+    async with session(server.url) as connection:
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template1")
+        yield of_database(server.url, name)
+        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
-async def database_url(server: EmbeddedServer, template: str) -> AsyncIterator[str]:
+async def database_url(server: EmbeddedServer, template: Copies) -> AsyncIterator[str]:
     """The URL of a fresh, migrated database."""
-    async for url in lend(server, template):
-        yield url
+    name = await template.take()
+    yield of_database(server.url, name)
+    await template.give_back(name)
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ pytestmark = pytest.mark.process
 
 
 def options(**more: object) -> argparse.Namespace:
-    told = {"items": 60, "random": 4, "workers": 1, "classes": "A,B,C,D", "seed": 7}
+    # Most of a run is waiting until the places of the dead are free.
+    told = {"items": 60, "random": 4, "workers": 1, "classes": "A,B,C,D", "seed": 7, "jobs": 3}
     return argparse.Namespace(**(told | more))
 
 

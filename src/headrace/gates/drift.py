@@ -11,7 +11,7 @@ HALF = 0.5
 
 
 @dataclass(slots=True)
-class Share:
+class Lately:
     """What a worker was given lately: permits, and the most that were out at once."""
 
     given: deque[tuple[float, int]] = field(default_factory=deque)

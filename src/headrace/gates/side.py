@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from headrace.fairness import FairLine
 from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_to
-from headrace.gates.drift import Drift, Share
+from headrace.gates.drift import Drift, Lately
 from headrace.gates.leaving import send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
 from headrace.learned import Learned, learned_of, warm
@@ -92,7 +92,7 @@ class LaneSide:
     gone: set[int] = field(default_factory=set)
     before: Learned | None = None
     before_age_s: float = 0.0
-    share: Share = field(default_factory=Share)
+    share: Lately = field(default_factory=Lately)
     drift: Drift | None = None
 
     @property
