@@ -90,7 +90,7 @@ def _read(body: bytes) -> Said | None:
         calls = tuple(told["tool_calls"])
         for call in calls:
             call["function"]["name"] + call["function"]["arguments"]
-    except (msgspec.DecodeError, RecursionError, LookupError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
         return None
     return Said(told.get("content"), calls)
 

@@ -393,6 +393,7 @@ async def test_hostile_bodies_are_bounded(api: Served) -> None:
     headers = {"Authorization": f"Bearer {api.keys['submit']}"}
     for data, status in (
         (b"[" * 100_000, 422), (b"\xff\xfe", 422), (b'{"a": ', 422), (b"", 422),
+        (b'{"a": "\xff"}', 422),
     ):  # fmt: skip
         async with api.http.post(f"{api.url}/api/batches", data=data, headers=headers) as answer:
             assert answer.status == status

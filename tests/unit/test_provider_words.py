@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.outcome import CallFailed, OutcomeKind
+from headrace.providers.openai.replies import read_chat
 from headrace.providers.remote.words import decode_words, encode_words, mended
 
 decode = msgspec.json.Decoder().decode
@@ -37,9 +38,17 @@ def test_whatever_was_told_can_be_written_and_read(told: Any) -> None:
     assert decode_words(json.dumps(told).encode(), decode) == json.loads(made)
 
 
+def test_bytes_that_are_no_letter_are_mended() -> None:
+    """A paid answer is not lost for a byte that is not UTF-8."""
+    assert decode_words(b'{"a": "b\x80c", "\xff": 1}', decode) == {"a": "b\ufffdc", "\ufffd": 1}
+    chat = read_chat(b'{"choices": [{"message": {"content": "caf\xe9"}}]}')
+    assert chat is not None
+    assert chat.content == "caf\ufffd"
+
+
 def test_what_is_no_json_is_still_none() -> None:
-    """Only half a letter is mended."""
-    for body in (b'{"a": "\\ud83d"', b'{"a": NaN}', b"", b'["\\ud83d", NaN'):
+    """Only letters are mended."""
+    for body in (b'{"a": "\\ud83d"', b'{"a": "\xff"', b'{"a": NaN}', b"", b'["\\ud83d", NaN'):
         with pytest.raises(msgspec.DecodeError):
             decode_words(body, decode)
 

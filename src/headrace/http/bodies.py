@@ -37,7 +37,7 @@ async def read_json(
         return empty
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):
         raise InputError("the body is not a JSON object")

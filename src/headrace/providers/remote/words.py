@@ -42,10 +42,13 @@ def encode_words(told: Any) -> bytes:
 def decode_words(body: bytes, decode: Callable[[bytes], _T]) -> _T:
     """Return what ``decode`` reads of a body, an object mended where it holds half a letter.
 
-    Raises as ``decode`` does: ``msgspec.DecodeError``, ``RecursionError``.
+    Bytes that are no letter at all become U+FFFD: the answer is paid. Raises as ``decode``
+    does: ``msgspec.DecodeError``, ``RecursionError``.
     """
     try:
         return decode(body)
+    except UnicodeDecodeError:
+        return decode(body.decode(errors="replace").encode())
     except msgspec.DecodeError:
         told = read_object(body) if b"\\ud" in body.lower() else None
         if told is None:
