@@ -47,6 +47,8 @@ FALLEN = 0.75
 LOOK_S, LATER, LOOKS_MAX = 7.0, 1.3, 8
 """After a fall a lane looks up when it has held for so long, each time longer by a factor, and
 as early at most so often."""
+BACK = 0.9
+"""A pace of so much of a told rate that had proved too high shows that it is true again."""
 BOLD = 0.25
 """So far above its bounds a lane looks the first time, when they may be those of a moment."""
 
@@ -214,18 +216,19 @@ class Phases(Framing):
             self.borne = max(self.borne, self.lo)
             self._between(now_s, at_send=True)
         else:
-            if math.isfinite(self.hi):
+            first, before = math.isfinite(self.hi), self.told_before
+            if first:
                 # The steps that follow are too short to show more than that.
                 self.lo, self.was, self.hi = max(self.lo, 0.98 * self.hi), self.hi, math.inf
-                if self.told_before is not None and self.told_before > self.bucket.rate:
-                    # It fell below what was told, and is back.
-                    self.told, self.told_before = self.told_before, None
-                    self._hold_told(now_s, shrink=False)
-                    return
-                if 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
-                    self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
-                    self._between(now_s, at_send=True)
-                    return
+            if before is not None and self.bucket.rate >= BACK * before:
+                # It fell below what was told, and is back.
+                self.told, self.told_before = before, None
+                self._hold_told(now_s, shrink=False)
+                return
+            if first and 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
+                self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
+                self._between(now_s, at_send=True)
+                return
             self.climb = min(BOLD, self.climb * 2.0)
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 

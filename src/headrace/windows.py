@@ -23,6 +23,9 @@ SHUT_CALLS = 1.5
 OFF, OFF_PHASE, OFF_EDGE = 0.12, 0.03, 0.05
 """In parts of a window: how well two of its openings must be known, how far they may be from a
 multiple of it, and what is not counted at its beginning because it may belong to the one before."""
+APART = 0.125
+"""Refusals nearer to each other than this part of a window were of almost the same calls: they
+agree on whatever it holds."""
 LATE = 1.02
 """A window is longer by this than any time for which it was shut."""
 
@@ -57,12 +60,16 @@ def count(moment: Moment, width_s: float) -> float:
 def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:
     """Yield the sliding windows that can have done it, the shortest first."""
     known = [one.counts for one in history if one.counts is not None]
-    refused = [one.counts for one in history if one.counts is not None and one.empty]
+    shut = [one for one in history if one.counts is not None and one.empty]
+    refused = [one.counts for one in shut if one.counts is not None]
     if len(refused) < 2:
         return
+    apart_s = shut[-1].at_s - shut[0].at_s
     slack = SLACK_CALLS * cost + JITTER_S * pace
     by_width = zip(WIDTHS_S, zip(*refused, strict=True), zip(*known, strict=True), strict=True)
     for width_s, at_refusals, at_all in by_width:
+        if width_s * APART > apart_s:
+            return
         most, least = min(at_refusals) + cost, max(at_all)
         if most > cost and least < most - cost + slack + SLACK * most:
             yield Window(width_s, min(least, most), most)

@@ -145,6 +145,18 @@ def test_two_refusals_with_an_opening_between_them_were_in_two_windows() -> None
     assert all(one.width_s <= 2.0 for one in fixed(refusals, 1.0, PACE))
 
 
+def test_two_refusals_close_together_say_nothing_of_long_windows() -> None:
+    """They were of the same calls but for a few, so that they agree whatever a minute holds."""
+    trail = Trail()
+    for number in range(400):
+        trail.take(1.0, number / PACE)
+    refusals = [_refusal(trail, 20.0)]
+    for number in range(4):
+        trail.take(1.0, 20.1 + number / PACE)
+    refusals.append(_refusal(trail, 20.5))
+    assert all(one.width_s <= 4.0 for one in sliding(refusals, 1.0, PACE))
+
+
 def test_a_refusal_that_comes_late_was_no_acceptance() -> None:
     """It is taken out of all that was counted after its call, and of nothing before."""
     counts = (2.0,) * len(WIDTHS_S)

@@ -135,6 +135,19 @@ def test_a_told_limit_that_halves_is_left_and_found_again() -> None:
         assert run.refused_share(45.0) <= 0.02
 
 
+def test_a_told_limit_that_is_half_as_high_is_not_taken_for_true_again() -> None:
+    """A look that finds a little more than was thought brings back no rate far above it."""
+    told = Quota(limits=(Limit(Dimension.REQUESTS, 1200, 60.0),), rate_start=2.0)
+    shares, rates = [], []
+    for seed in range(6):
+        rules = LaneRules([Rule(Dimension.REQUESTS, TokenBucket(10, 20))])
+        run = LaneModel(rules, told, latency(0.5), 1500, hint=exact, names=True, seed=seed).run()
+        shares.append(run.refused_share(40.0))
+        rates.append(run.rate(40.0, run.end_s - 2.0))
+    assert mean(shares) <= 0.0045
+    assert mean(rates) >= 0.98 * 10
+
+
 def test_what_comes_in_while_one_call_goes_ahead_is_used() -> None:
     """After a refusal one call is tried; since it left the limit has been filling again."""
     rate = RatePace(bucket=Bucket(math.inf, 1.0, 1.0, 0.0))
