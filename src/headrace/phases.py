@@ -216,19 +216,19 @@ class Phases(Framing):
             self.borne = max(self.borne, self.lo)
             self._between(now_s, at_send=True)
         else:
-            first, before = math.isfinite(self.hi), self.told_before
-            if first:
+            if math.isfinite(self.hi):
                 # The steps that follow are too short to show more than that.
                 self.lo, self.was, self.hi = max(self.lo, 0.98 * self.hi), self.hi, math.inf
-            if before is not None and self.bucket.rate >= BACK * before:
-                # It fell below what was told, and is back.
-                self.told, self.told_before = before, None
-                self._hold_told(now_s, shrink=False)
-                return
-            if first and 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
-                self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
-                self._between(now_s, at_send=True)
-                return
+                before = self.told_before
+                if before is not None and self.bucket.rate >= BACK * before:
+                    # It fell below what was told, and is back.
+                    self.told, self.told_before = before, None
+                    self._hold_told(now_s, shrink=False)
+                    return
+                if 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
+                    self.lo, self.hi = 0.96 * self.long_held, 1.02 * self.long_held
+                    self._between(now_s, at_send=True)
+                    return
             self.climb = min(BOLD, self.climb * 2.0)
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
