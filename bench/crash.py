@@ -226,7 +226,6 @@ async def at_points(
     server_url: str, options: argparse.Namespace, dice: random.Random, totals: Totals
 ) -> float:
     """Kill at each named point; returns how long a run lives that is not killed."""
-    classes = options.classes.split(",")
     points = [point for point in CRASH_POINTS if not point.startswith(ELSEWHERE)]
     room = asyncio.Semaphore(options.jobs)
 
@@ -237,7 +236,7 @@ async def at_points(
 
     async with asyncio.TaskGroup() as group:
         for point in points:
-            for crash_class in classes_at(point, classes):
+            for crash_class in classes_at(point, options.classes):
                 passage = 1 if point.startswith(ONCE) else dice.randint(1, 3)
                 group.create_task(run(point, crash_class, passage))
     return await run_once(server_url, options, "D", "", None, totals)
@@ -251,13 +250,12 @@ async def at_random(
     totals: Totals,
 ) -> None:
     """Kill at random moments of a run of ``whole_s``, until so many have died."""
-    classes = options.classes.split(",")
     wanted = totals.by_point["random"] + options.random
     for number in range(3 * options.random):
         if totals.by_point["random"] >= wanted:
             break
         after_s = dice.uniform(0.2, whole_s)
-        crash_class = classes[number % len(classes)]
+        crash_class = options.classes[number % len(options.classes)]
         await run_once(server_url, options, crash_class, "", after_s, totals)
         if number % 20 == 19:
             print(f"random, {number + 1} runs: {_line(totals)}", flush=True)
@@ -278,7 +276,9 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=200)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="points that are tried side by side")
-    parser.add_argument("--classes", default=",".join(CLASSES))
+    parser.add_argument(
+        "--classes", type=lambda text: text.split(","), default=CLASSES, help="as in: A,D"
+    )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     totals = asyncio.run(sweep(options))

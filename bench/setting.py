@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -54,12 +55,9 @@ async def fresh_database(server_url: str) -> tuple[str, Callable[[], Awaitable[N
         finally:
             await connection.close()
 
-    return _with_database(server_url, name), drop
+    return of_database(server_url, name), drop
 
 
-def _with_database(url: str, name: str) -> str:
-    """Return ``url`` with another database's name, its query kept."""
-    head, mark, query = url.partition("?")
-    scheme, rest = head.split("://", 1)
-    host = rest.split("/", 1)[0]
-    return f"{scheme}://{host}/{name}{mark}{query}"
+def of_database(url: str, name: str) -> str:
+    """Return the URL of another database of the same server, its query kept."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

@@ -9,10 +9,10 @@ import contextlib
 import io
 import uuid
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from bench.setting import of_database
 from headrace.store.migrate import migrate
 
 ORIGIN = "headrace_template"
@@ -42,16 +42,16 @@ SEQUENCES = """
         last_value IS NOT NULL AS called
     FROM pg_sequences WHERE schemaname = 'public'
 """
+COUNTED = """
+    SELECT concat_ws('/', sum(relpages), sum(reltuples::bigint)) FROM pg_class
+    WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace
+"""
+"""What the planner goes by; rows that are gone are still in it."""
 SETTINGS = """
     SELECT concat_ws('/', datconnlimit, datallowconn, datistemplate,
         (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = pg_database.oid))
     FROM pg_database WHERE datname = current_database()
 """
-
-
-def of_database(url: str, name: str) -> str:
-    """The same server's URL for another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 
 @contextlib.asynccontextmanager
@@ -73,12 +73,15 @@ async def filled(connection: asyncpg.Connection, tables: list[str]) -> list[str]
 
 
 async def shape(connection: asyncpg.Connection) -> str:
-    """What changes whenever somebody defines, alters or drops anything, or sets the database."""
+    """What changes whenever somebody defines, alters or drops anything, or sets the database.
+
+    And when its rows are counted: another test's plans would be made for rows that are gone.
+    """
     parts = [
         f"SELECT concat_ws('/', '{name}', count(*), max(xmin::text::bigint)) FROM {name}"
         for name in CATALOGS
     ]
-    found = await connection.fetch(" UNION ALL ".join([*parts, SETTINGS]))
+    found = await connection.fetch(" UNION ALL ".join([*parts, COUNTED, SETTINGS]))
     return " ".join(row[0] for row in found)
 
 
@@ -135,13 +138,13 @@ class Copies:
             )
             try:
                 await server.execute(f"ALTER DATABASE {name} RENAME TO {new}")
+                name, is_fresh = new, await self._cleared(new)
             except asyncpg.ObjectInUseError:
-                await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-                return
-            if await self._cleared(new):
-                self._free.append(new)
+                is_fresh = False
+            if is_fresh:
+                self._free.append(name)
             else:
-                await server.execute(f"DROP DATABASE {new} WITH (FORCE)")
+                await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     async def _cleared(self, name: str) -> bool:
         try:

@@ -60,11 +60,11 @@ def count(moment: Moment, width_s: float) -> float:
 def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:
     """Yield the sliding windows that can have done it, the shortest first."""
     known = [one.counts for one in history if one.counts is not None]
-    shut = [one for one in history if one.counts is not None and one.empty]
-    refused = [one.counts for one in shut if one.counts is not None]
-    if len(refused) < 2:
+    shut = [(one.at_s, one.counts) for one in history if one.counts is not None and one.empty]
+    if len(shut) < 2:
         return
-    apart_s = shut[-1].at_s - shut[0].at_s
+    refused = [counts for _, counts in shut]
+    apart_s = shut[-1][0] - shut[0][0]
     slack = SLACK_CALLS * cost + JITTER_S * pace
     by_width = zip(WIDTHS_S, zip(*refused, strict=True), zip(*known, strict=True), strict=True)
     for width_s, at_refusals, at_all in by_width:

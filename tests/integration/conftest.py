@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.setting import fresh_database, of_database
 from headrace.store.database import Database, connect
 from headrace.store.embedded import EmbeddedServer, open_embedded
-from tests.databases import Copies, of_database, session
+from tests.databases import Copies
 from tests.process.scratch import scratch_folder
 
 
@@ -41,11 +41,9 @@ def template(server: EmbeddedServer) -> Copies:
 @pytest.fixture
 async def empty_url(server: EmbeddedServer) -> AsyncIterator[str]:
     """The URL of a database with nothing in it."""
-    name = f"test_{uuid.uuid4().hex}"
-    async with session(server.url) as connection:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template1")
-        yield of_database(server.url, name)
-        await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    url, drop = await fresh_database(server.url)
+    yield url
+    await drop()
 
 
 @pytest.fixture

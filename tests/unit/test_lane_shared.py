@@ -18,6 +18,7 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer, Ticket
 
 SUCCESS = Outcome(OutcomeKind.SUCCESS)
+REFUSED = Outcome(OutcomeKind.RATE_LIMITED)
 QUOTAS = [
     Quota(),
     Quota(4, (Limit(Dimension.REQUESTS, 60, 60.0), Limit(Dimension.TOKENS, 9000, 60.0))),
@@ -81,7 +82,6 @@ def give_up_what_is_not_passed_on(pacer: Pacer) -> None:
                     setattr(part, one.name, one.metadata["alone"])
 
 
-REFUSED = Outcome(OutcomeKind.RATE_LIMITED)
 REFUSED_LATE = [  # one that was sent earlier is heard of after another
     [(0.0, 1, None), (2.0, 1, REFUSED), (1.0, 1, replace(REFUSED, wait_s=6.0)), (2.0, 0, None),
      (3.0, 0, None), (3.0, 0, None), (3.0, 0, None), (0.5, 0, None), (1.0, 2, REFUSED)],

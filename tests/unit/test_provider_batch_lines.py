@@ -13,6 +13,8 @@ from headrace.errors import UsageError
 from headrace.provider_batch import batch_cost
 from headrace.providers.anthropic import batches as anthropic
 from headrace.providers.openai import batches as openai
+from headrace.providers.remote.batch_calls import line_end
+from headrace.providers.remote.words import decode_words
 from headrace.spans import read_span
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
@@ -31,9 +33,24 @@ OBJECTS = st.dictionaries(NAMES, JSON | st.dictionaries(NAMES, JSON, max_size=4)
 def test_any_line_is_read_or_left(said: Any) -> None:
     """A line of a result file is an end or nothing; it never raises."""
     line = msgspec.json.encode(said)
-    for end in (openai._end(line), anthropic._end(line)):
+    for read in (openai._end, anthropic._end):
+        end = line_end(line, read)
         assert end is None or isinstance(end.key, str)
-    assert openai._end(line[:-1] + b"\xff") is None
+        assert line_end(line[:-1] + b"\xff", read) is None
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\xe2\x82", rb"\ud83d"])
+def test_a_letter_that_is_none_costs_no_answer(odd: bytes) -> None:
+    """An answer with a byte that is not UTF-8, or half a letter, is paid: it is read, mended."""
+    ends = {
+        openai._end: b'"response":{"status_code":200,"body":{"text":"a%sb"}}',
+        anthropic._end: b'"result":{"type":"succeeded","message":{"text":"a%sb"}}',
+    }
+    for read, end_of_line in ends.items():
+        end = line_end(b'{"custom_id":"k",' + end_of_line % odd + b"}", read)
+        assert end is not None
+        assert (end.is_executed, end.status) == (True, 200)
+        assert decode_words(end.body, msgspec.json.decode)["text"].replace("\ufffd", "") == "ab"
 
 
 @given(OBJECTS)
@@ -57,7 +74,6 @@ def test_openai_lines_tell_whether_they_were_executed(
 ) -> None:
     """Only a line with a response was executed, whatever its status."""
     end = openai._end(msgspec.json.encode(line))
-    assert end is not None
     assert (end.is_executed, end.status) == (executed, status)
 
 
@@ -77,7 +93,6 @@ def test_anthropic_results_tell_whether_they_were_executed(
 ) -> None:
     """Cancelled and expired requests were not executed; errors are read as a call's would be."""
     end = anthropic._end(msgspec.json.encode({"custom_id": "k", "result": result}))
-    assert end is not None
     assert (end.is_executed, end.status) == (executed, status)
 
 

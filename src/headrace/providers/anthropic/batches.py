@@ -176,12 +176,9 @@ def _look(told: dict[str, Any]) -> Look:
     )
 
 
-def _end(line: bytes) -> LineEnd | None:
-    """Return what a line of the results says; ``None`` for what is no such line."""
-    try:
-        told = _read_line(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def _end(line: bytes) -> LineEnd:
+    """Return what a line of the results says; raises ``msgspec.DecodeError`` for no such line."""
+    told = _read_line(line)
     kind, result = told.result.get("type"), told.result
     if kind == "succeeded":
         return LineEnd(told.custom_id, 200, _encode(result.get("message")))

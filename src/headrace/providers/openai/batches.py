@@ -167,12 +167,9 @@ def _look(told: dict[str, Any]) -> Look:
     )
 
 
-def _end(line: bytes) -> LineEnd | None:
-    """Return what a line of a result file says; ``None`` for what is no such line."""
-    try:
-        told = _read_line(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+def _end(line: bytes) -> LineEnd:
+    """Return what a line of a result file says; raises ``msgspec.DecodeError`` for no such line."""
+    told = _read_line(line)
     if told.response is not None:
         code = told.error.get("code") if isinstance(told.error, dict) else None
         if code not in _UNEXECUTED:

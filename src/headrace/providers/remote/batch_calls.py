@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from headrace.outcome import CallFailed, OutcomeKind, failed
 from headrace.provider_batch import LineEnd
@@ -13,6 +14,7 @@ from headrace.providers.remote.adapter import ID_CHARS_MAX, RemoteProvider
 from headrace.providers.remote.http_calls import read_object, read_whole
 from headrace.providers.remote.letters import FileLetter, Parcel
 from headrace.providers.remote.result_files import result_lines
+from headrace.providers.remote.words import decode_words, lettered
 
 ASK_S = 60.0
 PAGE = 100
@@ -71,12 +73,12 @@ class BatchCalls:
                 raise
 
     async def ends(
-        self, paths: Iterable[str], read: Callable[[bytes], LineEnd | None]
+        self, paths: Iterable[str], read: Callable[[bytes], LineEnd]
     ) -> AsyncIterator[LineEnd]:
-        """Yield the ends of lines out of files of answers; lines that ``read`` is not for go."""
+        """Yield the ends of lines out of files of answers; what ``read`` cannot read goes."""
         for path in paths:
             async for line in result_lines(self._owner, self._owner.http.url(path)):
-                end = read(line)
+                end = line_end(line, read)
                 if end is not None:
                     yield end
 
@@ -87,6 +89,18 @@ class BatchCalls:
         if told is None or (not isinstance(told.get("id"), str) and "data" not in told):
             raise self._owner.failed(response, body)
         return told
+
+
+def line_end(line: bytes, read: Callable[[bytes], LineEnd]) -> LineEnd | None:
+    """Return what ``read`` reads of a line of answers, mended; ``None`` for no such line.
+
+    The line is one of up to 100,000 that are paid: neither a byte that is no letter nor half
+    a letter may cost its answer, and what cannot be read not those of the others.
+    """
+    try:
+        return decode_words(lettered(line), read)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
 def id_of(told: dict[str, Any]) -> str:

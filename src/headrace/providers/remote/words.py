@@ -24,6 +24,15 @@ def mended(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
+def lettered(body: bytes) -> bytes:
+    """Return a body as UTF-8: bytes that are no letter become U+FFFD."""
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return body.decode(errors="replace").encode()
+    return body
+
+
 def encode_words(told: Any) -> bytes:
     """Return what a provider told as JSON, mended; raises ``CallFailed`` (lost_result).
 
@@ -48,7 +57,7 @@ def decode_words(body: bytes, decode: Callable[[bytes], _T]) -> _T:
     try:
         return decode(body)
     except UnicodeDecodeError:
-        return decode(body.decode(errors="replace").encode())
+        return decode(lettered(body))
     except msgspec.DecodeError:
         told = read_object(body) if b"\\ud" in body.lower() else None
         if told is None:
