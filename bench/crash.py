@@ -199,10 +199,18 @@ def paid_twice(log: Path) -> int:
     return sum(count - 1 for count in paid.values())
 
 
-def classes_at(point: str, classes: list[str]) -> list[str]:
+def classes_in(text: str) -> tuple[str, ...]:
+    """Return the crash classes named in ``A,D``; raises ``ArgumentTypeError`` for another."""
+    names = tuple(text.split(","))
+    if not set(names) <= set(CLASSES):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(CLASSES)}")
+    return names
+
+
+def classes_at(point: str, classes: tuple[str, ...]) -> tuple[str, ...]:
     """Return the classes for which dying at ``point`` may differ; one where it cannot."""
     if point == "after-accept":
-        return [name for name in classes if name == "C"]
+        return tuple(name for name in classes if name == "C")
     return classes if "send" in point or "blob" in point else classes[:1]
 
 
@@ -277,7 +285,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="points that are tried side by side")
     parser.add_argument(
-        "--classes", type=lambda text: text.split(","), default=CLASSES, help="as in: A,D"
+        "--classes", type=classes_in, default=CLASSES, metavar="A,D", help="default: all"
     )
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()

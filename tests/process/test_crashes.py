@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from bench.crash import sweep
+from bench.crash import CLASSES, sweep
 from headrace.store.audit import verify
 from tests.integration.conftest import database_url, scratch, server, template
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.process
 
 def options(**more: object) -> argparse.Namespace:
     # Most of a run is waiting until the places of the dead are free.
-    told = {"items": 60, "random": 4, "workers": 1, "classes": "A,B,C,D", "seed": 7, "jobs": 3}
+    told = {"items": 60, "random": 4, "workers": 1, "classes": CLASSES, "seed": 7, "jobs": 3}
     return argparse.Namespace(**(told | more))
 
 
