@@ -17,6 +17,9 @@ from headrace.fitting import Moment, burst, fit
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
 FELL = 0.85
+CHANCE, CHANCE_CALLS, CHANCE_WEIGHT = 0.8, 8.0, 8.0
+"""An upper bound that fell to this part and below, by fewer calls than that between two refusals,
+may be chance: others were served. It goes when so many times as many calls were accepted."""
 
 
 @dataclass(slots=True)
@@ -25,7 +28,8 @@ class Bounds:
 
     ``proven`` is a burst that was borne, ``safe`` a pace that was held for long;
     ``mean`` is what a call takes, ``varies``: not each takes the same.
-    ``echo_until_s``: until then a sliding window repeats the rush that filled it.
+    ``echo_until_s``: until then a sliding window repeats the rush that filled it. ``hi_before``
+    is the upper bound before one that may be chance, 0 for none; it is back at ``chance_sent``.
     """
 
     lo: float = 0.0
@@ -37,6 +41,8 @@ class Bounds:
     window_s: float = 0.0
     echo_until_s: float = -math.inf
     echoes: int = 0
+    hi_before: float = 0.0
+    chance_sent: float = 0.0
     mean: float = 1.0
     varies: bool = False
     first_s: float | None = None
@@ -125,6 +131,20 @@ class Bounds:
             low, high = max(low, least), min(high, most)
         self.lo = self.lo if low < self.lo < high else low
         self.hi = high
+
+    def weigh(self, before: float, here: Moment) -> None:
+        """Remember the upper bound ``before`` one that a refusal set, where few calls say so."""
+        self.hi_before = 0.0
+        if self.empties and self.hi < CHANCE * before < math.inf:
+            calls = max(1.0, here.since(self.empties[-1])[0] / self.mean)
+            if calls < CHANCE_CALLS:
+                self.hi_before = before
+                self.chance_sent = here.sent + CHANCE_WEIGHT * calls * self.mean
+
+    def relax(self, sent: float) -> None:
+        """Take an upper bound back that was chance: many more calls were accepted since."""
+        if self.hi_before and sent >= self.chance_sent:
+            self.hi, self.hi_before = max(self.hi, self.hi_before), 0.0
 
     def bound_window(self, cost: float, here: Moment, pace: float, probing: bool) -> None:
         """Set the bounds of a limit that counts by windows: from opening to opening."""

@@ -23,8 +23,9 @@ SLOW_EPOCHS = 2
 STILL = 1.6
 """Where it is narrower and still so many times the best latency, the width was not the cause."""
 SHAKEN_MAX = 3
-PROBE_CALLS, PROBES_MAX = 200, 5
-"""After so many calls at a known cap it looks above it; twice as many after each that failed."""
+PROBE_CALLS, PROBES_MAX = 100, 3
+"""After so many calls at a known cap it looks above it; after each that failed four times as
+many, so that what was found by chance is seen early, and what is true costs little."""
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Width:
     def may_probe(self) -> bool:
         """Whether so many were accepted at the cap that a look above it is worth a refusal."""
         open_above = self.known and not self.probing and self.cap < self.top
-        return open_above and self.borne >= PROBE_CALLS << self.probes
+        return open_above and self.borne >= PROBE_CALLS << 2 * self.probes
 
     def send(self, in_flight: int) -> tuple[int, int]:
         """Count a call that is sent; returns its epoch and its number in it."""

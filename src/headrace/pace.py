@@ -16,6 +16,9 @@ ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS = 8
 BRUSHED_MAX = 3
 """Where so many refusals follow each other, somebody has shut the limit: wait, and longer."""
+AWAY_SLOTS, AWAY_SLOTS_TOLD = 10.0, 40.0
+"""A limit that is shut for more slots than that counts by windows; for the second, where it told
+shorter waits, which others who are served make longer too."""
 AWAY = 1.0 / 16.0
 """Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
 RETURN_CALLS = 3.0
@@ -178,10 +181,11 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        probing = self.mode is Mode.PROBE
+        probing, before = self.mode is Mode.PROBE, min(self.hi, self.pace)
         if self.told is not None or not self.bound_frame(cost, here, self.pace, probing):
             bound = self.bound_window if windowed and self.told is None else self.bound
             bound(cost, here, self.pace, probing)
+        self.weigh(before if self.told is None else math.inf, here)
         self.empties.append(here)
         self.moments.append(here)
         if self.proven is not None and self.mode is Mode.HOLD:
@@ -211,7 +215,8 @@ class RatePace(Crossing):
         self.probe_after_s = now_s + peace * away_s
         told_s = self.empties[-1].told_s if self.empties else None
         least_s = shut_s(None if told_s is None else told_s - self.episode_s)
-        windowed = away_s > max(least_s, 10.0 * cost / max(self.pace, 1e-9))
+        slots = AWAY_SLOTS if told_s is None else AWAY_SLOTS_TOLD
+        windowed = away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
         self.opened(self.reacted_s, self.recovered_s)
         self.episode_s = None
         # What came in while the lane was paused is not there: the limit was empty. But since one

@@ -214,6 +214,7 @@ class Phases(Framing):
         elif self.mode is Mode.TRIAL:
             self.lo = max(self.lo, self.bucket.rate * BORNE)
             self.borne = max(self.borne, self.lo)
+            self.relax(self.sent)
             self._between(now_s, at_send=True)
         else:
             if math.isfinite(self.hi):

@@ -103,7 +103,7 @@ def test_a_look_above_a_known_width_is_rarer_after_each_that_failed() -> None:
         waited.append(calls)
         width.probe()
         width.refused(8)
-    assert waited == [PROBE_CALLS, 2 * PROBE_CALLS, 4 * PROBE_CALLS]
+    assert waited == [PROBE_CALLS, 4 * PROBE_CALLS, 16 * PROBE_CALLS]
 
 
 def test_a_bound_of_a_moment_is_looked_above_boldly() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import pairwise
 from statistics import mean
 
 import pytest
 
+from headrace.bounds import Bounds
+from headrace.fitting import Moment
 from headrace.limits import Dimension
 from headrace.sharing import BELOW, LONG_CALLS, MEMORY_CALLS, REST_MAX, REST_MIN, SOON_CALLS, Share
 from headrace.simulator.limiters import TokenBucket
@@ -91,3 +94,36 @@ def test_a_shared_key_is_used() -> None:
     assert mean(shares) >= 0.85
     assert min(shares) >= 0.65
     assert mean(refused) <= 0.02
+
+
+def test_a_cluster_of_refusals_holds_no_lane_down() -> None:
+    """Where others take 40 % and refused calls count, no draw has less than 0.65 of what is left.
+
+    Others come in clusters: of some calls between two refusals nothing is concluded for long, and
+    waits that were told, kept and in vain are not taken for a window's.
+    """
+    rates, windowed = [], 0
+    for seed in range(24):
+        rules = LaneRules(
+            [Rule(Dimension.REQUESTS, TokenBucket(10, 10))],
+            other=OtherTenant(4.0, seed=seed),
+            refused_costs=True,
+        )
+        model = LaneModel(rules, REMOTE, latency(0.2), 700, hint=exact, seed=seed, until_s=150.0)
+        run = model.run()
+        rates.append(run.rate(40.0, min(150.0, run.accepts_s[-1])))
+        windowed += model.pacer.rates[Dimension.REQUESTS].windowed
+    assert min(rates) >= 0.65 * 6.0
+    assert mean(rates) >= 0.87 * 6.0
+    assert windowed == 0
+
+
+def test_a_bound_that_few_calls_lowered_is_taken_back() -> None:
+    """One that stands on three calls goes after eight times as many; one on ten calls stays."""
+    for calls, is_back in ((3, True), (10, False)):
+        bounds = Bounds(hi=4.0, empties=deque([Moment(0.0, 100.0, 0.0, 0.0, True)]))
+        bounds.weigh(12.0, Moment(2.0, 100.0 + calls, 0.0, 0.0, True))
+        bounds.relax(100.0 + calls + 8 * calls - 1)
+        assert bounds.hi == 4.0
+        bounds.relax(100.0 + calls + 8 * calls)
+        assert bounds.hi == (12.0 if is_back else 4.0)
