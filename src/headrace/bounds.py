@@ -17,6 +17,10 @@ from headrace.fitting import Moment, burst, fit
 EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
 FELL = 0.85
+GUESSED_LEAST, GUESSED, GUESSED_IN_DEBT = 0.8, 2.0, 1.7
+DEBT_CALLS = 500.0
+"""Between such multiples of what was accepted until it opened again a window is looked for. One
+of that many calls and more soon earns what looking costs."""
 CHANCE, CHANCE_CALLS, CHANCE_WEIGHT = 0.8, 8.0, 8.0
 """An upper bound that fell to this part and below, by fewer calls than that between two refusals,
 may be chance: others were served. It goes when so many times as many calls were accepted."""
@@ -177,11 +181,11 @@ class Bounds:
         self.lo = max(0.0, accepted - off) / took_s
         self.hi = (accepted + off) / took_s
 
-    def guess_window(self, cost: float, now_s: float, away_s: float) -> None:
+    def guess_window(self, cost: float, now_s: float, away_s: float, *, in_debt: bool) -> None:
         """Set the bounds after the first time that a window was found to open again.
 
         The pause, ``away_s``, was found by doubling, and who knows how full the windows
-        before were: a guess, to be tried.
+        before were: a guess, to be tried, and nearer by where few refusals can be afforded.
         """
         self.windowed = True
         first_s = self.first_s if self.first_s is not None else now_s
@@ -189,7 +193,9 @@ class Bounds:
         since = self.first_sent if len(self.empties) < 2 else self.empties[-2].sent
         accepted = max(cost, self.empties[-1].sent - since if self.empties else cost)
         took_s = max(1e-3, now_s - from_s)
-        self.lo, self.hi = 0.8 * accepted / took_s, 2.0 * accepted / took_s
+        in_debt = in_debt and accepted < DEBT_CALLS * self.mean
+        most = GUESSED_IN_DEBT if in_debt else GUESSED
+        self.lo, self.hi = GUESSED_LEAST * accepted / took_s, most * accepted / took_s
         self.proven = self.mean
         self.window_s = 1.5 * away_s
         self.echo_until_s, self.echoes = now_s + took_s, 0

@@ -146,20 +146,32 @@ class RatePace(Crossing):
             self.recovered_s = None
             self._pause(now_s, wait_s, cost)
             return True
+        told_s = None if wait_s is None else now_s + wait_s
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
+        here.counts = self.counted(sent_s)
         if echo:
-            # Where a window slides, what was sent in a rush comes free in the same rush.
-            self.echoes += 1
+            self._echoed(here, now_s)
             self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
             return True
         if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
             # Whoever else there is comes in clusters: let the limit recover.
             self._pause(now_s, wait_s, self.share.rest * cost)
             return True
-        told_s = None if wait_s is None else now_s + wait_s
-        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
-        here.counts = self.counted(sent_s)
         self._learn(cost, here, now_s, wait_s)
         return True
+
+    def _echoed(self, here: Moment, now_s: float) -> None:
+        """Hear of a refusal that may be an echo: in a sliding window a rush comes free as a rush.
+
+        One that comes later than the rush can is of a window that was filled once more: the next
+        refusal will be measured from it.
+        """
+        self.echoes += 1
+        if here.told_s is None and self.first_s is not None and self.empties:
+            began_s = self.first_s if len(self.empties) < 2 else self.empties[-2].at_s
+            if now_s - self.phase_s > self.empties[-1].at_s - began_s:
+                self.empties.append(here)
+                self.moments.append(here)
 
     def _is_old_news(self, cost: float, mark: float, sent_s: float) -> bool:
         """Count a refused call; tell whether it was sent before an earlier one was heard of."""
@@ -223,7 +235,7 @@ class RatePace(Crossing):
         # went ahead it has been filling.
         self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
         if windowed and self.told is None and not self.windowed:
-            self.guess_window(cost, now_s, away_s)
+            self.guess_window(cost, now_s, away_s, in_debt=self.allowance < 0)
             self._between(now_s)
         else:
             self.set_pace(self.bucket.rate, self.mode, now_s)

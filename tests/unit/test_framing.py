@@ -6,6 +6,8 @@ import random
 
 import pytest
 
+from bench.admission.cases import all_cases
+from bench.lanes import one_run
 from headrace.bucket import Bucket
 from headrace.fitting import Moment
 from headrace.frame import Frame
@@ -230,3 +232,16 @@ def test_a_height_that_was_held_is_remembered_through_looks_above_it() -> None:
     run = LaneModel(rules, REMOTE, latency(0.6), 3000, hint=exact, names=True).run()
     assert run.rate(100.0, 200.0) >= 0.9 * 10
     assert run.refused_share() <= 0.02
+
+
+def test_a_minute_of_which_nobody_tells_a_word_is_used_from_the_third_on() -> None:
+    """300 calls a minute, fixed windows: 94 % is used, and what is refused meanwhile is 0.5 %.
+
+    The first minute costs the lane all the refusals it can afford; a refusal in the second, long
+    after the rush of the first, is no echo of that, and the third is measured from it.
+    """
+    case = next(one for one in all_cases() if one.name == "minute-fixed")
+    for draw in range(1, 5):
+        seen = one_run((case, draw))
+        assert (seen.after.utilisation or 0.0) >= 0.94
+        assert seen.after.refused_share <= 0.005
