@@ -1,28 +1,58 @@
 """How much of a shared key anybody can use: the best of clients that know its rates.
 
-python -m bench.frontier                     others take 40 % of 600 a minute, ten at once
-python -m bench.frontier --share 0.2 --burst 20
+python -m bench.frontier                     the benchmark's scenarios whose key others use too
+python -m bench.frontier shared random-8     these
 
 The client knows the limit and the others' mean rate, has no latency, and learns nothing but
 what a refusal tells: the exact wait. After one it lets ``rest`` calls' worth come in; then it
 sends evenly, ``over`` (a part of what is left to it) above what others leave. What it wastes is
-what overflows while the others happen to take less. No pace that is even on average does better
-by knowing less, so the line of these is what a controller can be measured against.
+what overflows while the others happen to take less, and it is refused where they take more. So
+the best of these is what a controller that has to learn the rates can be measured against; it
+is no bound for one that would not send evenly.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import multiprocessing
+import sys
 from dataclasses import dataclass
-from itertools import product
+from itertools import cycle, product
+from statistics import mean
 
-from headrace.limits import ONE_CALL, Dimension
-from headrace.simulator.limiters import TokenBucket
-from headrace.simulator.rules import LaneRules, OtherTenant, Refused, Rule
+from bench.admission.cases import all_cases
+from bench.admission.drawn import draw
+from bench.admission.scenario import Scenario
+from bench.admission.targets import TARGETS
+from headrace.limits import Load
+from headrace.simulator.rules import OtherTenant, Refused, Rule
+from headrace.simulator.settings import forever
+from headrace.simulator.terms import lane_rules
 
-RESTS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
-OVERS = (-0.12, -0.09, -0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.07, 0.1)
-REFUSED = (0.003, 0.005, 0.01, 0.02, 0.03)
+RESTS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0)
+OVERS = (
+    -0.5,
+    -0.4,
+    -0.3,
+    -0.2,
+    -0.15,
+    -0.12,
+    -0.09,
+    -0.06,
+    -0.04,
+    -0.02,
+    0.0,
+    0.02,
+    0.04,
+    0.07,
+    0.1,
+)
+REFUSED = (0.005, 0.01, 0.02, 0.05, 0.15)
+DRAWN, SEED = 20, 1
+LOADS = 2000
+AGAIN_S = 0.05
+"""Who is refused without a wait, because only the others' going helps, asks again so soon."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +65,79 @@ class Point:
     refused: float
 
 
-def send(options: argparse.Namespace, rest: float, over: float) -> Point:
+@dataclass(frozen=True)
+class Way:
+    """One way of sending in a scenario, for so many seconds of virtual time."""
+
+    case: Scenario
+    rest: float
+    over: float
+    seconds: float
+
+
+def send(way: Way) -> Point:
     """Send in virtual time; returns the share used of what others leave, and the refused share."""
-    rate, seconds = options.rate, options.seconds
-    bucket = TokenBucket(rate, options.burst)
-    other = OtherTenant(rate * options.share, seed=options.seed)
-    rules = LaneRules([Rule(Dimension.REQUESTS, bucket)], other=other)
-    left = rate * (1.0 - options.share)
-    now_s, accepted, refused = 0.0, 0, 0
-    while now_s < seconds:
-        found = rules.admit(ONE_CALL, now_s)
+    settings = way.case.built()
+    lane = lane_rules(settings)
+    rule, other = _shared(way.case)
+    limit = settings.limits[0]
+    assert limit.window_s is not None  # a rate, and no number of calls in flight
+    rate = limit.amount / limit.window_s
+    loads = [work.load for work in way.case.works(LOADS, SEED)]
+    costs = [_cost(load, rule) for load in loads]
+    left = rate - other.rate * _cost(other.load, rule)
+    rest_s = (way.rest - 1.0) * mean(costs) / left
+    now_s, accepted, calls, refused = 0.0, 0.0, 0, 0
+    line = cycle(zip(loads, costs, strict=True))
+    load, cost = next(line)
+    while now_s < way.seconds:
+        calls += 1
+        found = lane.admit(load, now_s)
         if isinstance(found, Refused):
             refused += 1
-            now_s += found.wait_s + max(0.0, rest - 1.0) / left
+            now_s += (AGAIN_S if math.isinf(found.wait_s) else found.wait_s) + rest_s
         else:
-            accepted += 1
-            now_s += 1.0 / (left * (1.0 + over))
-    rules.advance(seconds)
-    there = rate * seconds - rules.other_admitted
-    return Point(rest, over, min(1.0, accepted / there), refused / (accepted + refused))
+            accepted += cost
+            now_s += cost / (left * (1.0 + way.over))
+            load, cost = next(line)
+    lane.advance(way.seconds)
+    there = rate * way.seconds - lane.other_admitted * _cost(other.load, rule)
+    return Point(way.rest, way.over, min(1.0, accepted / there), refused / calls)
 
 
-def main() -> None:
-    """Print the most that is used for each share of refusals."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--rate", type=float, default=10.0, help="calls a second of the limit")
-    parser.add_argument("--burst", type=float, default=10.0, help="calls that it holds")
-    parser.add_argument("--share", type=float, default=0.4, help="what others take of it")
-    parser.add_argument("--seconds", type=float, default=20_000.0, help="virtual time of each way")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    points = [send(options, rest, over) for rest, over in product(RESTS, OVERS)]
+def _shared(case: Scenario) -> tuple[Rule, OtherTenant]:
+    """Return the one limit of a scenario and who else uses it; ``LookupError`` for others."""
+    settings = case.built()
+    lane = lane_rules(settings)
+    changes = [one for one in settings.changes if not math.isinf(forever(one.until_s))]
+    if lane.other is None or len(lane.rules) != 1 or changes:
+        raise LookupError(f"{case.name} is no steady limit alone that others use too")
+    return lane.rules[0], lane.other
+
+
+def _cost(load: Load, rule: Rule) -> float:
+    return float(getattr(load, rule.dimension.value))
+
+
+def cases(names: list[str]) -> list[Scenario]:
+    """Return the scenarios of these names, all that are shared for none; raises ``LookupError``."""
+    known = {
+        one.name: one
+        for one in (*all_cases(), *(draw(SEED, number + 1) for number in range(DRAWN)))
+    }
+    if names:
+        found = [known[name] for name in names if name in known]
+        if len(found) < len(names):
+            raise LookupError(f"no scenario {', '.join(sorted(set(names) - set(known)))}")
+        for one in found:
+            _shared(one)
+        return found
+    return [one for one in known.values() if "shared" in one.situation]
+
+
+def report(case: Scenario, points: list[Point]) -> None:
+    """Print the most that is used of a scenario for each share of refusals."""
+    print(f"\n{case.name}: {case.title}; target {TARGETS[case.situation].told()}")
     print("refused at most   used of what is left   by resting   and sending")
     for most in REFUSED:
         borne = [one for one in points if one.refused <= most]
@@ -74,11 +145,28 @@ def main() -> None:
             print(f"{most:15.1%}   nothing tried keeps to that")
             continue
         best = max(borne, key=lambda one: one.used)
-        print(
-            f"{most:15.1%}   {best.used:12.1%} at {best.refused:.2%}   "
-            f"{best.rest:10.0f}   {best.over:+.0%}"
-        )
+        used = f"{best.used:.1%} at {best.refused:.2%}"
+        print(f"{most:15.1%}   {used:>20}   {best.rest:10.0f}   {best.over:+11.0%}")
+
+
+def main() -> int:
+    """Print the most that is used for each share of refusals, scenario by scenario."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("scenario", nargs="*", help="names; none: all whose key is shared")
+    parser.add_argument("--seconds", type=float, default=4000.0, help="virtual time of each way")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    try:
+        chosen = cases(options.scenario)
+    except LookupError as error:
+        parser.error(str(error))
+    with multiprocessing.Pool(options.jobs) as pool:
+        for case in chosen:
+            ways = [Way(case, rest, over, options.seconds) for rest, over in product(RESTS, OVERS)]
+            report(case, pool.map(send, ways, chunksize=4))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
