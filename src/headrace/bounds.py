@@ -203,7 +203,7 @@ class Bounds:
     def clear(self) -> None:
         """Forget what refusals taught."""
         self.lo, self.hi, self.proven = 0.0, math.inf, None
-        self.first_s = None
+        self.first_s, self.hi_before = None, 0.0
         self.empties.clear()
         self.moments.clear()
 
