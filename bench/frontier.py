@@ -21,33 +21,18 @@ from dataclasses import dataclass
 from itertools import cycle, product
 from statistics import mean
 
-from bench.admission.cases import all_cases
-from bench.admission.drawn import draw
+from bench.admission.drawn import known_cases
 from bench.admission.scenario import Scenario
 from bench.admission.targets import TARGETS
 from headrace.limits import Load
-from headrace.simulator.rules import OtherTenant, Refused, Rule
-from headrace.simulator.settings import forever
+from headrace.simulator.rules import LaneRules, OtherTenant, Refused, Rule
+from headrace.simulator.settings import Settings
 from headrace.simulator.terms import lane_rules
 
 RESTS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 16.0, 32.0)
 OVERS = (
-    -0.5,
-    -0.4,
-    -0.3,
-    -0.2,
-    -0.15,
-    -0.12,
-    -0.09,
-    -0.06,
-    -0.04,
-    -0.02,
-    0.0,
-    0.02,
-    0.04,
-    0.07,
-    0.1,
-)
+    -0.5, -0.4, -0.3, -0.2, -0.15, -0.12, -0.09, -0.06, -0.04, -0.02, 0.0, 0.02, 0.04, 0.07, 0.1,
+)  # fmt: skip
 REFUSED = (0.005, 0.01, 0.02, 0.05, 0.15)
 DRAWN, SEED = 20, 1
 LOADS = 2000
@@ -78,9 +63,8 @@ class Way:
 def send(way: Way) -> Point:
     """Send in virtual time; returns the share used of what others leave, and the refused share."""
     settings = way.case.built()
-    lane = lane_rules(settings)
-    rule, other = _shared(way.case)
-    limit = settings.limits[0]
+    lane, other = _shared(settings)
+    rule, limit = lane.rules[0], settings.limits[0]
     assert limit.window_s is not None  # a rate, and no number of calls in flight
     rate = limit.amount / limit.window_s
     loads = [work.load for work in way.case.works(LOADS, SEED)]
@@ -105,14 +89,12 @@ def send(way: Way) -> Point:
     return Point(way.rest, way.over, min(1.0, accepted / there), refused / calls)
 
 
-def _shared(case: Scenario) -> tuple[Rule, OtherTenant]:
-    """Return the one limit of a scenario and who else uses it; ``LookupError`` for others."""
-    settings = case.built()
+def _shared(settings: Settings) -> tuple[LaneRules, OtherTenant]:
+    """Return a lane of one limit, and who else uses it; raises ``LookupError`` for others."""
     lane = lane_rules(settings)
-    changes = [one for one in settings.changes if not math.isinf(forever(one.until_s))]
-    if lane.other is None or len(lane.rules) != 1 or changes:
-        raise LookupError(f"{case.name} is no steady limit alone that others use too")
-    return lane.rules[0], lane.other
+    if lane.other is None or len(lane.rules) != 1 or settings.changes:
+        raise LookupError("no steady limit alone that others use too")
+    return lane, lane.other
 
 
 def _cost(load: Load, rule: Rule) -> float:
@@ -121,18 +103,14 @@ def _cost(load: Load, rule: Rule) -> float:
 
 def cases(names: list[str]) -> list[Scenario]:
     """Return the scenarios of these names, all that are shared for none; raises ``LookupError``."""
-    known = {
-        one.name: one
-        for one in (*all_cases(), *(draw(SEED, number + 1) for number in range(DRAWN)))
-    }
-    if names:
-        found = [known[name] for name in names if name in known]
-        if len(found) < len(names):
-            raise LookupError(f"no scenario {', '.join(sorted(set(names) - set(known)))}")
-        for one in found:
-            _shared(one)
-        return found
-    return [one for one in known.values() if "shared" in one.situation]
+    known = known_cases(SEED, DRAWN)
+    shared = {name: one for name, one in known.items() if "shared" in one.situation}
+    for name in names:
+        if name not in shared:
+            raise LookupError(
+                f"{name}: others do not use its key" if name in known else f"no scenario {name}"
+            )
+    return [shared[name] for name in names or shared]
 
 
 def report(case: Scenario, points: list[Point]) -> None:

@@ -138,9 +138,10 @@ class Copies:
             )
             try:
                 await server.execute(f"ALTER DATABASE {name} RENAME TO {new}")
-                name, is_fresh = new, await self._cleared(new)
             except asyncpg.ObjectInUseError:
                 is_fresh = False
+            else:
+                name, is_fresh = new, await self._cleared(new)
             if is_fresh:
                 self._free.append(name)
             else:

@@ -16,8 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from bench.admission.cases import all_cases
-from bench.admission.drawn import draw
+from bench.admission.drawn import known_cases
 from bench.admission.measured import Measured
 from bench.admission.page import as_json, page, random_lines, row
 from bench.admission.plan import CLIENTS, Planned, plan
@@ -31,9 +30,7 @@ QUICK = ("told-buckets", "hidden-gcra", "hidden-fixed", "shared", "own-server")
 
 def chosen(options: argparse.Namespace) -> list[Scenario]:
     """Return the scenarios asked for; raises ``SystemExit`` for a name that is not known."""
-    fixed = {one.name: one for one in all_cases()}
-    drawn = {one.name: one for one in (draw(options.seed, n + 1) for n in range(options.random))}
-    known = fixed | drawn
+    known = known_cases(options.seed, options.random)
     if options.only:
         wrong = [name for name in options.only if name not in known]
         if wrong:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from bench.admission.cases import limit
+from bench.admission.cases import all_cases, limit
 from bench.admission.scenario import Scenario
 
 DURATION_S, LEARNING_S = 80.0, 40.0
 WINDOW_S_MAX = 4.0
 HINTS = ("seconds", "float", "ms", "date", "body", "text", "retryinfo", "none")
+
+
+def known_cases(seed: int, drawn: int) -> dict[str, Scenario]:
+    """Return the benchmark's scenarios by their names, with so many ``drawn`` ones of a seed."""
+    both = (*all_cases(), *(draw(seed, number + 1) for number in range(drawn)))
+    return {one.name: one for one in both}
 
 
 def draw(seed: int, number: int) -> Scenario:

@@ -18,9 +18,9 @@ EMPTIES_MAX, MOMENTS_MAX = 8, 48
 NOISY, NOISE_MAX = 3, 5
 FELL = 0.85
 GUESSED_LEAST, GUESSED, GUESSED_IN_DEBT = 0.8, 2.0, 1.7
+"""Between such multiples of what was accepted until it opened again a window is looked for."""
 DEBT_CALLS = 500.0
-"""Between such multiples of what was accepted until it opened again a window is looked for. One
-of that many calls and more soon earns what looking costs."""
+"""A window of so many calls and more soon earns what looking costs, and no debt counts."""
 CHANCE, CHANCE_CALLS, CHANCE_WEIGHT = 0.8, 8.0, 8.0
 """An upper bound that fell to this part and below, by fewer calls than that between two refusals,
 may be chance: others were served. It goes when so many times as many calls were accepted."""
@@ -188,17 +188,22 @@ class Bounds:
         before were: a guess, to be tried, and nearer by where few refusals can be afforded.
         """
         self.windowed = True
-        first_s = self.first_s if self.first_s is not None else now_s
-        from_s = first_s if len(self.empties) < 2 else self.empties[-2].at_s
+        from_s = self.began_s(now_s)
         since = self.first_sent if len(self.empties) < 2 else self.empties[-2].sent
         accepted = max(cost, self.empties[-1].sent - since if self.empties else cost)
         took_s = max(1e-3, now_s - from_s)
-        in_debt = in_debt and accepted < DEBT_CALLS * self.mean
-        most = GUESSED_IN_DEBT if in_debt else GUESSED
+        few = accepted < DEBT_CALLS * self.mean
+        most = GUESSED_IN_DEBT if in_debt and few else GUESSED
         self.lo, self.hi = GUESSED_LEAST * accepted / took_s, most * accepted / took_s
         self.proven = self.mean
         self.window_s = 1.5 * away_s
         self.echo_until_s, self.echoes = now_s + took_s, 0
+
+    def began_s(self, now_s: float) -> float:
+        """Return when the rush began that the latest refusal ended: at the refusal before it."""
+        if len(self.empties) > 1:
+            return self.empties[-2].at_s
+        return now_s if self.first_s is None else self.first_s
 
     def clear(self) -> None:
         """Forget what refusals taught."""

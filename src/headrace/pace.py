@@ -167,9 +167,9 @@ class RatePace(Crossing):
         refusal will be measured from it.
         """
         self.echoes += 1
-        if here.told_s is None and self.first_s is not None and self.empties:
-            began_s = self.first_s if len(self.empties) < 2 else self.empties[-2].at_s
-            if now_s - self.phase_s > self.empties[-1].at_s - began_s:
+        if here.told_s is None and self.empties:
+            rushed_s = self.empties[-1].at_s - self.began_s(now_s)
+            if now_s - self.phase_s > rushed_s:
                 self.empties.append(here)
                 self.moments.append(here)
 

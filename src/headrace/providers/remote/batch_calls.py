@@ -98,6 +98,7 @@ def line_end(line: bytes, read: Callable[[bytes], LineEnd]) -> LineEnd | None:
     a letter may cost its answer, and what cannot be read not those of the others.
     """
     try:
+        # What is left raw by a decoder has been looked into by nobody.
         return decode_words(lettered(line), read)
     except (msgspec.DecodeError, RecursionError):
         return None
