@@ -14,8 +14,13 @@ from dataclasses import dataclass, field
 
 from headrace.fitting import Moment, burst, fit
 
-EMPTIES_MAX, MOMENTS_MAX = 8, 48
+EMPTIES_MAX, MOMENTS_MAX = 8, 46
 NOISY, NOISE_MAX = 3, 5
+CONTRADICTED, CONTRADICTED_EXACT = 1, 2
+"""How much nearer to noisy a refusal leads that no limit explains, by how its wait was told: to
+the split second it leaves less to chance, but where others cross a strict limit."""
+STRICT = 1.5
+"""A limit that bears no more calls at once than that is strict."""
 FELL = 0.85
 GUESSED_LEAST, GUESSED, GUESSED_IN_DEBT = 0.8, 2.0, 1.7
 """Between such multiples of what was accepted until it opened again a window is looked for."""
@@ -31,7 +36,8 @@ class Bounds:
     """Between which rates a limit lies; all amounts are units, times are seconds.
 
     ``proven`` is a burst that was borne, ``safe`` a pace that was held for long;
-    ``mean`` is what a call takes, ``varies``: not each takes the same.
+    ``mean`` is what a call takes, ``varies``: not each takes the same. ``exact``: the latest
+    wait was told to less than a second.
     ``echo_until_s``: until then a sliding window repeats the rush that filled it. ``hi_before``
     is the upper bound before one that may be chance, 0 for none; it is back at ``chance_sent``.
     """
@@ -41,6 +47,7 @@ class Bounds:
     proven: float | None = None
     safe: float = 0.0
     noise: int = 0
+    exact: bool = False
     windowed: bool = False
     window_s: float = 0.0
     echo_until_s: float = -math.inf
@@ -83,7 +90,10 @@ class Bounds:
             fitting = fit([*self.moments, here], pace, cost)
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
-            self.noise = min(NOISE_MAX, self.noise + 1)
+            strict = self.proven is not None and self.proven <= STRICT * self.mean
+            exact = self.exact and not strict
+            more = CONTRADICTED_EXACT if exact else CONTRADICTED
+            self.noise = min(NOISE_MAX, self.noise + more)
         elif fitting is not None and not probing and fitting[1] < FELL * self.lo:
             # What was borne before is not any more: it fell, or somebody else was served.
             self.noise = min(NOISE_MAX, self.noise + 1)
@@ -215,4 +225,9 @@ class Bounds:
 
 def shut_s(wait_s: float | None) -> float:
     """Return what is longer than a bucket takes for one call: whole seconds were rounded up."""
-    return 1.0 if wait_s is None or abs(wait_s - round(wait_s)) > 1e-6 else 1.5
+    return 1.0 if wait_s is None or is_exact(wait_s) else 1.5
+
+
+def is_exact(wait_s: float) -> bool:
+    """Tell whether a wait was told to less than a second."""
+    return abs(wait_s - round(wait_s)) > 1e-6

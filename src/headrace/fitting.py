@@ -32,7 +32,8 @@ class Moment:
     ``gap_s`` is how long ago the call before was sent. Where the limit was ``empty`` a
     call was refused, and ``told_s`` is when the provider said that it would go on; where
     nobody did, it was seen to at ``opened_s``, or ``open_off_s`` before or after. ``counts``
-    are the units taken in the seconds before, by the trail's widths.
+    are the units taken in the seconds before, by the trail's widths; ``cost`` is what the
+    refused call would have taken, where calls differ.
     """
 
     at_s: float
@@ -45,6 +46,7 @@ class Moment:
     counts: tuple[float, ...] | None = field(default=None, metadata={"alone": None})
     opened_s: float | None = None
     open_off_s: float = 0.0
+    cost: float | None = None
 
     def since(self, past: Moment) -> tuple[float, float]:
         """Return the units accepted and the seconds not paused since an earlier moment."""
@@ -72,8 +74,10 @@ def side(history: Sequence[Moment], rate: float, cost: float) -> int:
             continue
         if content <= 0.0:
             return 1
-        if content + cost < room:
-            room, room_at = content + cost, at
+        # Calls differ: only what that one would have taken is known not to have fitted in.
+        full = content + (moment.cost or cost)
+        if full < room:
+            room, room_at = full, at
     if held <= room + slack:
         return 0
     return -1 if room_at < held_at else 1

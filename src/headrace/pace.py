@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from headrace.bounds import shut_s
+from headrace.bounds import is_exact, shut_s
 from headrace.bucket import Bucket
 from headrace.crossing import Crossing
 from headrace.fitting import Moment
@@ -77,6 +77,9 @@ class RatePace(Crossing):
         if self.first_s is None:
             self.first_s, self.first_sent = now_s, self.sent
             self.phase_s, self.mean = now_s, cost
+            if not self.moments:
+                # Also where nothing held it back: what fits is asked from the first call on.
+                self.moments.append(Moment(now_s, self.sent, self.refused_units, self.idle_s))
         if self.episode_s is not None and self.recovered_s is None:
             self.recovered_s = now_s
         self.varies = self.varies or cost != self.mean
@@ -124,8 +127,7 @@ class RatePace(Crossing):
         """
         mark, gap_s = taken
         self.frame_refused(cost, sent_s)
-        if wait_s is None:
-            self.correct(cost, mark, sent_s)
+        self.correct(cost, mark, sent_s)
         if self._is_old_news(cost, mark, sent_s):
             self._pause(now_s, wait_s, cost)
             return False
@@ -149,6 +151,7 @@ class RatePace(Crossing):
         told_s = None if wait_s is None else now_s + wait_s
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
         here.counts = self.counted(sent_s)
+        here.cost = cost if self.varies else None
         if echo:
             self._echoed(here, now_s)
             self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
@@ -175,9 +178,9 @@ class RatePace(Crossing):
 
     def _is_old_news(self, cost: float, mark: float, sent_s: float) -> bool:
         """Count a refused call; tell whether it was sent before an earlier one was heard of."""
+        self.refused_units += cost
         if self.empties and mark <= self.empties[-1].sent:
             return True
-        self.refused_units += cost
         if sent_s >= self.reacted_s:
             return False
         if mark > self.reacted_sent:
@@ -186,6 +189,7 @@ class RatePace(Crossing):
 
     def _learn(self, cost: float, here: Moment, now_s: float, wait_s: float | None) -> None:
         """Set the bounds by a moment of emptiness, and the pace by the bounds."""
+        self.exact = wait_s is not None and is_exact(wait_s)
         windowed = self.sees_window(cost, wait_s, self.pace)
         if windowed and self.told is not None and wait_s is not None:
             # The told window, unless what is known is younger: a rush echoes in its own time.

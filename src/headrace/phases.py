@@ -27,7 +27,7 @@ FILL = 4.0
 LATE_S, LATE_S_MIN = 0.02, 0.002
 """So much lateness of our own is made up for, until a limit shows that it does not bear it."""
 STRIKES_MAX, CLOSE_CALLS = 3, 3
-BEYOND_MAX = 3
+BEYOND_MAX = 2
 """After so many refusals in a row that leave less than ``FALLEN`` of it, a told rate has fallen."""
 MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 """How far below a told rate to stay: little, and more with each refusal."""
@@ -44,7 +44,7 @@ SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
 """A pace below this part of one that was held for long is a fall, and may come back."""
-LOOK_S, LATER, LOOKS_MAX = 7.0, 1.3, 8
+LOOK_S, LATER, LOOKS_MAX = 7.0, 1.15, 8
 """After a fall a lane looks up when it has held for so long, each time longer by a factor, and
 as early at most so often."""
 BACK = 0.9

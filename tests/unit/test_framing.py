@@ -196,10 +196,9 @@ def test_a_window_without_any_hint_is_used_within_a_minute(
 def test_a_lane_that_was_shut_for_long_asks_later_the_next_time() -> None:
     """After 16 s without a word the first pause is a second, and no slot of a tenth of one."""
     rate = RatePace(bucket=Bucket(10.0, 1.0, 1.0, 0.0), mode=Mode.HOLD, away_s=16.0)
-    rate.take(1.0, 0.0, bound=False)
-    mark = rate.take(1.0, 1.0, bound=True)
-    rate.refused(1.0, mark, 1.0, 1.02, None)
-    assert rate.paused_until_s == pytest.approx(2.02)
+    marks = [rate.take(1.0, 0.1 * number, bound=True) for number in range(20)]
+    rate.refused(1.0, marks[-1], 1.9, 1.92, None)
+    assert rate.paused_until_s == pytest.approx(2.92)
 
 
 def test_a_false_belief_does_not_stop_a_lane() -> None:

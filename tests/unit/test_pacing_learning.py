@@ -35,6 +35,21 @@ def test_a_hidden_limit_of_tokens_knows_what_went_before(kind) -> None:  # type:
     assert run.rate(60, run.accepts_s[-1]) >= 0.85 * 40
 
 
+def test_a_hidden_limit_of_tokens_is_not_taken_for_a_shared_one() -> None:
+    """Calls of 150 to 850 tokens: what one of them is refused for bounds no other."""
+    rates = []
+    for seed in range(8):
+        rules = LaneRules([Rule(Dimension.TOKENS, TokenBucket(5000, 30_000))])
+        hidden = Quota(concurrency=12, rate_start=2.0)
+        model = LaneModel(rules, hidden, latency(0.5), 900, hint=exact, names=True, seed=seed)
+        model.tokens = (150, 850)
+        run = model.run()
+        assert run.refused_share(40.0) <= 0.005
+        assert not model.pacer.rates[Dimension.TOKENS].is_noisy
+        rates.append(run.rate(40.0, run.end_s - 2.0))
+    assert mean(rates) >= 0.98 * 10
+
+
 def test_what_was_only_counted_is_not_remembered_as_a_limit() -> None:
     """Calls with tokens that nobody limits leave no rate of tokens behind."""
     pacer = Pacer(REMOTE, 0.0)
@@ -129,10 +144,10 @@ def test_a_told_limit_that_halves_is_left_and_found_again() -> None:
             [Rule(Dimension.REQUESTS, TokenBucket(10, 10))], changes=[Change(45, 0.5, 70)]
         )
         run = LaneModel(rules, told, latency(0.6), 900, hint=exact, names=True, seed=seed).run()
-        assert sum(45.0 <= at_s < 55.0 for at_s in run.refusals_s) <= 5
+        assert sum(45.0 <= at_s < 55.0 for at_s in run.refusals_s) <= 3
         assert run.rate(48.0, 70.0) >= 0.8 * 5
-        assert run.rate(82.0, run.end_s - 2.0) >= 0.95 * 10
-        assert run.refused_share(45.0) <= 0.02
+        assert run.rate(77.0, run.end_s - 2.0) >= 0.95 * 10
+        assert run.refused_share(45.0) <= 0.012
 
 
 def test_a_told_limit_that_is_half_as_high_is_not_taken_for_true_again() -> None:
