@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 from headrace.fitting import Moment, burst, fit
 
 EMPTIES_MAX, MOMENTS_MAX = 8, 46
-NOISY, NOISE_MAX = 3, 5
-CONTRADICTED, CONTRADICTED_EXACT = 1, 2
-"""How much nearer to noisy a refusal leads that no limit explains, by how its wait was told: to
-the split second it leaves less to chance, but where others cross a strict limit."""
+NOISY, NOISE_MAX = 3, 4
+SAYS, SAYS_EXACT = 1, 2
+"""How much a refusal says of others: for them where no limit explains it, against them where one
+explains all. Told to the split second a wait leaves less to chance, but where others cross a
+strict limit."""
 STRICT = 1.5
 """A limit that bears no more calls at once than that is strict."""
 FELL = 0.85
@@ -91,8 +92,7 @@ class Bounds:
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             strict = self.proven is not None and self.proven <= STRICT * self.mean
-            exact = self.exact and not strict
-            more = CONTRADICTED_EXACT if exact else CONTRADICTED
+            more = SAYS_EXACT if self.exact and not strict else SAYS
             self.noise = min(NOISE_MAX, self.noise + more)
         elif fitting is not None and not probing and fitting[1] < FELL * self.lo:
             # What was borne before is not any more: it fell, or somebody else was served.
@@ -101,7 +101,7 @@ class Bounds:
             self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
             return
         elif fitting is not None and self.noise and self._remembers_enough():
-            self.noise -= 1
+            self.noise = max(0, self.noise - (SAYS_EXACT if self.exact else SAYS))
         while fitting is None and self._forget_some():
             fitting = fit([*self.moments, here], pace, cost)
         if fitting is None:
