@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from headrace.fitting import Moment, burst, fit
 
 EMPTIES_MAX, MOMENTS_MAX = 8, 46
+"""So many are remembered: the row of a lane that processes share stays below 8 kB."""
 NOISY, NOISE_MAX = 3, 4
 SAYS, SAYS_EXACT = 1, 2
 """How much a refusal says of others: for them where no limit explains it, against them where one
@@ -37,8 +38,7 @@ class Bounds:
     """Between which rates a limit lies; all amounts are units, times are seconds.
 
     ``proven`` is a burst that was borne, ``safe`` a pace that was held for long;
-    ``mean`` is what a call takes, ``varies``: not each takes the same. ``exact``: the latest
-    wait was told to less than a second.
+    ``mean`` is what a call takes, ``varies``: not each takes the same.
     ``echo_until_s``: until then a sliding window repeats the rush that filled it. ``hi_before``
     is the upper bound before one that may be chance, 0 for none; it is back at ``chance_sent``.
     """
@@ -48,7 +48,6 @@ class Bounds:
     proven: float | None = None
     safe: float = 0.0
     noise: int = 0
-    exact: bool = False
     windowed: bool = False
     window_s: float = 0.0
     echo_until_s: float = -math.inf
@@ -77,8 +76,13 @@ class Bounds:
             self.windowed = True
         return self.windowed
 
-    def bound(self, cost: float, here: Moment, pace: float, probing: bool) -> None:
-        """Set the bounds: the rates that fit all that is remembered, or the latest part of it."""
+    def bound(
+        self, cost: float, here: Moment, pace: float, probing: bool, exact: bool = False
+    ) -> None:
+        """Set the bounds: the rates that fit all that is remembered, or the latest part of it.
+
+        ``exact``: the wait was told to less than a second.
+        """
         if self.first_s is not None and math.isinf(pace):
             # Nothing was held back: what was accepted so far is the best guess.
             took_s = max(1e-3, here.at_s - self.first_s)
@@ -92,16 +96,15 @@ class Bounds:
         if fitting is None and len(self.empties) >= 2:
             # No limit alone explains it: somebody else was served.
             strict = self.proven is not None and self.proven <= STRICT * self.mean
-            more = SAYS_EXACT if self.exact and not strict else SAYS
-            self.noise = min(NOISE_MAX, self.noise + more)
+            self._others(SAYS_EXACT if exact and not strict else SAYS)
         elif fitting is not None and not probing and fitting[1] < FELL * self.lo:
             # What was borne before is not any more: it fell, or somebody else was served.
-            self.noise = min(NOISE_MAX, self.noise + 1)
+            self._others(SAYS)
             self.lo, self.hi = fitting[0], self.lo
             self.proven = max(self.mean, 0.5 * (self.proven or 0.0))
             return
         elif fitting is not None and self.noise and self._remembers_enough():
-            self.noise = max(0, self.noise - (SAYS_EXACT if self.exact else SAYS))
+            self._others(-SAYS_EXACT if exact else -SAYS)
         while fitting is None and self._forget_some():
             fitting = fit([*self.moments, here], pace, cost)
         if fitting is None:
@@ -111,6 +114,10 @@ class Bounds:
         self.lo = max(low, self.lo) if self.lo < self.hi else low
         borne = burst(self.moments, self.lo)
         self.proven = max(self.mean, min(0.8 * borne, 2.0 * (self.proven or borne)))
+
+    def _others(self, says: int) -> None:
+        """Hear how much says that others use the limit too, or, below 0, that nobody does."""
+        self.noise = min(NOISE_MAX, max(0, self.noise + says))
 
     def _forget_some(self) -> bool:
         """Drop the older part of what is remembered: the limit was another one then."""

@@ -189,7 +189,6 @@ class RatePace(Crossing):
 
     def _learn(self, cost: float, here: Moment, now_s: float, wait_s: float | None) -> None:
         """Set the bounds by a moment of emptiness, and the pace by the bounds."""
-        self.exact = wait_s is not None and is_exact(wait_s)
         windowed = self.sees_window(cost, wait_s, self.pace)
         if windowed and self.told is not None and wait_s is not None:
             # The told window, unless what is known is younger: a rush echoes in its own time.
@@ -199,8 +198,11 @@ class RatePace(Crossing):
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
         probing, before = self.mode is Mode.PROBE, min(self.hi, self.pace)
         if self.told is not None or not self.bound_frame(cost, here, self.pace, probing):
-            bound = self.bound_window if windowed and self.told is None else self.bound
-            bound(cost, here, self.pace, probing)
+            if windowed and self.told is None:
+                self.bound_window(cost, here, self.pace, probing)
+            else:
+                exact = wait_s is not None and is_exact(wait_s)
+                self.bound(cost, here, self.pace, probing, exact)
         self.weigh(before if self.told is None else math.inf, here)
         self.empties.append(here)
         self.moments.append(here)
