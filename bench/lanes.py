@@ -33,10 +33,10 @@ from headrace.limits import Dimension, Limit, Load, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer, Ticket
 from headrace.providers.remote.quotas import read_quota
-from headrace.simulator.chances import Places, latency_s
+from headrace.simulator.chances import Places, fault_of, latency_s
 from headrace.simulator.makespan import Snapshot, Work, ideal_from
 from headrace.simulator.rules import Admitted, Refused
-from headrace.simulator.settings import Settings
+from headrace.simulator.settings import STRAY, Settings
 from headrace.simulator.terms import lane_rules, standing
 from headrace.simulator.truth import Entry
 
@@ -45,6 +45,10 @@ LATE_S, LATE_SHARE, LATER_S = 0.0015, 0.03, 0.008
 """Calls leave up to ``LATE_S`` late, some of them up to ``LATER_S``: a busy machine's timers."""
 PATIENCE, PATIENCE_S = 1.6, 20.0
 NAMED = ("text", "body", "seconds", "date", "float", "ms", "retryinfo", "true", "none")
+
+
+_STRAY = Refused(Dimension.REQUESTS, STRAY, math.inf)
+"""A refusal for no limit, without a wait."""
 
 
 @dataclass
@@ -106,8 +110,10 @@ class Run:
         at_s = self.last_s = max(self.last_s, now_s + wait_s + late_s + 0.0003)
         if self.snapshot is None and at_s >= self.case.learning_s:
             self._keep()
-        verdict = self.rules.admit(load, at_s)
         self.sent += 1
+        fault = fault_of(self.settings, self.sent, at_s)
+        stray = fault is not None and fault.kind == STRAY
+        verdict = _STRAY if stray else self.rules.admit(load, at_s)
         good = isinstance(verdict, Admitted)
         took_s = REFUSAL_S
         if good:
@@ -135,7 +141,7 @@ class Run:
         self.last_s = max(self.last_s, entry.ended_s)
         limits = self._announced(entry.ended_s)
         if isinstance(verdict, Refused):
-            named = self.settings.retry_after in NAMED
+            named = self.settings.retry_after in NAMED and verdict is not _STRAY
             said = Said(limits, verdict.dimension if named else None)
             told = Outcome(OutcomeKind.RATE_LIMITED, wait_s=self._hint(verdict, now_s), said=said)
             self.pacer.end(ticket, told, now_s)

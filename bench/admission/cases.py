@@ -109,6 +109,11 @@ def _moving() -> list[Scenario]:
             _lane(shared, faults=_FAULTS), "told", _RPM, duration_s=75.0,
         ),
         Scenario(
+            "strays", "3 calls in 100 are refused at random, at any pace", "strays",
+            _lane(shared, retry_after="none", faults=[{"kind": "429", "share": 0.03}]),
+            learning_s=_HIDDEN, duration_s=120.0,
+        ),
+        Scenario(
             "outage", "all calls fail for 20 s", "outage",
             _lane(shared, faults=[{"kind": "outage", "from_s": 20.0, "until_s": 40.0}]),
             "told", _RPM, duration_s=100.0, kind="outage",

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.phases import Mode, Phases
+from headrace.leaping import Leaping
+from headrace.phases import Mode
 
 SHARE, GOAL = 0.125, 0.175
 """A told wait up to this part of the slot it should be is a brush: not news of the rate. The pace
@@ -39,7 +40,7 @@ class Brush:
 
 
 @dataclass(slots=True)
-class Crossing(Phases):
+class Crossing(Leaping):
     """A rate that knows whether others cross it; ``crossed``: a refusal then bounds nothing.
 
     ``untested`` counts refusals since the last test, ``tested_from`` is the pace before the
@@ -58,7 +59,7 @@ class Crossing(Phases):
     def look(self, now_s: float) -> bool:
         """Move on where a phase has shown enough; tells whether a probe was begun."""
         if not self.crossed or self.told is not None:
-            return Phases.look(self, now_s)
+            return Leaping.look(self, now_s)
         if self.phase_calls < CALM_CALLS or self.phase_bound * 4 < self.phase_calls:
             return False
         if self.tested_from is not None:
@@ -69,7 +70,7 @@ class Crossing(Phases):
 
     def clear(self) -> None:
         """Forget what refusals taught."""
-        Phases.clear(self)
+        Leaping.clear(self)
         self._uncross()
 
     def brushed(self, cost: float, wait_s: float | None, now_s: float) -> bool:

@@ -21,6 +21,8 @@ AWAY_SLOTS, AWAY_SLOTS_TOLD = 10.0, 40.0
 shorter waits, which others who are served make longer too."""
 AWAY = 1.0 / 16.0
 """Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
+ON_REST = 4.0
+"""Growth goes on after a pause of so many calls, where nobody tells a wait."""
 RETURN_CALLS = 3.0
 """Calls end in clusters: what comes back may exceed the burst by so many calls, until refused."""
 
@@ -56,9 +58,10 @@ class RatePace(Crossing):
             self._recovered(cost, now_s)
         if self.mode is Mode.OPEN:
             return max(0.0, held_s)
-        if self.cap is not None and (self.pinned or self.mode is Mode.GROW):
+        growing = self.mode is Mode.GROW and self.told is not None
+        if self.cap is not None and (self.pinned or growing):
             cap_s = self.cap.wait_s(cost, now_s)
-            if cap_s > 0 and self.mode is Mode.GROW:
+            if cap_s > 0 and growing:
                 self._spent(now_s)
             held_s = max(held_s, cap_s)
         held_s = max(held_s, self.framed_s(cost, now_s, self.latest_s, self.bucket.rate))
@@ -140,12 +143,13 @@ class RatePace(Crossing):
             # Refused at a pace that was known to be borne.
             self.safe = 0.0
         self.reacted_s, self.reacted_sent, self.reacted_refused = now_s, self.sent, 0.0
-        if self.streak < BRUSHED_MAX and self.brushed(cost, wait_s, now_s):
+        if self.streak < BRUSHED_MAX and self._is_not_ours(cost, wait_s, now_s):
             self._pause(now_s, wait_s, cost)
             return True
         if self.streak > 1:
             # Nothing was accepted since: still the same emptiness, and nothing learned.
             self.recovered_s = None
+            self.stop_growing(now_s)
             self._pause(now_s, wait_s, cost)
             return True
         told_s = None if wait_s is None else now_s + wait_s
@@ -162,6 +166,10 @@ class RatePace(Crossing):
             return True
         self._learn(cost, here, now_s, wait_s)
         return True
+
+    def _is_not_ours(self, cost: float, wait_s: float | None, now_s: float) -> bool:
+        """Tell whether a refusal says nothing of the rate, whoever or whatever else it was for."""
+        return self.strayed(now_s, wait_s) or self.brushed(cost, wait_s, now_s)
 
     def _echoed(self, here: Moment, now_s: float) -> None:
         """Hear of a refusal that may be an echo: in a sliding window a rush comes free as a rush.
@@ -196,7 +204,8 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        probing, before = self.mode is Mode.PROBE, min(self.hi, self.pace)
+        pace, mode = self.pace, self.mode
+        probing, before = mode is Mode.PROBE, min(self.hi, pace)
         if self.told is not None or not self.bound_frame(cost, here, self.pace, probing):
             if windowed and self.told is None:
                 self.bound_window(cost, here, self.pace, probing)
@@ -217,8 +226,12 @@ class RatePace(Crossing):
         if self.safe > self.lo and self.told is None:
             self.lo = self.safe
             self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
-        self._react(now_s)
-        self._pause(now_s, wait_s, self.share.rest * cost if self.is_noisy else cost)
+        grows_on = self.grows_on(pace, mode, now_s)
+        if not grows_on:
+            self._react(now_s)
+        self.leap(pace, mode, now_s, wait_s)
+        rest = self.share.rest if self.is_noisy else ON_REST if grows_on else 1.0
+        self._pause(now_s, wait_s, rest * cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
 
     def _recovered(self, cost: float, now_s: float) -> None:

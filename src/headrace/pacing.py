@@ -311,7 +311,7 @@ class Pacer:
             # A rush that ends in a refusal tells nothing; at the told rate it may be our fault.
             self.refunds.refused(now_s)
             self.inputs.refused()
-        price = 0.0 if rate.crossed else 0.5 if learning else 1.0
+        price = 0.0 if rate.crossed or rate.stray else 0.5 if learning else 1.0
         self.credit = max(CREDIT_MIN, self.credit - price)
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:

@@ -481,6 +481,20 @@ async def test_errors_of_the_provider_end_with_their_window(
     assert truth["paid_calls"] == 1
 
 
+async def test_a_stray_refusal_names_no_limit_and_no_wait(start: Start) -> None:
+    """A 429 for no limit is a refusal that nothing explains, and costs nothing."""
+    client = await start(retry_after="seconds", faults=[{"kind": "429", "until_s": 5.0}])
+    found, headers, body = await client.chat()
+    assert found == 429
+    assert not {"retry-after", "retry-after-ms"} & {name.lower() for name in headers}
+    assert "limit" not in body["error"]["message"]
+    await client.clock.advance(10)
+    assert (await client.chat())[0] == 200
+    truth = await client.truth()
+    assert truth["refused_by"] == {"no limit": 1}
+    assert (truth["refused"], truth["faults"], truth["paid_calls"]) == (1, {"429": 1}, 1)
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "hang", "reset_after"])
 async def test_resets_and_hangs_end_the_connection(start: Start, kind: str) -> None:
     """Only what was done before the reset is paid; a hanging call is silent for its time."""

@@ -10,7 +10,7 @@ from headrace.limits import Dimension, Load
 from headrace.simulator.chances import Places, fault_of, outage_until_s
 from headrace.simulator.makespan import Snapshot, Work, ideal_from, work_s
 from headrace.simulator.rules import Admitted, Refused
-from headrace.simulator.settings import FaultSettings, Settings
+from headrace.simulator.settings import STRAY, FaultSettings, Settings
 from headrace.simulator.terms import Standing, lane_rules, standing
 from headrace.simulator.truth import Entry, Truth
 
@@ -40,7 +40,7 @@ class Ask:
 class Turned:
     """A call that was turned away: ``verdict`` as in the log, ``refused`` when by a limit.
 
-    ``standing`` is where that limit stood.
+    ``standing`` is where that limit stood. A stray is refused by none.
     """
 
     ask: Ask
@@ -106,6 +106,9 @@ class Lane:
         if fault is not None and fault.kind == "reset_before":
             self._number += 1
             return Turned(ask, "reset", now_s, self.in_flight)
+        if fault is not None and fault.kind == STRAY:
+            self._number += 1
+            return Turned(ask, "refused", now_s, self.in_flight)
         verdict = self.rules.admit(ask.load, now_s, holds=not ask.job)
         if isinstance(verdict, Refused):
             limit = standing(self.rules.rules[verdict.number].limiter, now_s)
@@ -139,7 +142,8 @@ class Lane:
             limit = turned.refused
             entry = entry._replace(dimension=limit.dimension.value, limiter=limit.kind)
         faults = {"outage": "outage", "reset": "reset_before"}
-        self.truth.note(entry, faults.get(turned.verdict, ""))
+        stray = turned.verdict == "refused" and turned.refused is None
+        self.truth.note(entry, STRAY if stray else faults.get(turned.verdict, ""))
 
     def replay(self, ask: Ask, status: int, at_s: float) -> None:
         """Write down a call that was answered from an earlier one with the same key."""

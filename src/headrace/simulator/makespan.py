@@ -12,7 +12,7 @@ from headrace.errors import UsageError
 from headrace.limits import Load
 from headrace.simulator.chances import Places, fault_of, latency_s, outage_until_s
 from headrace.simulator.rules import Admitted, LaneRules
-from headrace.simulator.settings import FaultSettings, Settings
+from headrace.simulator.settings import STRAY, FaultSettings, Settings
 from headrace.simulator.terms import lane_rules
 
 
@@ -119,8 +119,8 @@ class _Run:
     def _send(self, work: Work) -> None:
         number, self._number = self._number, self._number + 1
         fault = fault_of(self._settings, number, self._now_s)
-        if fault is not None and fault.kind == "reset_before":
-            # Nothing was taken; it is sent again as soon as the reset is seen.
+        if fault is not None and fault.kind in ("reset_before", STRAY):
+            # Nothing was taken; it is sent again as soon as that is seen.
             end_s = self._now_s + self._settings.latency.refusal_s
             self._push(end_s, _NOTHING, work, again=True)
             return

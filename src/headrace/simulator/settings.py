@@ -24,6 +24,7 @@ RETRY_AFTER = (
 )
 HEADERS = ("true", "none", "misleading")
 FAULTS = (
+    "429",
     "500",
     "502",
     "503",
@@ -36,6 +37,7 @@ FAULTS = (
     "hang",
     "outage",
 )
+STRAY = "429"
 CRASH_CLASSES = ("A", "B", "C", "D")
 FOREVER_S = 1e12
 """TOML has ``inf``, JSON has not: a time that never comes."""
@@ -90,7 +92,8 @@ class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """A ``share`` of the calls that begin between two moments ends so; see ``FAULTS``.
 
     Moments are seconds after the first request. ``hang_s`` is how long a hanging call
-    stays silent before its connection is reset.
+    stays silent before its connection is reset. A 429 here is a stray one, for no limit: it
+    names neither a limit nor a wait.
     """
 
     kind: str

@@ -75,7 +75,7 @@ class Truth:
         self.total += 1
         self.verdicts[entry.verdict] += 1
         if entry.verdict == "refused":
-            self.refused_by[entry.dimension] += 1
+            self.refused_by[entry.dimension or "no limit"] += 1
         if fault:
             self.faults[fault] += 1
         if entry.paid:

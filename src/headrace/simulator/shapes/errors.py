@@ -27,6 +27,8 @@ class Errors(ABC):
         """Return the answer to a call that was turned away."""
         if turned.refused is not None:
             return self.limited(turned, turned.refused)
+        if turned.verdict == "refused":
+            return stray()
         return self.spent() if turned.verdict == "spent" else self.full(turned)
 
     @abstractmethod
@@ -59,6 +61,12 @@ class Errors(ABC):
         if told.retry_info:
             body["retryDelay"] = f"{wait_s:.3f}s"
         return json_answer(429, body, told.headers)
+
+
+def stray() -> Answer:
+    """Return a 429 for no limit, as providers send that have no room at the moment."""
+    words = "Too many requests right now. Please try again."
+    return json_answer(429, {"error": {"message": words, "code": 429}, "detail": words})
 
 
 def status_of(kind: str) -> int:

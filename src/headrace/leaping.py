@@ -1,0 +1,207 @@
+"""A rate that finds out whether refusals come of its pace: by a leap to twice of it.
+
+Right after a refusal a limit of one's own is empty: at twice the pace it lets in no more than
+what came in since, and over several refusals no more than before. Where more comes in, the
+refusals are strays: they bound nothing, and the pace goes by what comes in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+from headrace.phases import MARGIN_MAX, Mode, Phases
+from headrace.strays import REFUSALS, Strays
+
+LEAP = 2.0
+SURPRISES = 3
+"""So many refusals at paces that were held or tried, and the rate leaps from the latest of them."""
+APART_LEAST, APART_MOST = 8.0, 100.0
+"""So many calls were accepted between them: fewer where the limit fell, and more cost little."""
+CAME_IN, PAUSE_MOST = 0.75, 10.0
+"""No leap where less than this part of the pace came in meanwhile, for then it was too fast, nor
+after a wait as long as so many calls: they may all have come in."""
+SPARE, SPARE_CALLS, LEAP_CALLS = 1.05, 2.0, 4.0
+"""A leap outlives its first refusal when it bore so many calls, and that much more than came in
+at the pace before."""
+LIKE, LIKE_FRAMED, WINDOWS = 0.25, 1.2, 2.5
+"""And that part of what was accepted between the refusals before, or more where windows are
+believed in. It is judged after so many times as much: within one window anything seems to gain."""
+LATER, DUE_MAX = 1.5, 64
+"""So many times as many surprises are waited for after each leap that failed."""
+HEARD = 8.0
+"""An epoch lasts so many times as long as a refusal takes to be heard of, and longer."""
+FEW_CALLS, ON_CALLS = 20.0, 6
+"""A first refusal after so few calls may be chance: growth goes on where so many more pass."""
+NEAR = 0.05
+"""When the strays have gone, the limit is looked for so near above the pace."""
+
+
+@dataclass(slots=True)
+class Leaping(Phases):
+    """A rate that leaps now and then; ``stray``: its refusals are not of its pace.
+
+    ``surprises`` are the latest refusals at a pace that was held or tried: units accepted until
+    then, and the second. ``due`` more are waited for, ``barred`` the next time. ``leap_from`` is
+    the pace that was refused before the leap under way at ``leap_s``, 0.0 for none; ``leap_pace``
+    and ``leap_mode`` are what it goes back to, ``leap_before`` the calls between the refusals
+    before it.
+    """
+
+    surprises: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SURPRISES))
+    due: int = SURPRISES
+    barred: int = SURPRISES
+    leap_from: float = 0.0
+    leap_s: float = 0.0
+    leap_pace: float = 0.0
+    leap_mode: Mode = Mode.HOLD
+    leap_before: float = 0.0
+    stray: bool = False
+    strays: Strays = field(default_factory=Strays)
+
+    def look(self, now_s: float) -> bool:
+        """Move on where a phase has shown enough; tells whether a probe was begun."""
+        if self.told is not None or not (self.stray or self.leap_from):
+            return Phases.look(self, now_s)
+        self.strays.calls += 1
+        self.strays.quiet += 1
+        self._climb(now_s)
+        return False
+
+    def strayed(self, now_s: float, wait_s: float | None) -> bool:
+        """Hear of a refusal; tells whether it bounds nothing."""
+        if self.told is not None or not (self.stray or self.leap_from):
+            self._ashore()
+            return False
+        if self.leap_from and not self._outlived(now_s):
+            self._fall_back(now_s)
+            return True
+        # No call need go ahead alone: what was refused says nothing of the next.
+        self.strays.quiet, self.episode_s = 0, None
+        self._climb(now_s, wait_s or 0.0)
+        return True
+
+    def grows_on(self, pace: float, mode: Mode, now_s: float) -> bool:
+        """Tell whether to grow on after the first refusal, for few calls were sent before it."""
+        if self.told is not None or self.windowed or mode is not Mode.GROW:
+            return False
+        if len(self.empties) > 1 or self._accepted() - self.first_sent > FEW_CALLS * self.mean:
+            return False
+        self._go(pace, Mode.GROW, now_s)
+        return True
+
+    def stop_growing(self, now_s: float) -> None:
+        """Take the way of a refusal after all: growth went on, and was refused at once."""
+        if self.mode is Mode.GROW and self.told is None and math.isfinite(self.hi):
+            self._react(now_s)
+
+    def _passed(self, now_s: float) -> None:
+        if self.mode is Mode.GROW and math.isfinite(self.hi):
+            if self.phase_calls < ON_CALLS:
+                return
+            # What was refused before was not refused for its pace.
+            self.hi = math.inf
+        Phases._passed(self, now_s)
+
+    def leap(self, pace: float, mode: Mode, now_s: float, wait_s: float | None) -> None:
+        """Hear of a refusal at a pace that was held or tried; leap where there were enough."""
+        if self.told is not None or mode not in (Mode.HOLD, Mode.TRIAL):
+            return
+        units = self._accepted()
+        self.surprises.append((units, now_s))
+        self.due -= 1
+        if self.due > 0 or len(self.surprises) < SURPRISES:
+            return
+        from_units, from_s = self.surprises[0]
+        apart, rate = units - from_units, (units - from_units) / max(1e-3, now_s - from_s)
+        pause_s = wait_s or 0.0
+        if not APART_LEAST <= apart / self.mean <= APART_MOST or rate < CAME_IN * pace:
+            return
+        if pause_s * pace > PAUSE_MOST * self.mean:
+            return
+        self.leap_from, self.leap_s = pace, now_s
+        self.leap_pace, self.leap_mode = self.bucket.rate, self.mode
+        self.leap_before = apart / self.mean / (SURPRISES - 1)
+        # Where a rate was told and given up, to that: it may have been true.
+        to = max(LEAP * pace, (1.0 - MARGIN_MAX) * (self.told_before or 0.0))
+        self.strays = Strays(to, pace, rate, 1.0, self.leap_before)
+        self.strays.begin(units, self._refused(), now_s + pause_s)
+        self.episode_s = None
+        self._go(to, Mode.HOLD, now_s)
+
+    def _outlived(self, now_s: float) -> bool:
+        """Tell whether a leap bore more than a limit of the pace before would have let in."""
+        # What was sent just now may be refused yet.
+        unheard = 0.5 * self.react_s * self.bucket.rate
+        calls = (self._accepted() - self.strays.units - unheard) / self.mean
+        came = (now_s - self.leap_s) * self.leap_from / self.mean
+        like = (LIKE_FRAMED if self.framed else LIKE) * self.leap_before
+        return calls >= max(LEAP_CALLS, SPARE * came + SPARE_CALLS, like)
+
+    def _fall_back(self, now_s: float) -> None:
+        self.leap_from = 0.0
+        self.due = self.barred = min(DUE_MAX, int(LATER * self.barred))
+        self.surprises.clear()
+        self._go(self.leap_pace, self.leap_mode, now_s)
+
+    def _climb(self, now_s: float, pause_s: float = 0.0) -> None:
+        """Judge a leap or an epoch among strays that has shown enough, and take its next pace."""
+        strays, pace = self.strays, self.strays.pace
+        if not self._has_shown() or not strays.ended(
+            self._accepted(), self._refused(), now_s + pause_s, HEARD * self.react_s
+        ):
+            return
+        if self.leap_from and strays.base <= self.leap_from:
+            self._fall_back(now_s)
+            return
+        if self.leap_from:
+            self._land()
+        if strays.gone:
+            self._calm(pace, now_s)
+        elif strays.pace != pace:
+            self.hi = self.held_at = strays.pace
+            self._go(strays.pace, Mode.HOLD, now_s)
+
+    def _has_shown(self) -> bool:
+        """Tell whether a pace was tried, and long enough where windows may let calls in."""
+        few = self._refused() - self.strays.refused < REFUSALS
+        if self.leap_from and few and self.strays.calls < WINDOWS * self.leap_before:
+            return False
+        return not few or self.phase_bound * 4 >= self.phase_calls
+
+    def _land(self) -> None:
+        """Take the refusals for strays from now on: what they taught was wrong."""
+        self.stray, self.leap_from, self.due = True, 0.0, self.barred
+        self.lo, self.proven = 0.0, self.mean
+        self.noise, self.windowed = 0, False
+        self.leave_frame()
+
+    def _calm(self, pace: float, now_s: float) -> None:
+        """Go back to bounds: the strays have gone, and nothing was refused at a pace."""
+        self._ashore()
+        self.moments.clear()
+        self.empties.clear()
+        self.lo, self.hi = (1.0 - NEAR) * pace, (1.0 + NEAR) * self.strays.base
+        self.verified = 0
+        self._between(now_s, at_send=True)
+
+    def _go(self, pace: float, mode: Mode, now_s: float) -> None:
+        self.set_pace(pace, mode, now_s)
+        self.bucket.spill(now_s)
+
+    def _refused(self) -> float:
+        return self.refused_units / self.mean
+
+    def _accepted(self) -> float:
+        return self.sent - self.refused_units
+
+    def _ashore(self) -> None:
+        if self.stray or self.leap_from:
+            self.stray, self.leap_from = False, 0.0
+            self.surprises.clear()
+
+    def clear(self) -> None:
+        """Forget what refusals taught."""
+        Phases.clear(self)
+        self._ashore()
