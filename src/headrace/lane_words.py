@@ -49,6 +49,9 @@ def _rate_words(name: str, rate: LearnedRate, age_s: float) -> str:
         return words
     if rate.pace is None:
         return f"no limit of {name} met yet"
+    if rate.strays is not None:
+        words = f"about {per_time(rate.pace, name)}, learned {_ago(age_s)}"
+        return f"{words}; of 100 calls {100 * rate.strays:.0f} are refused at any pace"
     if rate.held:
         return f"about {per_time(rate.pace, name)}, learned {_ago(age_s)}"
     if rate.hi is None:

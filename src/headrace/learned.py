@@ -25,7 +25,8 @@ class LearnedRate(msgspec.Struct, frozen=True):
 
     ``held``: the bounds had met, so that ``pace`` is a limit and not a guess. ``told`` is
     the rate that somebody named: ``origin`` is ``pinned`` or ``told`` (the settings),
-    ``announced`` (the provider) or ``learned``.
+    ``announced`` (the provider) or ``learned``. ``strays`` is the share of calls, 0 to 1, that
+    are refused at any pace.
     """
 
     pace: float | None = None
@@ -37,6 +38,7 @@ class LearnedRate(msgspec.Struct, frozen=True):
     windowed: bool = False
     window_s: float = 0.0
     proven: float | None = None
+    strays: float | None = None
 
 
 class LearnedWidth(msgspec.Struct, frozen=True):
@@ -112,6 +114,7 @@ def _rate_of(rate: RatePace, quota: Quota, dimension: Dimension) -> LearnedRate:
         windowed=rate.windowed,
         window_s=rate.window_s,
         proven=rate.proven,
+        strays=rate.strays.share if rate.stray else None,
     )
 
 

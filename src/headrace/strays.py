@@ -57,6 +57,11 @@ class Strays:
     calm: int = 0
 
     @property
+    def share(self) -> float:
+        """Return the share of calls that are strays, 0 to 1, as far as is known."""
+        return self.lost / max(1.0, self.known)
+
+    @property
     def gone(self) -> bool:
         """Whether there are none any more."""
         return self.calm >= CALM_CALLS or (self.quiet >= QUIET_CALLS and self.pace == self.base)
@@ -79,7 +84,7 @@ class Strays:
 
     def _judge(self, rate: float, lost: float) -> None:
         """Keep a step or take it back; at the base, hear how it does, and step in time."""
-        more = lost > MORE * self.calls * self.lost / max(1.0, self.known) + MORE_CALLS
+        more = lost > MORE * self.calls * self.share + MORE_CALLS
         if self.pace == self.base:
             self._hold(rate, lost, more)
             return

@@ -11,6 +11,7 @@ from headrace.clock import Clock
 from headrace.forecast import forecast
 from headrace.gate import Ask, PermitEnd
 from headrace.gates.local import LocalGate
+from headrace.lane_words import limit_words
 from headrace.learned import (
     WARM,
     Learned,
@@ -24,6 +25,8 @@ from headrace.learned import (
 from headrace.limits import Dimension, Limit, Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
+from headrace.phases import Mode
+from headrace.strays import Strays
 from headrace.testing import ManualClock
 
 HELD = LearnedRate(pace=10.0, lo=9.9, hi=10.1, held=True, proven=20.0)
@@ -163,3 +166,20 @@ def test_a_forecast_reckons_with_the_start_that_its_batch_would_have() -> None:
     assert forecast(500, Load(500), quota, learned).words.endswith(
         "12 in flight × 12 s, no limit met yet"
     )
+
+
+def test_refusals_at_any_pace_are_told_to_people() -> None:
+    """Who looks at a lane reads that the provider refuses some calls, however slow they come."""
+    pacer = Pacer(Quota(8, rate_start=2.0), 0.0)
+    pacer.send(Load(), 0.0)
+    rate = pacer.rates[Dimension.REQUESTS]
+    assert learned_of(pacer).rates["requests"].strays is None
+    rate.stray, rate.strays = True, Strays(10.0, 10.0, 9.7, lost=6.0, known=200.0)
+    rate.set_pace(10.0, Mode.HOLD, 1.0)
+    words = limit_words(learned_of(pacer), 30.0)
+    assert words[0] == (
+        "about 600 requests/min, learned 30 s ago; of 100 calls 3 are refused at any pace"
+    )
+    read = read_learned(msgspec.json.encode(learned_of(pacer)), "lane")
+    assert read is not None
+    assert read.rates["requests"].strays == 0.03
