@@ -282,6 +282,58 @@ async def test_who_was_cut_off_goes_on_at_half_and_comes_back(
     assert max(sum(1 for t in times if at <= t < at + 0.2) for at in times) <= 90 + 0.2 * rate
 
 
+async def away(gate: PostgresGate, url: str) -> Callable[[], None]:
+    """Take the database away from a gate, as a restart does; returns what brings it back."""
+    open_ = gate._sign_in
+
+    async def refuse() -> None:
+        raise OSError("the server is away")
+
+    gate._sign_in = refuse  # type: ignore[assignment, method-assign]
+    await sign_out(gate, url)
+    async with asyncio.timeout(60):
+        while gate._session is not None:
+            await CLOCK.sleep(0.01)
+
+    def back() -> None:
+        gate._sign_in = open_  # type: ignore[method-assign]
+
+    return back
+
+
+async def test_a_lane_that_is_first_asked_for_while_the_database_is_away_waits_for_it(
+    gates: MakeGate, database_url: str
+) -> None:
+    """Nobody knows its share: nothing is sent meanwhile, and all goes on when it is back."""
+    gate = await gates()
+    bring_back = await away(gate, database_url)
+    waiting = [asyncio.create_task(gate.acquire(wide("new", 3))) for _ in range(2)]
+    await CLOCK.sleep(0.3)
+    assert not any(task.done() for task in waiting)
+    bring_back()
+    for permit in await asyncio.wait_for(asyncio.gather(*waiting), 30.0):
+        permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+
+async def test_a_fault_of_the_gate_reaches_those_who_wait_and_ends_nothing(
+    gates: MakeGate, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who stands in line hears of it; the next in line are served."""
+    gate = await gates()
+    bring_back = await away(gate, database_url)
+
+    def break_(lane: side.LaneSide, now_s: float) -> float:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(side.LaneSide, "go_on", break_)
+        with pytest.raises(RuntimeError, match="a fault"):
+            await asyncio.wait_for(gate.acquire(wide("a", 3)), 30.0)
+    bring_back()
+    permit = await asyncio.wait_for(gate.acquire(wide("a", 3)), 30.0)
+    permit.end(PermitEnd.SUCCESS, SUCCESS)
+
+
 async def test_two_lanes_settle_to_nothing_out(gates: MakeGate) -> None:
     """After any amount of work, by anybody, nothing is in flight in the row."""
     two = [await gates() for _ in range(2)]

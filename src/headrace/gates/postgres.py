@@ -178,6 +178,9 @@ class PostgresGate:
             before = self._remembered.get(ask.lane)
             if before is not None:
                 side.before, side.before_age_s = before.learned, before.age_s(self._clock.now())
+            if self._session is None and self._task is not None:
+                # First asked for while the database is away.
+                side.lose(self._clock.monotonic_s())
         return side
 
     async def _ready(self, at_s: float, given_s: float) -> None:
@@ -206,22 +209,32 @@ class PostgresGate:
     # -- steps ---------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Step lanes as they fall due; while the session is lost, drift and come back."""
+        """Step lanes as they fall due, until the gate is closed."""
         while not self._closing:
-            session, now_s = self._session, self._clock.monotonic_s()
-            if session is None:
-                again_s = [side.go_on(now_s) for side in self._sides.values()]
-                await self._pause(min(again_s, default=math.inf) - now_s)
-                continue
-            if session.is_lost:
-                self._lose("it was ended")
-                continue
-            side = min(self._sides.values(), key=lambda one: one.due_s, default=None)
-            if side is None or side.due_s > now_s:
-                await self._pause(math.inf if side is None else side.due_s - now_s)
-                continue
-            await self._look(side, session, now_s)
+            try:
+                await self._turn()
+            except Exception as error:  # broad: who waits is told, and the others go on
+                log(worker=self._member_id).exception("gate_fault")
+                for side in self._sides.values():
+                    side.fail(error)
+                await self._pause(AGAIN_S)
         await self._farewell()
+
+    async def _turn(self) -> None:
+        """Step the lane that is due, or wait for it; while the session is lost, drift."""
+        session, now_s = self._session, self._clock.monotonic_s()
+        if session is None:
+            again_s = [side.go_on(now_s) for side in self._sides.values()]
+            await self._pause(min(again_s, default=math.inf) - now_s)
+            return
+        if session.is_lost:
+            self._lose("it was ended")
+            return
+        side = min(self._sides.values(), key=lambda one: one.due_s, default=None)
+        if side is None or side.due_s > now_s:
+            await self._pause(math.inf if side is None else side.due_s - now_s)
+            return
+        await self._look(side, session, now_s)
 
     async def _look(self, side: LaneSide, session: LaneSession, now_s: float) -> None:
         try:
@@ -320,8 +333,11 @@ class PostgresGate:
                 self._session = await self._sign_in()
                 break
             except LOST:
-                await self._clock.sleep(again_s)
-                again_s = min(AGAIN_S_MAX, 2.0 * again_s)
+                pass
+            except Exception:  # broad: nobody else would try to come back
+                log(worker=self._member_id).exception("gate_fault")
+            await self._clock.sleep(again_s)
+            again_s = min(AGAIN_S_MAX, 2.0 * again_s)
         now_s = self._clock.monotonic_s()
         for side in self._sides.values():
             side.found(now_s)
