@@ -12,6 +12,7 @@ from headrace.gate import PARK_S, Ask, LaneShutError, PermitEnd
 from headrace.gates.local import LocalGate
 from headrace.limits import Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
+from headrace.pacing import Pacer
 from headrace.testing import ManualClock
 from headrace.testing.conformance.gate_suite import ask
 from headrace.testing.manual_clock import settle
@@ -56,6 +57,28 @@ async def test_a_longer_wait_wins() -> None:
     assert not waiting.done()
     await clock.advance(0.2)
     assert waiting.done()
+
+
+async def test_a_fault_while_nobody_looks_reaches_those_who_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What breaks when a lane wakes by itself is told to its line, and the next are served."""
+    clock = ManualClock()
+    gate = LocalGate(clock)
+    (await gate.acquire(ask("a", 2))).end(PermitEnd.DROPPED, refused(10.0))
+    tasks = [asyncio.create_task(gate.acquire(ask("a", 2))) for _ in range(2)]
+    await settle()
+
+    def break_(pacer: Pacer, load: Load, now_s: float) -> float:
+        raise RuntimeError("a fault")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Pacer, "wait_s", break_)
+        await clock.advance(10.1)
+    for task in tasks:
+        with pytest.raises(RuntimeError, match="a fault"):
+            await task
+    (await gate.acquire(ask("a", 2))).end(PermitEnd.SUCCESS)
 
 
 async def test_a_wait_told_while_others_wait_is_kept() -> None:

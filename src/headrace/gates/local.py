@@ -15,6 +15,7 @@ from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
 from headrace.outcome import Outcome
 from headrace.pacing import Pacer, Ticket
+from headrace.telemetry import log
 
 LEAD_S, LEAD_S_MAX = 0.01, 0.1
 """How long before its moment a permit is handed out, so that the attempt is written by then."""
@@ -238,4 +239,10 @@ class LocalGate:
     async def _later(self, lane: _Lane, wait_s: float) -> None:
         await self._clock.sleep(wait_s)
         lane.timer, lane.timer_at_s = None, math.inf
-        self._admit(lane)
+        try:
+            self._admit(lane)
+        except Exception as error:  # broad: a fault must reach those who wait, not hang them
+            log(lane=lane.name).exception("gate_fault")
+            while (waiter := lane.line.pop()) is not None:
+                if not waiter.future.done():
+                    waiter.future.set_exception(error)
