@@ -129,8 +129,7 @@ class Crossing(Leaping):
         self.proven, self.held_at = self.mean, pace
         # No call need go ahead alone: what was refused says nothing of the next.
         self.episode_s = None
-        self.set_pace(pace, Mode.HOLD, now_s)
-        self.bucket.spill(now_s)
+        self._go(pace, Mode.HOLD, now_s)
 
     def _uncross(self) -> None:
         self.crossed, self.tested_from = False, None

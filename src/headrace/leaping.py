@@ -186,10 +186,6 @@ class Leaping(Phases):
         self.verified = 0
         self._between(now_s, at_send=True)
 
-    def _go(self, pace: float, mode: Mode, now_s: float) -> None:
-        self.set_pace(pace, mode, now_s)
-        self.bucket.spill(now_s)
-
     def _refused(self) -> float:
         return self.refused_units / self.mean
 

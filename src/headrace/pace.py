@@ -206,12 +206,12 @@ class RatePace(Crossing):
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
         pace, mode = self.pace, self.mode
         probing, before = mode is Mode.PROBE, min(self.hi, pace)
-        if self.told is not None or not self.bound_frame(cost, here, self.pace, probing):
+        if self.told is not None or not self.bound_frame(cost, here, pace, probing):
             if windowed and self.told is None:
-                self.bound_window(cost, here, self.pace, probing)
+                self.bound_window(cost, here, pace, probing)
             else:
                 exact = wait_s is not None and is_exact(wait_s)
-                self.bound(cost, here, self.pace, probing, exact)
+                self.bound(cost, here, pace, probing, exact)
         self.weigh(before if self.told is None else math.inf, here)
         self.empties.append(here)
         self.moments.append(here)

@@ -118,8 +118,7 @@ class Phases(Framing):
         """Go on at the told rate: what was told to be there is used up, without a refusal."""
         assert self.told is not None  # only a told limit has a cap
         self.proven = 0.8 * self.told_amount
-        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
-        self.bucket.spill(now_s)
+        self._go(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
 
     @property
     def pace(self) -> float:
@@ -145,6 +144,11 @@ class Phases(Framing):
         here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
         here.counts = self.counted(now_s)
         self.moments.append(here)
+
+    def _go(self, pace: float, mode: Mode, now_s: float) -> None:
+        """Begin a phase at ``pace`` with nothing saved up: the limit was empty just now."""
+        self.set_pace(pace, mode, now_s)
+        self.bucket.spill(now_s)
 
     def _burst(self, mode: Mode, pace: float) -> float:
         least = self.mean + pace * self.late_s
@@ -303,8 +307,7 @@ class Phases(Framing):
         if pace < 0.85 * self.held_at:
             self.verified = 0
         self.held_at = pace
-        self.set_pace(pace, Mode.HOLD, now_s)
-        self.bucket.spill(now_s)
+        self._go(pace, Mode.HOLD, now_s)
 
     def _hold_told(self, now_s: float, shrink: bool) -> None:
         assert self.told is not None  # the caller looked
@@ -313,8 +316,7 @@ class Phases(Framing):
         borne = self.proven if self.varies and not self.windowed else None
         self.proven = max(self.mean, min(borne or 0.0, KEPT_CALLS * self.mean))
         self.hi = math.inf
-        self.set_pace(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
-        self.bucket.spill(now_s)
+        self._go(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
 
     def _have_met(self) -> bool:
         return self.hi / self.lo < (NARROW_FALLEN if self._is_fall(self.hi) else NARROW)

@@ -1,4 +1,4 @@
-"""Sends those in a lane's line away who can go elsewhere, once its provider is in trouble."""
+"""Ends the waiting in a lane's line: of who can go elsewhere in trouble, of all after a fault."""
 
 from __future__ import annotations
 
@@ -39,3 +39,10 @@ def send_away(line: FairLine[W], lane: str, pacer: Pacer, now_s: float) -> bool:
             line.remove(place)
             waiter.future.set_exception(shut)
     return True
+
+
+def fail_line(line: FairLine[W], error: Exception) -> None:
+    """Let everybody in line fail with ``error``."""
+    while (waiter := line.pop()) is not None:
+        if not waiter.future.done():
+            waiter.future.set_exception(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from headrace.clock import Clock
 from headrace.fairness import FairLine
 from headrace.gate import PARK_S, Ask, LaneNow, LaneShutError, PermitEnd, shut_to
-from headrace.gates.leaving import send_away
+from headrace.gates.leaving import fail_line, send_away
 from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
 from headrace.outcome import Outcome
@@ -243,6 +243,4 @@ class LocalGate:
             self._admit(lane)
         except Exception as error:  # broad: a fault must reach those who wait, not hang them
             log(lane=lane.name).exception("gate_fault")
-            while (waiter := lane.line.pop()) is not None:
-                if not waiter.future.done():
-                    waiter.future.set_exception(error)
+            fail_line(lane.line, error)

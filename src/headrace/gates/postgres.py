@@ -178,9 +178,6 @@ class PostgresGate:
             before = self._remembered.get(ask.lane)
             if before is not None:
                 side.before, side.before_age_s = before.learned, before.age_s(self._clock.now())
-            if self._session is None and self._task is not None:
-                # First asked for while the database is away.
-                side.lose(self._clock.monotonic_s())
         return side
 
     async def _ready(self, at_s: float, given_s: float) -> None:

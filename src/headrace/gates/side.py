@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from headrace.fairness import FairLine
 from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_to
 from headrace.gates.drift import Drift, Lately
-from headrace.gates.leaving import send_away
+from headrace.gates.leaving import fail_line, send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
 from headrace.learned import Learned, learned_of, warm
 from headrace.limits import Load, Quota
@@ -262,14 +262,15 @@ class LaneSide:
 
     # -- without the others --------------------------------------------------------------------
 
-    def lose(self, now_s: float) -> None:
-        """Hear that the database is away: go on with half of what was ours."""
+    def lose(self, now_s: float) -> Drift:
+        """Hear that the database is away: go on with half of what was ours, if there was any."""
         if self.drift is None:
             self.drift = self.share.drift(now_s, self.running)
             if self.shared is not None:
                 self.before = learned_of(self.shared.pacer, self.shared.call_s)
                 self.before_age_s = 0.0
             self.version = -1
+        return self.drift
 
     def found(self, now_s: float) -> None:
         """Hear that the database is back."""
@@ -279,8 +280,7 @@ class LaneSide:
 
     def go_on(self, now_s: float) -> float:
         """Let those go whom half a share allows; return when to look again."""
-        drift, given = self.drift, []
-        assert drift is not None  # it is asked while the database is away
+        drift = self.drift or self.lose(now_s)
         again_s = math.inf
         while (first := self.line.peek()) is not None:
             waiter, place = first
@@ -306,9 +306,7 @@ class LaneSide:
     def fail(self, error: Exception) -> None:
         """Let everybody in line fail with ``error``."""
         self.version = -1
-        while (waiter := self.line.pop()) is not None:
-            if not waiter.future.done():
-                waiter.future.set_exception(error)
+        fail_line(self.line, error)
 
     def cancel(self) -> None:
         """Cancel everybody in line."""

@@ -40,7 +40,7 @@ class Ask:
 class Turned:
     """A call that was turned away: ``verdict`` as in the log, ``refused`` when by a limit.
 
-    ``standing`` is where that limit stood. A stray is refused by none.
+    ``standing`` is where that limit stood.
     """
 
     ask: Ask
@@ -49,6 +49,11 @@ class Turned:
     in_flight: int
     refused: Refused | None = None
     standing: Standing | None = None
+
+    @property
+    def is_stray(self) -> bool:
+        """Whether it was refused, and by no limit."""
+        return self.verdict == "refused" and self.refused is None
 
 
 @dataclass(slots=True, eq=False)
@@ -142,8 +147,8 @@ class Lane:
             limit = turned.refused
             entry = entry._replace(dimension=limit.dimension.value, limiter=limit.kind)
         faults = {"outage": "outage", "reset": "reset_before"}
-        stray = turned.verdict == "refused" and turned.refused is None
-        self.truth.note(entry, STRAY if stray else faults.get(turned.verdict, ""))
+        fault = STRAY if turned.is_stray else faults.get(turned.verdict, "")
+        self.truth.note(entry, fault)
 
     def replay(self, ask: Ask, status: int, at_s: float) -> None:
         """Write down a call that was answered from an earlier one with the same key."""

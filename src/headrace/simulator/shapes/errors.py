@@ -27,7 +27,7 @@ class Errors(ABC):
         """Return the answer to a call that was turned away."""
         if turned.refused is not None:
             return self.limited(turned, turned.refused)
-        if turned.verdict == "refused":
+        if turned.is_stray:
             return stray()
         return self.spent() if turned.verdict == "spent" else self.full(turned)
 
