@@ -12,7 +12,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.fitting import Moment, burst, fit
+from headrace.fitting import Moment, burst, fit, is_exact
 
 EMPTIES_MAX, MOMENTS_MAX = 8, 43
 """So many are remembered: the row of a lane that processes share stays below 8 kB."""
@@ -233,8 +233,3 @@ class Bounds:
 def shut_s(wait_s: float | None) -> float:
     """Return what is longer than a bucket takes for one call: whole seconds were rounded up."""
     return 1.0 if wait_s is None or is_exact(wait_s) else 1.5
-
-
-def is_exact(wait_s: float) -> bool:
-    """Tell whether a wait was told to less than a second."""
-    return abs(wait_s - round(wait_s)) > 1e-6

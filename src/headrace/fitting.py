@@ -22,6 +22,11 @@ SLACK = 0.1
 """Contents nearer than this part of a call are the same."""
 JITTER_S = 0.004
 """Calls arrive that much nearer to each other than they were sent, or farther apart."""
+EXACT_OFF_S, WHOLE_OFF_S = 0.01, 0.5
+"""How far from the told moment a limit may go on: more where whole seconds were told."""
+SHUT_CALLS, HEARD_S = 1.5, 0.1
+"""A bucket is shut for as long as it takes to fill for one call, and some more by chance; and
+so long may pass until a refusal is heard of."""
 
 
 @dataclass(slots=True)
@@ -30,9 +35,9 @@ class Moment:
 
     ``sent`` and ``refused`` are units, ``idle_s`` the time that was spent paused;
     ``gap_s`` is how long ago the call before was sent. Where the limit was ``empty`` a
-    call was refused, and ``told_s`` is when the provider said that it would go on; where
-    nobody did, it was seen to at ``opened_s``, or ``open_off_s`` before or after. ``counts``
-    are the units taken in the seconds before, by the trail's widths; ``cost`` is what the
+    call was refused, and ``told_s`` is when the provider said that it would go on. It did,
+    or was seen to, at ``opened_s``, or ``open_off_s`` before or after: known where ``counts``
+    are, the units taken in the seconds before, by the trail's widths. ``cost`` is what the
     refused call would have taken, where calls differ.
     """
 
@@ -48,10 +53,38 @@ class Moment:
     open_off_s: float = 0.0
     cost: float | None = None
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is known well when the limit went on, for the provider said so."""
+        return self.told_s is not None and 0.0 < self.open_off_s <= EXACT_OFF_S
+
+    def tell(self, wait_s: float, now_s: float) -> None:
+        """Hear now that the limit goes on after so long."""
+        self.told_s = now_s + wait_s
+        if self.counts is not None:
+            self.open_off_s = EXACT_OFF_S if is_exact(wait_s) else WHOLE_OFF_S
+            self.opened_s = self.told_s - self.open_off_s
+
     def since(self, past: Moment) -> tuple[float, float]:
         """Return the units accepted and the seconds not paused since an earlier moment."""
         accepted = self.sent - past.sent - (self.refused - past.refused)
         return accepted, max(0.0, self.at_s - past.at_s - (self.idle_s - past.idle_s))
+
+
+def is_exact(wait_s: float) -> bool:
+    """Tell whether a wait was told to less than a second."""
+    return abs(wait_s - round(wait_s)) > 1e-6
+
+
+def was_shut(history: Sequence[Moment], rate: float, cost: float) -> bool:
+    """Tell whether a limit was shut for longer than a bucket of a rate can be."""
+    shut = [one for one in history if one.empty and one.opened_s is not None]
+    return any(rate * _shut_s(one) > SHUT_CALLS * (one.cost or cost) for one in shut)
+
+
+def _shut_s(one: Moment) -> float:
+    assert one.opened_s is not None  # the caller looked
+    return one.opened_s - one.open_off_s - one.at_s - HEARD_S
 
 
 def side(history: Sequence[Moment], rate: float, cost: float) -> int:

@@ -1,8 +1,9 @@
-"""Which windows a lane believes in, where nobody tells it when the limit goes on.
+"""Which windows a lane believes in.
 
 Two refusals alone are explained by a bucket as well as by windows: the bucket that a rush
 emptied is a slow one, the window that it filled a fast one. The faster explanation is tried,
-for it costs one refusal when it is wrong, and the slower one would cost minutes.
+for it costs one refusal when it is wrong, and the slower one would cost minutes. Told waits
+rule buckets out, and where they are exact they say how wide a sliding window is.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from headrace.bounds import Bounds
-from headrace.fitting import Moment, fit
+from headrace.fitting import Moment, fit, was_shut
 from headrace.frame import Frame
 from headrace.trail import USUAL_S, WIDTHS_S, Trail
 from headrace.windows import Window, fixed, sliding
 
 CALLS_MIN, FOUND_MIN = 5.0, 6
 """Windows of fewer calls explain anything; so few of them are chance, unless one is usual."""
+CALLS_TOLD, SURE = 20.0, 1.05
+"""Where whole seconds are told each trial costs one: windows of fewer calls are not tried, nor any
+where a bucket whose rate is known that well explains it all."""
 DOUBTS_MAX = 3
 """So many refusals that no window explains, and windows are not believed in any more."""
 TOLD_APART = 3
@@ -110,7 +114,9 @@ class Framing(Bounds):
         """Set the bounds from the windows that can have done it; tells whether there are any."""
         if self.frame is not None:
             self.failed = min(self.failed, FAILED * pace)
-        if math.isinf(pace) or self.is_noisy or here.told_s is not None:
+        # What waits to the split second say of windows that stay shut long is known already.
+        known = here.exact and self.windowed and not self.framed
+        if math.isinf(pace) or self.is_noisy or known:
             self.leave_frame()
             return False
         if probing and not self.framed and self.hi < pace and self.hi < TIGHT * self.lo:
@@ -131,22 +137,48 @@ class Framing(Bounds):
         self.lo = min(self.lo, 0.98 * self.hi)
         return True
 
+    def bound_echo(self, cost: float, here: Moment, pace: float) -> bool:
+        """Set the bounds where the calls of a rush leave a sliding window one by one, as told."""
+        if not here.exact or self.is_noisy:
+            return False
+        history = [*self.moments, here]
+        found = list(sliding(history, cost, pace))
+        return bool(found) and self._adopt(found, history, cost, pace, echo=True)
+
     def _possible(self, history: list[Moment], cost: float, pace: float) -> list[Window]:
         both = (*sliding(history, cost, pace), *fixed(history, cost, pace))
         return [one for one in both if one.most >= CALLS_MIN * self.mean]
 
-    def _adopt(self, found: list[Window], history: list[Moment], cost: float, pace: float) -> bool:
+    def _is_bucket(
+        self, found: list[Window], history: list[Moment], cost: float, pace: float
+    ) -> bool:
+        """Tell whether a bucket explains what happened, and the windows found are not tried."""
+        plain = fit(history, pace, cost)
+        if plain is None or was_shut(history, plain[0], cost):
+            return False
+        rates, last = sorted(one.rate for one in found), history[-1]
+        slower = rates[len(rates) // 2] <= HIGHER * plain[1]
+        late = not self.framed and sum(one.empty for one in history) > TOLD_APART
+        small = max(one.most for one in found) < CALLS_TOLD * self.mean
+        sure = last.exact or small or plain[1] < SURE * plain[0]
+        return slower or late or (last.told_s is not None and sure)
+
+    def _adopt(
+        self,
+        found: list[Window],
+        history: list[Moment],
+        cost: float,
+        pace: float,
+        *,
+        echo: bool = False,
+    ) -> bool:
         rates = sorted(one.rate for one in found)
         chance = len(found) < FOUND_MIN and not any(one.width_s in USUAL_S for one in found)
-        if not self.framed and chance:
+        if not self.framed and chance and not echo:
             return False
-        plain = fit(history, pace, cost)
-        if plain is not None:
-            slower = rates[len(rates) // 2] <= HIGHER * plain[1]
-            late = not self.framed and sum(one.empty for one in history) > TOLD_APART
-            if slower or late:
-                self.leave_frame()
-                return False
+        if self._is_bucket(found, history, cost, pace):
+            self.leave_frame()
+            return False
         if not self.framed:
             self.borne, self.failed = 0.0, math.inf
         # The edges of what is possible are the likeliest to be wrong.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from headrace.bounds import is_exact, shut_s
+from headrace.bounds import shut_s
 from headrace.bucket import Bucket
 from headrace.crossing import Crossing
-from headrace.fitting import Moment
+from headrace.fitting import Moment, is_exact
 from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode
 
 PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
@@ -21,6 +21,11 @@ AWAY_SLOTS, AWAY_SLOTS_TOLD = 10.0, 40.0
 shorter waits, which others who are served make longer too."""
 AWAY = 1.0 / 16.0
 """Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
+PEACE, PEACE_FIRST, PEACE_LATE = 20.0, 12.0, 100.0
+"""A look waits for so many times as long as the last pause took: the first ones for less, twice as
+long each time, where the bounds are of one window or nobody told a wait, and late ones for more."""
+MET = 1.05
+"""Bounds as near as that stand when a look above them was refused at once."""
 ON_REST = 4.0
 """Growth goes on after a pause of so many calls, where nobody tells a wait."""
 RETURN_CALLS = 3.0
@@ -152,13 +157,13 @@ class RatePace(Crossing):
             self.stop_growing(now_s)
             self._pause(now_s, wait_s, cost)
             return True
-        told_s = None if wait_s is None else now_s + wait_s
-        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s, told_s)
+        here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s)
         here.counts = self.counted(sent_s)
         here.cost = cost if self.varies else None
+        if wait_s is not None:
+            here.tell(wait_s, now_s)
         if echo:
-            self._echoed(here, now_s)
-            self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
+            self._echoed(cost, here, now_s, wait_s)
             return True
         if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
             # Whoever else there is comes in clusters: let the limit recover.
@@ -171,13 +176,21 @@ class RatePace(Crossing):
         """Tell whether a refusal says nothing of the rate, whoever or whatever else it was for."""
         return self.strayed(now_s, wait_s) or self.brushed(cost, wait_s, now_s)
 
-    def _echoed(self, here: Moment, now_s: float) -> None:
+    def _echoed(self, cost: float, here: Moment, now_s: float, wait_s: float | None) -> None:
         """Hear of a refusal that may be an echo: in a sliding window a rush comes free as a rush.
 
-        One that comes later than the rush can is of a window that was filled once more: the next
-        refusal will be measured from it.
+        Where waits are told to the split second they say which window, and its calls come free in
+        their own time. A refusal that comes later than the rush can is of a window that was filled
+        once more: the next one will be measured from it.
         """
+        if self.told is None and self.bound_echo(cost, here, self.pace):
+            self.empties.append(here)
+            self.moments.append(here)
+            self._between(now_s)
+            self._pause(now_s, wait_s, cost)
+            return
         self.echoes += 1
+        self._pause(now_s, max(wait_s or 0.0, ECHO_S * 2.0**self.echoes), cost)
         if here.told_s is None and self.empties:
             rushed_s = self.empties[-1].at_s - self.began_s(now_s)
             if now_s - self.phase_s > rushed_s:
@@ -204,14 +217,12 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-        pace, mode = self.pace, self.mode
-        probing, before = mode is Mode.PROBE, min(self.hi, pace)
-        if self.told is not None or not self.bound_frame(cost, here, pace, probing):
-            if windowed and self.told is None:
-                self.bound_window(cost, here, pace, probing)
-            else:
-                exact = wait_s is not None and is_exact(wait_s)
-                self.bound(cost, here, pace, probing, exact)
+        pace, mode, before = self.pace, self.mode, min(self.hi, self.pace)
+        low, stand = self.lo, mode is Mode.PROBE and self._stand(now_s)
+        self._bound(cost, here, wait_s)
+        if stand:
+            self.hi = min(self.hi, self.was)
+            self.lo = self.lo if self.lo < self.hi else low
         self.weigh(before if self.told is None else math.inf, here)
         self.empties.append(here)
         self.moments.append(here)
@@ -223,7 +234,7 @@ class RatePace(Crossing):
             self.late_s = max(LATE_S_MIN, self.late_s)
         self.room_calls /= 2.0
         self.episode_s, self.recovered_s = now_s, None
-        if self.safe > self.lo and self.told is None:
+        if self.safe > self.lo and self.told is None and not stand:
             self.lo = self.safe
             self.hi = max(self.hi, min(self.pace, self.lo * 1.1))
         grows_on = self.grows_on(pace, mode, now_s)
@@ -234,6 +245,25 @@ class RatePace(Crossing):
         self._pause(now_s, wait_s, rest * cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
 
+    def _stand(self, now_s: float) -> bool:
+        """Tell whether a look that was refused let in no more than the bounds allow for."""
+        if self.told is not None or math.isinf(self.hi) or self._is_fall(self.was):
+            return False
+        if self.was >= MET * self.lo:
+            return False
+        return not self._overdrawn(now_s)
+
+    def _bound(self, cost: float, here: Moment, wait_s: float | None) -> None:
+        """Set the bounds by a moment of emptiness: by windows, or as those of a bucket."""
+        pace, probing = self.pace, self.mode is Mode.PROBE
+        if self.told is None and self.bound_frame(cost, here, pace, probing):
+            return
+        if self.windowed and self.told is None:
+            self.bound_window(cost, here, pace, probing)
+        else:
+            exact = wait_s is not None and is_exact(wait_s)
+            self.bound(cost, here, pace, probing, exact)
+
     def _recovered(self, cost: float, now_s: float) -> None:
         """Hear that calls are accepted again after a pause that had to be found out."""
         assert self.episode_s is not None
@@ -242,9 +272,8 @@ class RatePace(Crossing):
         if self.frame is not None:
             # The rest of it was our own belief.
             away_s = min(away_s, max(0.0, self.paused_until_s - self.episode_s))
-        peace = 20.0 if self.verified < VERIFY_MAX else 100.0
-        self.probe_after_s = now_s + peace * away_s
         told_s = self.empties[-1].told_s if self.empties else None
+        self.probe_after_s = now_s + self._peace(told_s) * away_s
         least_s = shut_s(None if told_s is None else told_s - self.episode_s)
         slots = AWAY_SLOTS if told_s is None else AWAY_SLOTS_TOLD
         windowed = away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
@@ -258,6 +287,13 @@ class RatePace(Crossing):
             self._between(now_s)
         else:
             self.set_pace(self.bucket.rate, self.mode, now_s)
+
+    def _peace(self, told_s: float | None) -> float:
+        """Return for how many times the latest pause the next look waits."""
+        peace = PEACE if self.verified < VERIFY_MAX else PEACE_LATE
+        if told_s is None or (self.windowed and not self.framed):
+            return min(peace, PEACE_FIRST * 2.0**self.verified)
+        return peace
 
     def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)

@@ -209,6 +209,10 @@ class Phases(Framing):
         if math.isinf(self.hi):
             calls = min(60.0, max(8.0, 2.0 * (self.proven or 0.0) / self.mean))
             return self.phase_calls >= calls and now_s - self.phase_s >= 0.3
+        return self._overdrawn(now_s)
+
+    def _overdrawn(self, now_s: float) -> bool:
+        """Tell whether a look has sent more than the bounds before it allow for."""
         self.virtual.refill(now_s)
         return self.virtual.level < -2.0 * self.mean
 

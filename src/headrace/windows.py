@@ -26,6 +26,9 @@ multiple of it, and what is not counted at its beginning because it may belong t
 APART = 0.125
 """Refusals nearer to each other than this part of a window were of almost the same calls: they
 agree on whatever it holds."""
+TOLD_MOST, LEFT = 8, 0.5
+"""So many of the latest refusals whose waits were told are asked what a window holds; by then so
+much of a call has left it."""
 LATE = 1.02
 """A window is longer by this than any time for which it was shut."""
 
@@ -66,13 +69,35 @@ def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Win
     refused = [counts for _, counts in shut]
     apart_s = shut[-1][0] - shut[0][0]
     slack = SLACK_CALLS * cost + JITTER_S * pace
+    told = [one for one in history if one.counts is not None and one.exact][-TOLD_MOST:]
     by_width = zip(WIDTHS_S, zip(*refused, strict=True), zip(*known, strict=True), strict=True)
     for width_s, at_refusals, at_all in by_width:
         if width_s * APART > apart_s:
             return
         most, least = min(at_refusals) + cost, max(at_all)
-        if most > cost and least < most - cost + slack + SLACK * most:
+        if most <= cost or least >= most - cost + slack + SLACK * most:
+            continue
+        if told:
+            least, most = _as_told(told, width_s, cost, least, most)
+        if least < most + slack + SLACK * most:
             yield Window(width_s, min(least, most), most)
+
+
+def _as_told(
+    told: Sequence[Moment], width_s: float, cost: float, least: float, most: float
+) -> tuple[float, float]:
+    """Narrow what a sliding window holds by told moments: then the call fits in, and not before.
+
+    It holds nothing where no call has left it by then.
+    """
+    for one in told:
+        call, still_s = one.cost or cost, width_s - _shut_s(one)
+        fits = count(one, still_s - one.open_off_s)
+        if count(one, width_s) - fits < LEFT * call:
+            return math.inf, 0.0
+        least = max(least, fits + call)
+        most = min(most, count(one, still_s + one.open_off_s) + call)
+    return least, most
 
 
 def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Window]:

@@ -1,0 +1,119 @@
+"""Windows whose openings are told: in whole seconds, or to the split second."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.bucket import Bucket
+from headrace.fitting import Moment, was_shut
+from headrace.limits import Dimension
+from headrace.pace import RatePace
+from headrace.phases import Mode
+from headrace.simulator.limiters import Gcra, Limiter, SlidingLog, TokenBucket
+from headrace.simulator.rules import LaneRules, Rule
+from headrace.testing.lane_model import LaneModel, Told
+from headrace.trail import Trail
+from headrace.windows import sliding
+from tests.unit.lanes_drawn import REMOTE, Hint, exact, latency, whole_seconds
+
+
+def send(limiter: Limiter, items: int, hint: Hint, seed: int = 0) -> Told:
+    """Send so many calls to a lane with that limit."""
+    rules = LaneRules([Rule(Dimension.REQUESTS, limiter.copy())])
+    return LaneModel(rules, REMOTE, latency(0.3), items, hint=hint, seed=seed).run()
+
+
+@pytest.mark.parametrize(
+    ("limiter", "rate"),
+    [(SlidingLog(36, 2.7), 36 / 2.7), (SlidingLog(951, 6.3), 951 / 6.3)],
+)
+def test_windows_that_tell_whole_seconds_are_used(limiter: Limiter, rate: float) -> None:
+    """After 40 s nine tenths of a limit are used, and one call in a hundred is refused at most."""
+    run = send(limiter, round(100 * rate), whole_seconds)
+    assert run.rate(40.0, run.accepts_s[-1]) >= 0.9 * rate
+    assert run.refused_share(40.0) <= 0.01
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bucket_that_tells_whole_seconds_is_no_window(seed: int) -> None:
+    """Found well by two refusals, it is not looked for faster windows that may be."""
+    run = send(TokenBucket(10, 20), 1000, whole_seconds, seed)
+    assert run.rate(40.0, run.accepts_s[-1]) >= 9.7
+    assert run.refused_share(40.0) <= 0.006
+
+
+def test_a_rush_that_leaves_a_sliding_window_is_not_run_into() -> None:
+    """Four thousand of a growing rush leave 38.7 s later, slowly first: the waits tell it.
+
+    As many as leave are sent then, where each told wait was believed alone before, and at its
+    end forty calls more were on their way.
+    """
+    run = send(SlidingLog(3988, 38.7), 9000, exact)
+    assert run.refused_share() <= 0.015
+    assert run.rate(60.0, 90.0) >= 0.9 * 3988 / 38.7
+
+
+def _told(trail: Trail, at_s: float, wait_s: float) -> Moment:
+    moment = Moment(at_s, 0.0, 0.0, 0.0, True, counts=trail.before(at_s))
+    moment.tell(wait_s, at_s)
+    return moment
+
+
+def test_told_waits_say_how_wide_a_sliding_window_is() -> None:
+    """504 in 38 s, filled in ten: one fits in when the first has left, no sooner, no later."""
+    trail = Trail()
+    for at_s in (0.0, 0.5, 1.0, 1.5, *(2.0 + 0.016 * number for number in range(500))):
+        trail.take(1.0, at_s)
+    filled = _told(trail, 10.0, 28.004)
+    trail.take(1.0, 38.01)
+    again = _told(trail, 38.015, 0.487)
+    widths = [one.width_s for one in sliding([filled, again], 1.0, 50.0)]
+    assert widths
+    assert all(0.95 <= width_s / 38.0 <= 1.01 for width_s in widths)
+    for one in (filled, again):
+        one.told_s = None
+    widths = [one.width_s for one in sliding([filled, again], 1.0, 50.0)]
+    assert max(widths) > 2.0 * 38.0  # without a word it may as well be much longer
+
+
+def test_no_bucket_is_shut_for_long() -> None:
+    """At 20 a second it holds a call in a twentieth of one: two seconds told rule it out."""
+    trail = Trail()
+    trail.take(1.0, 0.0)
+    assert not was_shut([_told(trail, 1.0, 0.05)], rate=20.0, cost=1.0)
+    assert not was_shut([_told(trail, 1.0, 1.0)], rate=20.0, cost=1.0)  # rounded up
+    assert was_shut([_told(trail, 1.0, 2.0)], rate=20.0, cost=1.0)
+    assert not was_shut([_told(trail, 1.0, 2.0)], rate=1.0, cost=1.0)
+
+
+def test_lanes_that_keep_no_counts_keep_no_openings_either() -> None:
+    """The row of a lane that processes share does not grow by what is told."""
+    moment = Moment(1.0, 0.0, 0.0, 0.0, True)
+    moment.tell(2.5, 1.0)
+    assert (moment.told_s, moment.opened_s, moment.exact) == (3.5, None, False)
+
+
+def test_a_look_that_is_refused_at_once_leaves_the_bounds_as_they_were() -> None:
+    """Of a strict limit the burst lets two calls through: that is no sign of a higher one."""
+    rate = RatePace(bucket=Bucket(10.0, 1.0, 1.0, 0.0), lo=9.9, hi=10.1)
+    rate.set_pace(10.0, Mode.HOLD, 0.0)
+    for number in range(200):
+        rate.take(1.0, 0.1 * number, bound=True)
+        rate.allowance = 4.0
+        if rate.look(0.1 * number):
+            break
+    assert rate.mode is Mode.PROBE
+    rate.virtual = Bucket(10.1, 4.0, 4.0, rate.phase_s)
+    at_s = rate.phase_s
+    for _ in range(3):
+        at_s += 1.0 / rate.pace
+        mark = rate.take(1.0, at_s, bound=True)
+    rate.refused(1.0, mark, at_s, at_s + 0.01, 1.0)
+    assert (rate.mode, rate.hi) == (Mode.HOLD, pytest.approx(10.1))
+    assert 9.8 <= rate.lo < rate.pace < 10.1
+
+
+def test_a_strict_limit_that_tells_whole_seconds_is_not_looked_above_in_vain() -> None:
+    """Each refusal costs a second: 23 a second, two at once, are used to nine tenths."""
+    run = send(Gcra(23.2, 2), 2300, whole_seconds, seed=1)
+    assert run.rate(40.0, run.accepts_s[-1]) >= 0.9 * 23.2
