@@ -56,7 +56,14 @@ class Moment:
     @property
     def exact(self) -> bool:
         """Whether it is known well when the limit went on, for the provider said so."""
-        return self.told_s is not None and 0.0 < self.open_off_s <= EXACT_OFF_S
+        told = self.counts is not None and self.told_s is not None
+        return told and self.open_off_s <= EXACT_OFF_S
+
+    @property
+    def shut_s(self) -> float:
+        """For how long the limit was shut; ask only where it is known when it went on."""
+        assert self.opened_s is not None  # the caller looked
+        return self.opened_s - self.at_s
 
     def tell(self, wait_s: float, now_s: float) -> None:
         """Hear now that the limit goes on after so long."""
@@ -78,13 +85,11 @@ def is_exact(wait_s: float) -> bool:
 
 def was_shut(history: Sequence[Moment], rate: float, cost: float) -> bool:
     """Tell whether a limit was shut for longer than a bucket of a rate can be."""
-    shut = [one for one in history if one.empty and one.opened_s is not None]
-    return any(rate * _shut_s(one) > SHUT_CALLS * (one.cost or cost) for one in shut)
-
-
-def _shut_s(one: Moment) -> float:
-    assert one.opened_s is not None  # the caller looked
-    return one.opened_s - one.open_off_s - one.at_s - HEARD_S
+    return any(
+        rate * (one.shut_s - one.open_off_s - HEARD_S) > SHUT_CALLS * (one.cost or cost)
+        for one in history
+        if one.empty and one.opened_s is not None
+    )
 
 
 def side(history: Sequence[Moment], rate: float, cost: float) -> int:

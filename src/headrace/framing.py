@@ -128,7 +128,7 @@ class Framing(Bounds):
             since_s = self.empties[-2].at_s
             found = self._possible([one for one in history if one.at_s >= since_s], cost, pace)
         if found:
-            return self._adopt(found, history, cost, pace)
+            return not self._is_chance(found) and self._adopt(found, history, cost, pace)
         self.frame_doubts += 1
         if not self.framed or self.frame_doubts >= DOUBTS_MAX:
             self.leave_frame()
@@ -143,46 +143,39 @@ class Framing(Bounds):
             return False
         history = [*self.moments, here]
         found = list(sliding(history, cost, pace))
-        return bool(found) and self._adopt(found, history, cost, pace, echo=True)
+        return bool(found) and self._adopt(found, history, cost, pace)
 
     def _possible(self, history: list[Moment], cost: float, pace: float) -> list[Window]:
         both = (*sliding(history, cost, pace), *fixed(history, cost, pace))
         return [one for one in both if one.most >= CALLS_MIN * self.mean]
 
+    def _is_chance(self, found: list[Window]) -> bool:
+        few = len(found) < FOUND_MIN and not any(one.width_s in USUAL_S for one in found)
+        return few and not self.framed
+
     def _is_bucket(
         self, found: list[Window], history: list[Moment], cost: float, pace: float
     ) -> bool:
-        """Tell whether a bucket explains what happened, and the windows found are not tried."""
+        """Tell whether a bucket explains it all, rather than the windows found, slowest first."""
         plain = fit(history, pace, cost)
         if plain is None or was_shut(history, plain[0], cost):
             return False
-        rates, last = sorted(one.rate for one in found), history[-1]
-        slower = rates[len(rates) // 2] <= HIGHER * plain[1]
+        last = history[-1]
+        slower = found[len(found) // 2].rate <= HIGHER * plain[1]
         late = not self.framed and sum(one.empty for one in history) > TOLD_APART
         small = max(one.most for one in found) < CALLS_TOLD * self.mean
         sure = last.exact or small or plain[1] < SURE * plain[0]
         return slower or late or (last.told_s is not None and sure)
 
-    def _adopt(
-        self,
-        found: list[Window],
-        history: list[Moment],
-        cost: float,
-        pace: float,
-        *,
-        echo: bool = False,
-    ) -> bool:
-        rates = sorted(one.rate for one in found)
-        chance = len(found) < FOUND_MIN and not any(one.width_s in USUAL_S for one in found)
-        if not self.framed and chance and not echo:
-            return False
+    def _adopt(self, found: list[Window], history: list[Moment], cost: float, pace: float) -> bool:
+        found = sorted(found, key=lambda one: one.rate)
         if self._is_bucket(found, history, cost, pace):
             self.leave_frame()
             return False
         if not self.framed:
             self.borne, self.failed = 0.0, math.inf
         # The edges of what is possible are the likeliest to be wrong.
-        low, high = rates[len(rates) // 5], rates[-1 - len(rates) // 10]
+        low, high = found[len(found) // 5].rate, found[-1 - len(found) // 10].rate
         self.framed = tuple(one for one in found if low <= one.rate <= high)
         self.lo = max(self.borne, min(one.least / one.width_s for one in self.framed))
         self.hi = min(high, self.failed)

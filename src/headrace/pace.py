@@ -184,8 +184,7 @@ class RatePace(Crossing):
         once more: the next one will be measured from it.
         """
         if self.told is None and self.bound_echo(cost, here, self.pace):
-            self.empties.append(here)
-            self.moments.append(here)
+            self._remember(here)
             self._between(now_s)
             self._pause(now_s, wait_s, cost)
             return
@@ -194,8 +193,11 @@ class RatePace(Crossing):
         if here.told_s is None and self.empties:
             rushed_s = self.empties[-1].at_s - self.began_s(now_s)
             if now_s - self.phase_s > rushed_s:
-                self.empties.append(here)
-                self.moments.append(here)
+                self._remember(here)
+
+    def _remember(self, here: Moment) -> None:
+        self.empties.append(here)
+        self.moments.append(here)
 
     def _is_old_news(self, cost: float, mark: float, sent_s: float) -> bool:
         """Count a refused call; tell whether it was sent before an earlier one was heard of."""
@@ -224,8 +226,7 @@ class RatePace(Crossing):
             self.hi = min(self.hi, self.was)
             self.lo = self.lo if self.lo < self.hi else low
         self.weigh(before if self.told is None else math.inf, here)
-        self.empties.append(here)
-        self.moments.append(here)
+        self._remember(here)
         if self.proven is not None and self.mode is Mode.HOLD:
             self.proven = max(self.mean, self.proven / 2.0)
         # The end of a rush says little of how strict a told rate is.

@@ -69,7 +69,7 @@ def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Win
     refused = [counts for _, counts in shut]
     apart_s = shut[-1][0] - shut[0][0]
     slack = SLACK_CALLS * cost + JITTER_S * pace
-    told = [one for one in history if one.counts is not None and one.exact][-TOLD_MOST:]
+    told = [one for one in history if one.exact][-TOLD_MOST:]
     by_width = zip(WIDTHS_S, zip(*refused, strict=True), zip(*known, strict=True), strict=True)
     for width_s, at_refusals, at_all in by_width:
         if width_s * APART > apart_s:
@@ -91,7 +91,7 @@ def _as_told(
     It holds nothing where no call has left it by then.
     """
     for one in told:
-        call, still_s = one.cost or cost, width_s - _shut_s(one)
+        call, still_s = one.cost or cost, width_s - one.shut_s
         fits = count(one, still_s - one.open_off_s)
         if count(one, width_s) - fits < LEFT * call:
             return math.inf, 0.0
@@ -104,12 +104,12 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
     """Yield the fixed windows that can have done it, the shortest first."""
     known = [one for one in history if one.counts is not None]
     shut = [one for one in known if one.empty and one.opened_s is not None]
-    if len(shut) < 2 or max(_shut_s(one) for one in shut) < SHUT_CALLS * cost / pace:
+    if len(shut) < 2 or max(one.shut_s for one in shut) < SHUT_CALLS * cost / pace:
         return
     slack = SLACK_CALLS * cost + JITTER_S * pace
     for width_s in WIDTHS_S:
         well = [one for one in shut if one.open_off_s <= OFF * width_s]
-        if len(well) < 2 or width_s <= LATE * _shut_s(well[-1]):
+        if len(well) < 2 or width_s <= LATE * well[-1].shut_s:
             continue
         last = well[-1]
         if not all(_is_in_step(one, last, width_s) for one in shut if one is not last):
@@ -117,7 +117,7 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
         most, least = math.inf, 0.0
         for one in shut:
             # How much of the time before it was in its window, at least and at most.
-            into_s, off_s = width_s - _shut_s(one), one.open_off_s
+            into_s, off_s = width_s - one.shut_s, one.open_off_s
             most = min(most, count(one, min(width_s, into_s + off_s)) + cost)
             least = max(least, count(one, max(0.0, into_s - off_s)))
         if most <= cost or least >= most - cost + slack + SLACK * most:
@@ -130,11 +130,6 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
 def _opened_s(moment: Moment) -> float:
     assert moment.opened_s is not None  # the caller asks only those that were seen to open
     return moment.opened_s
-
-
-def _shut_s(moment: Moment) -> float:
-    """Return for how long the limit was shut after a refusal."""
-    return _opened_s(moment) - moment.at_s
 
 
 def _is_in_step(one: Moment, last: Moment, width_s: float) -> bool:
