@@ -23,6 +23,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from random import Random
 from statistics import mean
+from typing import Any
 
 from bench.admission.cases import all_cases
 from bench.admission.drawn import draw
@@ -204,13 +205,24 @@ class Run:
 def one_run(drawn: tuple[Scenario, int]) -> Measured:
     """Return what a scenario came to; its draw changes who else comes when, and what is late.
 
-    The first draw is the scenario as the benchmark has it.
+    The first draw is the scenario as the benchmark has it, with a window that begins with the
+    run; in the others windows have begun before.
     """
     case, draw_number = drawn
     if draw_number > 1:
         seed = case.settings.get("seed", 1) + 1000 * (draw_number - 1)
-        case = replace(case, settings={**case.settings, "seed": seed})
+        case = replace(case, settings=_under_way(case.settings, seed))
     return Run(case, draw_number).run()
+
+
+def _under_way(settings: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Return settings with another seed, and windows that begin at a moment drawn by it."""
+    random = Random(f"under way/{seed}")
+    limits = [
+        one | {"offset_s": round(random.uniform(0.0, one.get("window_s", 60.0)), 3)}
+        for one in settings["limits"]
+    ]
+    return settings | {"seed": seed, "limits": limits}
 
 
 def line(seen: Measured) -> str:

@@ -175,6 +175,11 @@ def _minutes() -> list[Scenario]:
             learning_s=120.0, duration_s=300.0,
         ),
         Scenario(
+            "minute-begun", "the same, and one had begun 35 s before", "no hints",
+            _lane(limit("requests", "fixed", 300, 60, offset_s=25.0), retry_after="none"),
+            learning_s=120.0, duration_s=300.0,
+        ),
+        Scenario(
             "minute-bucket", "real minutes: a bucket of 300, announced", "told",
             _lane(limit("requests", "bucket", 300, 60), headers={"kind": "true"}), "announced",
             learning_s=60.0, duration_s=240.0,

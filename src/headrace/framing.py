@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from headrace.bounds import Bounds
 from headrace.fitting import Moment, fit, was_shut
 from headrace.frame import Frame
+from headrace.likely import likely, opening_s, within
 from headrace.trail import USUAL_S, WIDTHS_S, Trail
 from headrace.windows import Window, fixed, sliding
 
@@ -35,6 +36,11 @@ FAILED, BORNE = 0.998, 0.995
 """A pace that was refused is above the limit by so much, one that was held for long below."""
 SLOTS, PART = 12.0, 0.35
 """For so many slots and this part of its width a window is believed without a try."""
+LIKELY = 0.4, 0.85
+"""Between these parts of all windows that are likely the pace is looked for."""
+USUAL_MOST_S = 60.5
+"""Most windows are of a minute: by then, counted from its refusal, such a one has opened."""
+PAUSE_S_MIN = 0.05
 EARLY = 0.1
 """A call that goes so much of a slot before the window lets it in tries the window."""
 
@@ -43,15 +49,17 @@ EARLY = 0.1
 class Framing(Bounds):
     """Bounds that windows give as well; ``trail`` is what was taken of the rate lately.
 
-    ``framed`` are the windows that can be, ``frame`` is the one held to. ``borne`` and
-    ``failed`` are paces that were held and refused since; ``frame_doubts`` counts refusals
-    that none of the windows explains. A lane that several processes share has no trail: it
-    would be written and read for every permit.
+    ``framed`` are the windows that can be, ``frame`` is the one held to; ``opens`` are moments at
+    which one may open next and how likely they are, where nobody tells. ``borne`` and ``failed``
+    are paces that were held and refused since; ``frame_doubts`` counts refusals that none of
+    the windows explains. A lane that several processes share has no trail: it would be written
+    and read for every permit.
     """
 
     trail: Trail | None = field(default_factory=Trail, metadata={"alone": None})
     framed: tuple[Window, ...] = field(default=(), metadata={"alone": ()})
     frame: Frame | None = field(default=None, metadata={"alone": None})
+    opens: tuple[tuple[float, float], ...] = field(default=(), metadata={"alone": ()})
     borne: float = 0.0
     failed: float = math.inf
     frame_doubts: int = 0
@@ -145,6 +153,38 @@ class Framing(Bounds):
         found = list(sliding(history, cost, pace))
         return bool(found) and self._adopt(found, history, cost, pace)
 
+    def bound_likely(self, history: list[Moment], cost: float, pace: float) -> bool:
+        """Set the bounds to those of the likeliest windows; tells whether there are any.
+
+        For a limit that is known to count by windows and tells no waits.
+        """
+        found = likely(history, cost, pace)
+        found = [one for one in found if one.window.most >= CALLS_MIN * self.mean]
+        self.opens = tuple(sorted((one.opens_s, one.weight) for one in found))
+        if not found:
+            return False
+        if not self.framed:
+            self.borne, self.failed = 0.0, math.inf
+        self.framed = within(found, *LIKELY)
+        self.hi = min(self.framed[-1].rate, self.failed)
+        self.lo = max(self.borne, min(one.least / one.width_s for one in self.framed))
+        self.lo = min(self.lo, 0.99 * self.hi)
+        # A rush that comes free again is explained as well: nothing need be taken for an echo.
+        self.frame_doubts, self.proven, self.echo_until_s = 0, self.mean, -math.inf
+        return True
+
+    def until_open_s(self, pause_s: float, now_s: float, *, again: bool) -> float:
+        """Return a pause until a window is likely to be open, where such are believed in.
+
+        Where none is yet, a pause that would go beyond a minute from the first refusal ends then;
+        ``again``: there was one.
+        """
+        opens_s = opening_s(self.opens, now_s)
+        if opens_s is not None:
+            return max(PAUSE_S_MIN, opens_s - now_s)
+        left_s = self.empties[-1].at_s + USUAL_MOST_S - now_s if again and self.empties else 0.0
+        return min(pause_s, left_s) if left_s > 0 else pause_s
+
     def _possible(self, history: list[Moment], cost: float, pace: float) -> list[Window]:
         both = (*sliding(history, cost, pace), *fixed(history, cost, pace))
         return [one for one in both if one.most >= CALLS_MIN * self.mean]
@@ -197,7 +237,7 @@ class Framing(Bounds):
 
     def leave_frame(self) -> None:
         """Believe in no window any more."""
-        self.framed, self.frame, self.frame_doubts = (), None, 0
+        self.framed, self.frame, self.frame_doubts, self.opens = (), None, 0, ()
         self.borne, self.failed = 0.0, math.inf
 
     def clear(self) -> None:

@@ -9,9 +9,10 @@ from headrace.bounds import shut_s
 from headrace.bucket import Bucket
 from headrace.crossing import Crossing
 from headrace.fitting import Moment, is_exact
+from headrace.framing import PAUSE_S_MIN
 from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode
 
-PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 60.0
+PAUSE_S_MAX = 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS = 8
 BRUSHED_MAX = 3
@@ -24,6 +25,9 @@ AWAY = 1.0 / 16.0
 PEACE, PEACE_FIRST, PEACE_LATE = 20.0, 12.0, 100.0
 """A look waits for so many times as long as the last pause took: the first ones for less, twice as
 long each time, where the bounds are of one window or nobody told a wait, and late ones for more."""
+PEACE_OPENS = 2.0
+"""And the first one for so many times where it is known when a window opens: a look costs one call
+then, and what was likely at first may be slow."""
 MET = 1.05
 """Bounds as near as that stand when a look above them was refused at once."""
 ON_REST = 4.0
@@ -257,9 +261,13 @@ class RatePace(Crossing):
     def _bound(self, cost: float, here: Moment, wait_s: float | None) -> None:
         """Set the bounds by a moment of emptiness: by windows, or as those of a bucket."""
         pace, probing = self.pace, self.mode is Mode.PROBE
+        windowed = self.windowed and self.told is None
+        alone = windowed and here.told_s is None
+        if alone and self.bound_likely([*self.moments, here], cost, pace):
+            return
         if self.told is None and self.bound_frame(cost, here, pace, probing):
             return
-        if self.windowed and self.told is None:
+        if windowed:
             self.bound_window(cost, here, pace, probing)
         else:
             exact = wait_s is not None and is_exact(wait_s)
@@ -274,10 +282,11 @@ class RatePace(Crossing):
             # The rest of it was our own belief.
             away_s = min(away_s, max(0.0, self.paused_until_s - self.episode_s))
         told_s = self.empties[-1].told_s if self.empties else None
-        self.probe_after_s = now_s + self._peace(told_s) * away_s
         least_s = shut_s(None if told_s is None else told_s - self.episode_s)
         slots = AWAY_SLOTS if told_s is None else AWAY_SLOTS_TOLD
-        windowed = away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
+        # Where others are about, the pause after a first refusal is our own choice.
+        shut = self.streak > 1 or not self.is_noisy
+        windowed = shut and away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
         self.opened(self.reacted_s, self.recovered_s)
         self.episode_s = None
         # What came in while the lane was paused is not there: the limit was empty. But since one
@@ -285,12 +294,17 @@ class RatePace(Crossing):
         self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
         if windowed and self.told is None and not self.windowed:
             self.guess_window(cost, now_s, away_s, in_debt=self.allowance < 0)
+            if told_s is None:
+                self.bound_likely(list(self.moments), cost, self.pace)
             self._between(now_s)
         else:
             self.set_pace(self.bucket.rate, self.mode, now_s)
+        self.probe_after_s = now_s + self._peace(told_s) * away_s
 
     def _peace(self, told_s: float | None) -> float:
         """Return for how many times the latest pause the next look waits."""
+        if self.opens:
+            return PEACE_OPENS * 2.0**self.verified
         peace = PEACE if self.verified < VERIFY_MAX else PEACE_LATE
         if told_s is None or (self.windowed and not self.framed):
             return min(peace, PEACE_FIRST * 2.0**self.verified)
@@ -311,6 +325,8 @@ class RatePace(Crossing):
             longer_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak))
             crossing = self.crossed and self.streak < BRUSHED_MAX
             pause_s = max(pause_s, slot_s if crossing else longer_s)
+        if wait_s is None:
+            pause_s = self.until_open_s(pause_s, now_s, again=self.streak > 1)
         until_s = max(self.paused_until_s, now_s + pause_s)
         self.idle_s += until_s - max(now_s, self.paused_until_s)
         self.paused_until_s = until_s

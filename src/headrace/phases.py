@@ -334,7 +334,8 @@ class Phases(Framing):
             self.set_pace(self.bucket.rate * 2.0, Mode.GROW, now_s, at_send)
         elif self.allowance < 0 and self.lo > 0:
             # Too much was refused of late: stay at what is known to be safe.
-            self.set_pace(max(self.lo, 0.7 * self.hi) * 0.99, Mode.HOLD, now_s, at_send)
+            least = math.sqrt(self.lo * self.hi) if self.opens else max(self.lo, 0.7 * self.hi)
+            self.set_pace(least * 0.99, Mode.HOLD, now_s, at_send)
         elif self.lo > 0 and self._have_met():
             hold = min(self.lo + 0.35 * (self.hi - self.lo), self.hi * 0.993)
             if not 0.85 * self.held_at < hold < 1.15 * self.held_at:

@@ -73,12 +73,17 @@ class Trail:
                     return
 
     def before(self, now_s: float) -> tuple[float, ...]:
-        """Return the units that were taken in the seconds before ``now_s``, for ``WIDTHS_S``."""
+        """Return the units that were taken in the seconds before ``now_s``, for ``WIDTHS_S``.
+
+        What was taken since is not counted: a refusal is heard of later than it was sent.
+        """
         found: list[float] = []
         total, number, last = 0.0, 0, len(WIDTHS_S)
         edge_s = now_s - WIDTHS_S[0]
         for level in self.levels:
             for span in reversed(level):
+                if span.from_s > now_s:
+                    continue
                 while span.until_s <= edge_s:
                     found.append(total)
                     number += 1
