@@ -158,6 +158,8 @@ class Framing(Bounds):
 
         For a limit that is known to count by windows and tells no waits.
         """
+        if self.frame is not None and history[-1].empty:
+            self.failed = min(self.failed, FAILED * pace)
         found = likely(history, cost, pace)
         found = [one for one in found if one.window.most >= CALLS_MIN * self.mean]
         self.opens = tuple(sorted((one.opens_s, one.weight) for one in found))
@@ -165,13 +167,20 @@ class Framing(Bounds):
             return False
         if not self.framed:
             self.borne, self.failed = 0.0, math.inf
-        self.framed = within(found, *LIKELY)
-        self.hi = min(self.framed[-1].rate, self.failed)
-        self.lo = max(self.borne, min(one.least / one.width_s for one in self.framed))
-        self.lo = min(self.lo, 0.99 * self.hi)
+        self._believe(within(found, *LIKELY))
         # A rush that comes free again is explained as well: nothing need be taken for an echo.
-        self.frame_doubts, self.proven, self.echo_until_s = 0, self.mean, -math.inf
+        self.echo_until_s = -math.inf
         return True
+
+    def _believe(self, windows: tuple[Window, ...]) -> None:
+        """Believe in windows, the slowest first: they are the bounds, but for paces that failed."""
+        self.framed = windows
+        self.lo = max(self.borne, min(one.least / one.width_s for one in windows))
+        self.hi = min(windows[-1].rate, self.failed)
+        if self.lo > self.hi:
+            self.borne = self.lo = 0.97 * self.hi
+        self.lo = min(self.lo, 0.99 * self.hi)
+        self.frame_doubts, self.proven = 0, self.mean
 
     def until_open_s(self, pause_s: float, now_s: float, *, again: bool) -> float:
         """Return a pause until a window is likely to be open, where such are believed in.
@@ -216,14 +225,7 @@ class Framing(Bounds):
             self.borne, self.failed = 0.0, math.inf
         # The edges of what is possible are the likeliest to be wrong.
         low, high = found[len(found) // 5].rate, found[-1 - len(found) // 10].rate
-        self.framed = tuple(one for one in found if low <= one.rate <= high)
-        self.lo = max(self.borne, min(one.least / one.width_s for one in self.framed))
-        self.hi = min(high, self.failed)
-        if self.lo > self.hi:
-            self.borne = self.lo = 0.97 * self.hi
-        self.lo = min(self.lo, 0.99 * self.hi)
-        self.frame_doubts = 0
-        self.proven = self.mean
+        self._believe(tuple(one for one in found if low <= one.rate <= high))
         self.noise = max(0, self.noise - 1)
         return True
 

@@ -10,8 +10,9 @@ import msgspec
 from headrace.bucket import Bucket
 from headrace.limits import DAY_S, Dimension, Quota
 from headrace.pace import RatePace
-from headrace.pacing import CREDIT_START, Pacer
+from headrace.pacing import Pacer
 from headrace.phases import Mode
+from headrace.refusal_credit import START, RefusalCredit
 from headrace.telemetry import log
 
 WARM = 0.8
@@ -62,7 +63,7 @@ class Learned(msgspec.Struct, frozen=True):
 
     width: LearnedWidth = LearnedWidth()
     rates: dict[str, LearnedRate] = {}
-    credit: float = CREDIT_START
+    credit: float = START
     call_s: float | None = None
     tokens_refunded: bool = False
 
@@ -93,7 +94,7 @@ def learned_of(pacer: Pacer, call_s: float | None = None) -> Learned:
             for name, rate in pacer.rates.items()
             if rate.told is not None or math.isfinite(rate.pace)  # else it was only counted
         },
-        pacer.credit,
+        pacer.credit.left,
         call_s,
         pacer.refunds.found,
     )
@@ -149,7 +150,7 @@ def warm(pacer: Pacer, learned: Learned, now_s: float, age_s: float = 0.0) -> No
     What the settings tell wins over what was learned. A limit that may still be empty
     from before is not taken for full.
     """
-    pacer.credit = min(CREDIT_START, learned.credit)
+    pacer.credit = RefusalCredit(min(START, learned.credit))
     pacer.refunds.found = learned.tokens_refunded
     before, width = learned.width, pacer.width
     if not before.told and not before.untried and not math.isfinite(width.top):

@@ -20,12 +20,9 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.phases import LATE_S, Mode
 from headrace.refunds import Refunds
+from headrace.refusal_credit import RefusalCredit
 from headrace.suspicion import Suspicion
 
-CREDIT_START, CREDIT_MAX, CREDIT_MIN = 4.0, 6.0, -50.0
-CREDIT_EACH = 0.004
-"""What an accepted call adds to the lane's credit of refusals: the bound of their share."""
-CREDIT_EACH_TOLD = 0.001
 REACT_S = 1.0
 """Until a refusal has been seen, how long one may take to arrive."""
 SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
@@ -86,7 +83,7 @@ class Pacer:
         self.refunds = Refunds(quota.tokens_refunded)
         self.inputs = Inputs()
         self.in_flight = 0
-        self.credit = CREDIT_START
+        self.credit = RefusalCredit()
         self.react_s = REACT_S
         self.shut_until_s = -math.inf
         self.shut_reason = ""
@@ -181,16 +178,16 @@ class Pacer:
                 # Counted from the first call on: the first refusal asks what was accepted.
                 rate = self._rate(dimension, now_s, None)
                 marks.append((dimension, rate.take(cost, now_s, by == dimension.value)))
-                rate.allowance = self.credit
+                rate.allowance = self.credit.left
                 if rate.look(now_s):
-                    self.credit -= 0.5
+                    self.credit.spend(0.5)
         self.in_flight += 1
         self.tally.sent += 1
         if by is not None:
             self.tally.bound[by] = self.tally.bound.get(by, 0) + 1
         capped = by == Dimension.CONCURRENCY.value
-        if capped and self.credit >= 1.0 and self.width.may_probe:
-            self.credit -= 0.5
+        if capped and self.credit.left >= 1.0 and self.width.may_probe:
+            self.credit.spend(0.5)
             self.width.probe()
         return Ticket(
             now_s,
@@ -278,7 +275,7 @@ class Pacer:
     def _accepted(self, ticket: Ticket, now_s: float, call_s: float | None) -> None:
         self.tally.accepted += 1
         told = any(rate.told is not None for rate in self.rates.values())
-        self.credit = min(CREDIT_MAX, self.credit + (CREDIT_EACH_TOLD if told else CREDIT_EACH))
+        self.credit.accepted(told=told)
         self.circuit.succeeded()
         self.width.accepted(ticket.in_flight)
         self.width.ended(ticket.place, now_s - ticket.sent_s if call_s is None else call_s)
@@ -294,25 +291,25 @@ class Pacer:
             known.react_s = self.react_s
         if bucket is Dimension.CONCURRENCY:
             self.width.refused(max(1, ticket.in_flight - 1))
-            self.credit -= 1.0
+            self.credit.refused(1.0)
             return
         # Whoever counts calls in flight cannot know when the next will end.
         unexplained = bucket is None and wait_s is None
         if unexplained and self._is_width(ticket, now_s):
-            self.credit -= 1.0
+            self.credit.refused(1.0)
             return
         rate = self._blamed(bucket, ticket, now_s)
         taken = dict(ticket.marks).get(bucket or Dimension.REQUESTS, (rate.sent, math.inf))
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
         held, learning = rate.mode is Mode.HOLD, rate.mode in (Mode.GROW, Mode.TRIAL)
-        rate.allowance = self.credit - 0.5
+        rate.allowance = self.credit.left - 0.5
         news = rate.refused(cost, taken, ticket.sent_s, now_s, wait_s)
         if news and held and bucket in (None, Dimension.TOKENS):
             # A rush that ends in a refusal tells nothing; at the told rate it may be our fault.
             self.refunds.refused(now_s)
             self.inputs.refused()
         price = 0.0 if rate.crossed or rate.stray else 0.5 if learning else 1.0
-        self.credit = max(CREDIT_MIN, self.credit - price)
+        self.credit.refused(price)
 
     def _blamed(self, bucket: Dimension | None, ticket: Ticket, now_s: float) -> RatePace:
         """Return the rate that a refusal is about, begun now if nothing was known of it."""

@@ -91,7 +91,7 @@ class Standing:
             refused=(last.refused - first.refused) / sent if sent else None,
             shut_s=shut_s,
             why=pacer.why_shut() if shut_s > 0 else "",
-            credit=pacer.credit,
+            credit=pacer.credit.left,
             call_s=lane.call_s,
         )
         told: dict[str, Any] = msgspec.to_builtins(live)

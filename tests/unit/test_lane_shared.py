@@ -63,7 +63,7 @@ def live(pacer: Pacer, events: list[tuple[float, int, Outcome | None]], now_s: f
     for passed_s, pick, outcome in events:
         now_s += passed_s
         wait_s = pacer.wait_s(LOAD, now_s)
-        decided += [wait_s, pacer.shut_s(now_s), pacer.credit, pacer.width.cap]
+        decided += [wait_s, pacer.shut_s(now_s), pacer.credit.left, pacer.width.cap]
         if wait_s < 1.0:
             out.append(pacer.send(LOAD, now_s, wait_s))
         if out and pick % 3:

@@ -52,7 +52,7 @@ def test_a_warm_start_begins_at_most_of_what_was_learned() -> None:
     warm(pacer, KNOWN, 0.0, age_s=0.5)
     assert pacer.rates[Dimension.REQUESTS].pace == pytest.approx(WARM * 10.0)
     assert pacer.width.cap == 16.0
-    assert pacer.credit == 2.0
+    assert pacer.credit.left == 2.0
     assert 7 <= sent_in(pacer, 1.0) <= 10
 
 
