@@ -84,7 +84,7 @@ def within(found: Sequence[Likely], low: float, high: float) -> tuple[Window, ..
 
 
 def opening_s(opens: Sequence[tuple[float, float]], now_s: float) -> float | None:
-    """Return when it is likely to be open: by the middle of the moments that are still to come."""
+    """Return when it is likely enough to be open, of the moments that are still to come."""
     coming = [one for one in opens if one[0] > now_s]
     left = OPEN * sum(weight for _, weight in coming)
     for at_s, weight in coming:
@@ -110,7 +110,7 @@ def _sliding(look: _Look, width_s: float) -> Window | None:
     least, most = 0.0, math.inf
     for one in look.empties:
         taken = count(one, width_s)
-        least, most = max(least, taken), min(most, taken + look.cost)
+        least, most = max(least, taken), min(most, taken + (one.cost or look.cost))
         if one.opened_s is None:
             continue
         # The first call leaves between the last that was refused and the first that was not.
@@ -162,7 +162,7 @@ def _opening(
         ):
             return
         fewest, taken = count(one, into_s - off_s), count(one, into_s)
-        least, most = max(least, fewest), min(most, taken + look.cost)
+        least, most = max(least, fewest), min(most, taken + (one.cost or look.cost))
         apart = max(apart, taken - fewest)
     if not (split or _is_window(look, least, most)):
         return

@@ -147,3 +147,18 @@ def test_what_was_sent_after_a_refused_call_was_not_taken_before_it() -> None:
         trail.take(1.0, 0.01 * number)
     assert trail.before(0.995)[-1] == 100.0
     assert trail.before(2.0)[-1] == 103.0
+
+
+def test_a_refused_call_counts_with_what_it_would_have_taken() -> None:
+    """Sixty were taken when fifty more did not fit in, ninety when twenty did not: a hundred fit."""
+    trail, moments = Trail(), []
+    for at_s, taken, cost in ((5.0, 60.0, 50.0), (65.0, 90.0, 20.0)):
+        trail.take(taken, at_s)
+        moments.append(Moment(at_s + 1.0, 0.0, 0.0, 0.0, True, counts=trail.before(at_s + 1.0)))
+        moments[-1].cost, moments[-1].opened_s, moments[-1].open_off_s = cost, at_s + 8.0, 2.0
+    found = likely(moments, 20.0, 10.0)
+    assert found
+    assert all(90.0 <= one.window.least <= one.window.most <= 110.0 for one in found)
+    for one in moments:
+        one.cost = None
+    assert likely(moments, 20.0, 10.0) == []
