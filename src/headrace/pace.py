@@ -233,8 +233,10 @@ class RatePace(Crossing):
         self._remember(here)
         if self.proven is not None and self.mode is Mode.HOLD:
             self.proven = max(self.mean, self.proven / 2.0)
-        # The end of a rush says little of how strict a told rate is.
-        self.late_s = 0.25 * self.late_s if self.told is not None else 0.0
+        # The end of a rush says little of how strict a told rate is, and of a window nothing: what
+        # leaves late, on a busy machine, is made up for.
+        if self.told is None or not windowed:
+            self.late_s = 0.25 * self.late_s if self.told is not None else 0.0
         if self.pace > 50.0:
             self.late_s = max(LATE_S_MIN, self.late_s)
         self.room_calls /= 2.0
@@ -261,9 +263,8 @@ class RatePace(Crossing):
     def _bound(self, cost: float, here: Moment, wait_s: float | None) -> None:
         """Set the bounds by a moment of emptiness: by windows, or as those of a bucket."""
         pace, probing = self.pace, self.mode is Mode.PROBE
-        windowed = self.windowed and self.told is None
-        alone = windowed and here.told_s is None
-        if alone and self.bound_likely([*self.moments, here], cost, pace):
+        windowed, told = self.windowed and self.told is None, here.told_s is not None
+        if windowed and not told and self.bound_likely([*self.moments, here], cost, pace):
             return
         if self.told is None and self.bound_frame(cost, here, pace, probing):
             return

@@ -6,10 +6,10 @@ import pytest
 
 from headrace.bucket import Bucket
 from headrace.fitting import Moment, was_shut
-from headrace.limits import Dimension
+from headrace.limits import Dimension, Limit, Quota
 from headrace.pace import RatePace
 from headrace.phases import Mode
-from headrace.simulator.limiters import Gcra, Limiter, SlidingLog, TokenBucket
+from headrace.simulator.limiters import FixedWindow, Gcra, Limiter, SlidingLog, TokenBucket
 from headrace.simulator.rules import LaneRules, Rule
 from headrace.testing.lane_model import LaneModel, Told
 from headrace.trail import Trail
@@ -111,6 +111,16 @@ def test_a_look_that_is_refused_at_once_leaves_the_bounds_as_they_were() -> None
     rate.refused(1.0, mark, at_s, at_s + 0.01, 1.0)
     assert (rate.mode, rate.hi) == (Mode.HOLD, pytest.approx(10.1))
     assert 9.8 <= rate.lo < rate.pace < 10.1
+
+
+@pytest.mark.parametrize("limiter", [SlidingLog(100, 10.0), FixedWindow(100, 10.0)])
+def test_a_told_window_is_used_by_a_machine_that_is_late(limiter: Limiter) -> None:
+    """Calls leave up to 12 ms late, of slots of 100: a window bears that they are made up for."""
+    rules = LaneRules([Rule(Dimension.REQUESTS, limiter)])
+    quota = Quota(64, (Limit(Dimension.REQUESTS, 100.0, 10.0),))
+    run = LaneModel(rules, quota, latency(0.3), 1500, hint=exact, late_s=0.012).run()
+    assert run.rate(20.0, 140.0) >= 0.99 * 10.0
+    assert run.refused_share(20.0) <= 0.002
 
 
 def test_a_strict_limit_that_tells_whole_seconds_is_not_looked_above_in_vain() -> None:
