@@ -4,6 +4,7 @@ python -m bench.lanes                        200 drawn scenarios, seed 1000
 python -m bench.lanes --fixed                the benchmark's own, for comparison only
 python -m bench.lanes --kind shared --verbose
 python -m bench.lanes --fixed --only shared --draws 16
+python -m bench.lanes --duration 300 --learning 100
 
 ``--draws`` runs each scenario so often, with other arrivals, latencies and late calls each time,
 and prints the mean and the worst of them.
@@ -252,6 +253,8 @@ def main() -> None:
     parser.add_argument("--kind", help="only scenarios whose situation begins so")
     parser.add_argument("--verbose", action="store_true", help="a line for each that missed")
     parser.add_argument("--draws", type=int, default=1, help="runs of each scenario")
+    parser.add_argument("--duration", type=float, help="seconds that the ideal client needs")
+    parser.add_argument("--learning", type=float, help="seconds that count as learning")
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     cases = all_cases() if options.fixed else []
@@ -263,6 +266,10 @@ def main() -> None:
     ]
     cases = [one for one in cases if not options.only or one.name in options.only]
     cases = [one for one in cases if not options.kind or one.situation.startswith(options.kind)]
+    if options.duration is not None:
+        cases = [replace(one, duration_s=options.duration, items=None) for one in cases]
+    if options.learning is not None:
+        cases = [replace(one, learning_s=options.learning) for one in cases]
     if not cases:
         parser.error("no scenario of that name or kind; see bench/admission/cases.py")
     began = time.monotonic()

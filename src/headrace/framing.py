@@ -41,6 +41,7 @@ LIKELY = 0.4, 0.85
 USUAL_MOST_S = 60.5
 """Most windows are of a minute: by then, counted from its refusal, such a one has opened."""
 PAUSE_S_MIN = 0.05
+"""No pause is shorter, however soon a window is likely to open."""
 EARLY = 0.1
 """A call that goes so much of a slot before the window lets it in tries the window."""
 
@@ -165,8 +166,6 @@ class Framing(Bounds):
         self.opens = tuple(sorted((one.opens_s, one.weight) for one in found))
         if not found:
             return False
-        if not self.framed:
-            self.borne, self.failed = 0.0, math.inf
         self._believe(within(found, *LIKELY))
         # A rush that comes free again is explained as well: nothing need be taken for an echo.
         self.echo_until_s = -math.inf
@@ -174,6 +173,8 @@ class Framing(Bounds):
 
     def _believe(self, windows: tuple[Window, ...]) -> None:
         """Believe in windows, the slowest first: they are the bounds, but for paces that failed."""
+        if not self.framed:
+            self.borne, self.failed = 0.0, math.inf
         self.framed = windows
         self.lo = max(self.borne, min(one.least / one.width_s for one in windows))
         self.hi = min(windows[-1].rate, self.failed)
@@ -221,8 +222,6 @@ class Framing(Bounds):
         if self._is_bucket(found, history, cost, pace):
             self.leave_frame()
             return False
-        if not self.framed:
-            self.borne, self.failed = 0.0, math.inf
         # The edges of what is possible are the likeliest to be wrong.
         low, high = found[len(found) // 5].rate, found[-1 - len(found) // 10].rate
         self._believe(tuple(one for one in found if low <= one.rate <= high))

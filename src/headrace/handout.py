@@ -41,7 +41,6 @@ PAGE = 200
 FILE_BYTES_MAX = 1024**4
 """Images as text are large: the disk is the cap."""
 
-_PIECE_BYTES = 256 * 1024
 _ENDS = {"cancelling": "cancelled", "expiring": "expired"}
 _LEFT = {
     "expired": ("batch_expired", "the window of the batch was over before this was made"),
@@ -59,25 +58,16 @@ class _Lines:
     def __init__(self, spool: Spool) -> None:
         self.count = 0
         self._spool = spool
-        self._buffer = bytearray()
 
     async def add(self, line: dict[str, Any]) -> None:
         """Append a line."""
         self.count += 1
-        self._buffer += encode_json(line) + b"\n"
-        if len(self._buffer) >= _PIECE_BYTES:
-            await self._write()
-
-    async def _write(self) -> None:
-        piece = bytes(self._buffer)
-        self._buffer.clear()
-        await self._spool.write(piece)
+        await self._spool.write(encode_json(line) + b"\n")
 
     async def commit(self) -> Artifact | None:
         """Make the file durable; ``None`` where nothing is in it."""
         if self.count == 0:
             return None
-        await self._write()
         return await self._spool.commit()
 
 

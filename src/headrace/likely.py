@@ -15,10 +15,17 @@ from dataclasses import dataclass
 
 from headrace.fitting import Moment
 from headrace.trail import USUAL_S, WIDTHS_S
-from headrace.windows import JITTER_S, SLACK, SLACK_CALLS, Window, count
+from headrace.windows import JITTER_S, SLACK, SLACK_CALLS, Window, agreed, count
 
 MINUTE_S, MINUTE, USUAL, ODD = 60.0, 4.0, 1.0, 6.0
 """How likely a width is: of a minute, each other usual one, and all the others together."""
+WEIGHTS = tuple(
+    (MINUTE if width_s == MINUTE_S else USUAL)
+    if width_s in USUAL_S
+    else ODD / (len(WIDTHS_S) - len(USUAL_S))
+    for width_s in WIDTHS_S
+)
+"""How likely each of the widths is beside the others."""
 HEARD_S = 0.15
 """So much later than we think may a limit have been asked."""
 OPEN = 0.4
@@ -56,11 +63,10 @@ def likely(history: Sequence[Moment], cost: float, pace: float) -> list[Likely]:
     others = tuple(one for one in known if not one.empty)
     look = _Look(empties, others, cost, SLACK_CALLS * cost + JITTER_S * pace)
     surest, last_s = min(opened, key=lambda one: one.open_off_s), empties[-1].at_s
-    odd = ODD / (len(WIDTHS_S) - len(USUAL_S))
     found = []
-    for width_s in WIDTHS_S:
-        usual = MINUTE if width_s == MINUTE_S else USUAL
-        weight = 0.5 * (usual if width_s in USUAL_S else odd)
+    for width_s, width in zip(WIDTHS_S, WEIGHTS, strict=True):
+        # Half of it for windows that slide, half for fixed ones.
+        weight = 0.5 * width
         slides = _sliding(look, width_s)
         if slides is not None:
             found.append(Likely(slides, weight, _leaves_s(empties[-1], cost, width_s)))
@@ -119,18 +125,16 @@ def _sliding(look: _Look, width_s: float) -> Window | None:
         slack = look.cost + look.slack + SLACK * taken
         if count(one, still_s) < taken - slack or count(one, gone_s) >= taken - 1e-9:
             return None
-    if not _is_window(look, least, most):
+    if _window(look, width_s, least, most) is None:
         return None
-    least = max(least, *(count(one, width_s) for one in look.others), 0.0)
+    least = max([least, *(count(one, width_s) for one in look.others)])
     return _window(look, width_s, least, most)
 
 
-def _is_window(look: _Look, least: float, most: float) -> bool:
-    return look.cost < most < math.inf and least <= most + look.slack + SLACK * most
-
-
 def _window(look: _Look, width_s: float, least: float, most: float) -> Window | None:
-    return Window(width_s, min(least, most), most) if _is_window(look, least, most) else None
+    if not look.cost < most < math.inf:
+        return None
+    return agreed(width_s, least, most, look.slack)
 
 
 _Part = tuple[float, float, Window]
@@ -164,7 +168,7 @@ def _opening(
         fewest, taken = count(one, into_s - off_s), count(one, into_s)
         least, most = max(least, fewest), min(most, taken + (one.cost or look.cost))
         apart = max(apart, taken - fewest)
-    if not (split or _is_window(look, least, most)):
+    if not split and _window(look, width_s, least, most) is None:
         return
     if halves and (split or apart > look.cost + look.slack):
         middle_s = 0.5 * (from_s + until_s)

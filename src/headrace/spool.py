@@ -14,6 +14,8 @@ from headrace.durable import sync_file, try_lock
 from headrace.errors import StorageError
 from headrace.outbox import Room
 
+GATHERED_BYTES = 128 * 1024
+"""Pieces are gathered to so much: each writing is a way to a thread and back."""
 HELD = ".held"
 """How the name of a file ends whose process holds its lock until it is done with it."""
 
@@ -45,11 +47,15 @@ class Spool:
         self._path = folder / secrets.token_hex(12)
         self._file: IO[bytes] | None = None
         self._hash = hashlib.sha256()
+        self._gathered = bytearray()
         self._size_bytes = 0
         self._counted_bytes = 0
 
     async def write(self, chunk: bytes) -> None:
-        """Append ``chunk``; raises ``StorageError`` past the cap or when the disk is full."""
+        """Append ``chunk``, with what was gathered before it once that is enough.
+
+        Raises ``StorageError`` past the cap, and when the disk is full: perhaps only ``commit``.
+        """
         if self._size_bytes + len(chunk) > self._bytes_max:
             raise StorageError(
                 f"a body is larger than {self._bytes_max} bytes",
@@ -60,9 +66,12 @@ class Spool:
             await self._room.grow(len(chunk))
             self._counted_bytes += len(chunk)
         self._size_bytes += len(chunk)
-        await self._in_thread(self._append, chunk)
+        self._gathered += chunk
+        if len(self._gathered) >= GATHERED_BYTES:
+            gathered, self._gathered = self._gathered, bytearray()
+            await self._in_thread(self._append, gathered)
 
-    def _append(self, chunk: bytes) -> None:
+    def _append(self, chunk: bytes | bytearray) -> None:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("xb")
@@ -74,21 +83,23 @@ class Spool:
 
     async def commit(self) -> Artifact:
         """Make the bytes durable under their hash and return the artifact."""
-        if self._file is None:
-            await self._in_thread(self._append, b"")
-        assert self._file is not None
-        await self._in_thread(sync_file, self._file)
+        await self._in_thread(self._end)
         artifact = Artifact(self._hash.digest(), self._media_type, self._size_bytes)
         # Open, and so locked, until it has its name.
         await self._adopt(self._path, artifact)
-        await self._in_thread(self._file.close)
         if self._room is not None:
             self._room.kept(artifact.sha256, artifact.size_bytes)
             self._counted_bytes = 0
         return artifact
 
+    def _end(self) -> None:
+        gathered, self._gathered = self._gathered, bytearray()
+        self._append(gathered)
+        assert self._file is not None  # the last chunk, also an empty one, opened it
+        sync_file(self._file)
+
     async def discard(self) -> None:
-        """Close and remove the temporary file if it is still there."""
+        """Close the temporary file, and remove it if it is still there."""
         await self._in_thread(self._remove)
         if self._room is not None and self._counted_bytes:
             self._room.give_back(self._counted_bytes)

@@ -47,6 +47,13 @@ class Window:
         return self.most / self.width_s
 
 
+def agreed(width_s: float, least: float, most: float, slack: float) -> Window | None:
+    """Return the window that holds between two counts; None where they contradict each other."""
+    if least < most + slack + SLACK * most:
+        return Window(width_s, min(least, most), most)
+    return None
+
+
 def count(moment: Moment, width_s: float) -> float:
     """Return the units taken in the last ``width_s`` before a moment, between the known ones."""
     counts = moment.counts
@@ -79,8 +86,9 @@ def sliding(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Win
             continue
         if told:
             least, most = _as_told(told, width_s, cost, least, most)
-        if least < most + slack + SLACK * most:
-            yield Window(width_s, min(least, most), most)
+        window = agreed(width_s, least, most, slack)
+        if window is not None:
+            yield window
 
 
 def _as_told(
@@ -123,8 +131,9 @@ def fixed(history: Sequence[Moment], cost: float, pace: float) -> Iterator[Windo
         if most <= cost or least >= most - cost + slack + SLACK * most:
             continue
         least = max(least, _held(known, _opened_s(last), width_s))
-        if least < most + slack + SLACK * most:
-            yield Window(width_s, min(least, most), most)
+        window = agreed(width_s, least, most, slack)
+        if window is not None:
+            yield window
 
 
 def _opened_s(moment: Moment) -> float:

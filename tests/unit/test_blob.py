@@ -8,15 +8,17 @@ import hashlib
 import os
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from headrace import durable
+from headrace.artifact import Artifact
 from headrace.blob import Blobs, blob_key, open_blobs
 from headrace.errors import ConfigError, NotFoundError, StorageError
-from headrace.spool import HELD
+from headrace.spool import GATHERED_BYTES, HELD, Spool
 
 
 @pytest.fixture(params=["folder", "memory"])
@@ -43,7 +45,7 @@ async def spooled(blobs: Blobs, body: bytes, bytes_max: int = 10**9) -> None:
 
 async def abandoned(blobs: Blobs) -> None:
     async with blobs.spool("image/png") as spool:
-        await spool.write(b"half a picture")
+        await spool.write(b"half a picture" * GATHERED_BYTES)
         raise RuntimeError
 
 
@@ -123,16 +125,39 @@ async def test_spools_leave_nothing_behind(blobs: Blobs) -> None:
     assert not any(blobs.spool_folder.glob("*"))
 
 
+async def test_small_pieces_are_written_together(tmp_path: Path) -> None:
+    """A body in a thousand pieces goes to the disk in a few, and whole."""
+    ways, kept = [], []
+
+    async def in_thread(work: Callable[..., Any], *args: Any) -> Any:
+        ways.append(work)
+        return work(*args)
+
+    async def adopt(path: Path, artifact: Artifact) -> None:
+        kept.append((path.read_bytes(), artifact.sha256))
+
+    spool = Spool(tmp_path, "image/png", 10**9, in_thread, adopt)
+    pieces = [os.urandom(1024) for _ in range(1000)]
+    for piece in pieces:
+        await spool.write(piece)
+    await spool.commit()
+    body = b"".join(pieces)
+    assert kept == [(body, hashlib.sha256(body).digest())]
+    assert len(ways) <= 1 + len(body) / GATHERED_BYTES
+    await spool.discard()
+    assert not any(tmp_path.iterdir())
+
+
 async def test_a_spool_that_is_being_written_is_swept_by_nobody(local: Blobs) -> None:
     """However long it takes: another process sees that its writer lives, until it has its name."""
     other = await open_blobs(str(local.spool_folder.parent))
     async with local.spool("image/png") as spool:
-        await spool.write(b"half a ")
+        await spool.write(b"half a " * GATHERED_BYTES)
         assert len(list(local.spool_folder.glob(f"*{HELD}"))) == 1
         assert other.sweep(3600, time.time()) == 0
         await spool.write(b"picture")
         artifact = await spool.commit()
-    assert await local.read(artifact.sha256) == b"half a picture"
+    assert await local.read(artifact.sha256) == b"half a " * GATHERED_BYTES + b"picture"
     (local.spool_folder / f"dead{HELD}").write_bytes(b"of a process that is there no more")
     (local.spool_folder / "another").write_bytes(b"of a release that took no locks")
     assert other.sweep(3600, time.time()) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from headrace.providers.google.base64_text import Base64Text
+from headrace.providers.remote.base64_text import Base64Text
 
 # A quote inside a JSON text is escaped, so that this cannot match in a text.
 _START = re.compile(rb'"(data|thoughtSignature|thought_signature)"[ \t\r\n]*:[ \t\r\n]*"')

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from headrace.providers.google.base64_text import Base64Text
+from headrace.providers.remote.base64_text import Base64Text
 
 _QUOTE = 0x22
 _START_BYTES = 128

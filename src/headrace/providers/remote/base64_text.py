@@ -5,14 +5,16 @@ from __future__ import annotations
 import binascii
 import re
 
-_ESCAPE_BYTES = 6
+import pybase64
+
+_ESCAPE_BYTES, _PADS_MAX = 6, 4
 # Some writers of JSON escape the three letters of base64 that are neither letter nor digit.
 _ESCAPE = re.compile(rb"\\(?:/|u00(?:2[bB]|2[fF]|3[dD]))")
 _PLAIN = {b"b": b"+", b"f": b"/", b"/": b"/", b"d": b"="}
 
 
 class Base64Text:
-    """Fed with a text piece by piece, gives its bytes, also where the padding is left out."""
+    """Fed with a text piece by piece, gives its bytes, however much padding it ends with."""
 
     def __init__(self) -> None:
         self._carry = b""
@@ -27,9 +29,14 @@ class Base64Text:
                 text, held = text[:cut], text[cut:]
         if b"\\" in text:
             text = _ESCAPE.sub(lambda found: _PLAIN[found[0][-1:].lower()], text)
-        over = len(text) % 4
+        plain = text.rstrip(b"=")
+        if b"=" in plain or len(text) - len(plain) > _PADS_MAX:
+            # A decoder sees a piece: what follows its padding in the next one it does not.
+            raise binascii.Error("a text of base64 goes on after its padding")
+        over = len(plain) % 4
         if last:
-            ready, self._carry = text + b"=" * (-over % 4), b""
+            ready, self._carry = plain + b"=" * (-over % 4), b""
         else:
-            ready, self._carry = text[: len(text) - over], text[len(text) - over :] + held
-        return binascii.a2b_base64(ready, strict_mode=True) if ready else b""
+            # What looks like the end may be followed by more, which is then no base64.
+            ready, self._carry = plain[: len(plain) - over], text[len(plain) - over :] + held
+        return pybase64.b64decode(ready, validate=True) if ready else b""
