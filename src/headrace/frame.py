@@ -41,3 +41,12 @@ class Frame:
         """Count what is taken now; a negative cost takes it back."""
         self.taken.append((now_s, cost))
         self.total += cost
+
+    def moved(self, from_s: float, until_s: float) -> None:
+        """Hear that what was taken at one moment was so later."""
+        for place in range(len(self.taken) - 1, -1, -1):
+            at_s, units = self.taken[place]
+            if at_s == from_s:
+                self.taken[place] = until_s, units
+            if at_s <= from_s:
+                return

@@ -10,7 +10,7 @@ from headrace.bucket import Bucket
 from headrace.crossing import Crossing
 from headrace.fitting import Moment, is_exact
 from headrace.framing import PAUSE_S_MIN
-from headrace.phases import LATE_S_MIN, VERIFY_MAX, Mode
+from headrace.phases import LATE_S_MIN, Mode
 
 PAUSE_S_MAX = 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
@@ -22,12 +22,6 @@ AWAY_SLOTS, AWAY_SLOTS_TOLD = 10.0, 40.0
 shorter waits, which others who are served make longer too."""
 AWAY = 1.0 / 16.0
 """Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
-PEACE, PEACE_FIRST, PEACE_LATE = 20.0, 12.0, 100.0
-"""A look waits for so many times as long as the last pause took: the first ones for less, twice as
-long each time, where the bounds are of one window or nobody told a wait, and late ones for more."""
-PEACE_OPENS = 2.0
-"""And the first one for so many times where it is known when a window opens: a look costs one call
-then, and what was likely at first may be slow."""
 MET = 1.05
 """Bounds as near as that stand when a look above them was refused at once."""
 ON_REST = 4.0
@@ -63,7 +57,7 @@ class RatePace(Crossing):
             # After a refusal one call goes ahead, and the others see what becomes of it.
             seen_s = self.recovered_s + self.react_s - now_s
             if seen_s > 0:
-                return max(held_s, seen_s, self.bucket.wait_s(cost, now_s))
+                return max(held_s, seen_s, self._paced_s(cost, now_s))
             self._recovered(cost, now_s)
         if self.mode is Mode.OPEN:
             return max(0.0, held_s)
@@ -73,8 +67,11 @@ class RatePace(Crossing):
             if cap_s > 0 and growing:
                 self._spent(now_s)
             held_s = max(held_s, cap_s)
-        held_s = max(held_s, self.framed_s(cost, now_s, self.latest_s, self.bucket.rate))
-        return max(0.0, held_s, self.bucket.wait_s(cost, now_s))
+        return max(0.0, held_s, self._paced_s(cost, now_s))
+
+    def _paced_s(self, cost: float, now_s: float) -> float:
+        framed_s = self.framed_s(cost, now_s, self.latest_s, self.bucket.rate)
+        return max(framed_s, self.bucket.wait_s(cost, now_s))
 
     def spent_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until the quotas of longer windows let ``cost`` pass."""
@@ -120,6 +117,7 @@ class RatePace(Crossing):
         if self.told is None:
             return
         self.returned += unused
+        self.frame = None  # counts what calls take
         self.bucket.give(unused, now_s, cost, self.room_calls * cost)
         if self.cap is not None:
             self.cap.give(unused, now_s)
@@ -223,6 +221,7 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
+            self.slides = self.sees_sliding(self.told, here)
         pace, mode, before = self.pace, self.mode, min(self.hi, self.pace)
         low, stand = self.lo, mode is Mode.PROBE and self._stand(now_s)
         self._bound(cost, here, wait_s)
@@ -290,9 +289,10 @@ class RatePace(Crossing):
         windowed = shut and away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
         self.opened(self.reacted_s, self.recovered_s)
         self.episode_s = None
-        # What came in while the lane was paused is not there: the limit was empty. But since one
-        # went ahead it has been filling.
-        self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
+        if self.told is None or self.frame is None:
+            # What came in while the lane was paused is not there: the limit was empty. But since
+            # one went ahead it has been filling.
+            self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
         if windowed and self.told is None and not self.windowed:
             self.guess_window(cost, now_s, away_s, in_debt=self.allowance < 0)
             if told_s is None:
@@ -300,16 +300,7 @@ class RatePace(Crossing):
             self._between(now_s)
         else:
             self.set_pace(self.bucket.rate, self.mode, now_s)
-        self.probe_after_s = now_s + self._peace(told_s) * away_s
-
-    def _peace(self, told_s: float | None) -> float:
-        """Return for how many times the latest pause the next look waits."""
-        if self.opens:
-            return PEACE_OPENS * 2.0**self.verified
-        peace = PEACE if self.verified < VERIFY_MAX else PEACE_LATE
-        if told_s is None or (self.windowed and not self.framed):
-            return min(peace, PEACE_FIRST * 2.0**self.verified)
-        return peace
+        self.probe_after_s = now_s + self.peace(told_s) * away_s
 
     def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
         slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)

@@ -216,9 +216,10 @@ class Pacer:
         """Hear when a call really left: after one that is late, the next may not hurry."""
         if now_s <= ticket.sent_s:
             return
-        ticket.sent_s = now_s
+        taken_s, ticket.sent_s = ticket.sent_s, now_s
         for dimension, _ in ticket.marks:
             rate = self.rates[dimension]
+            rate.frame_moved(taken_s, now_s)
             if rate.told is not None and rate.late_s < LATE_S:
                 # A limit that showed that it makes up for nothing.
                 rate.bucket.left(_amount(ticket.load, dimension), now_s)

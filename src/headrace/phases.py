@@ -36,7 +36,15 @@ TOLD_DEBT = -8.0
 KEPT_CALLS = 8.0
 """Of a burst that a told rate bore, so many calls are made up for after a refusal, where calls
 differ: while small ones wait for another rate, what large ones need comes in."""
+MADE_UP = 0.1
+"""So much of a told window is made up for at once, where the window held to let nothing in."""
 VERIFY_MAX = 5
+PEACE, PEACE_FIRST, PEACE_LATE = 20.0, 12.0, 100.0
+"""A look waits for so many times as long as the last pause took: the first ones for less, twice as
+long each time, where the bounds are of one window or nobody told a wait, and late ones for more."""
+PEACE_OPENS = 2.0
+"""And the first one for so many times where it is known when a window opens: a look costs one call
+then, and what was likely at first may be slow."""
 TRIED = 0.8
 FRAME_CALLS = 60.0
 """A trial lasts as long as the window that is believed in, or as so many calls: it may be none."""
@@ -133,13 +141,16 @@ class Phases(Framing):
         self.mode = mode
         self.bucket.refill(now_s)
         self.bucket.rate = pace
-        self.bucket.burst = self._burst(mode, pace)
-        self.bucket.level = min(self.bucket.level, self.bucket.burst)
         self.phase_s, self.phase_sent = now_s, 0.0
         self.phase_calls = self.phase_bound = 0
         self.due_s, self.frame = None, None
-        if mode in (Mode.TRIAL, Mode.HOLD):
+        if mode is Mode.HOLD and self.told is not None:
+            if not self.returned:
+                self.hold_told(self.told, self.margin, now_s)
+        elif mode in (Mode.TRIAL, Mode.HOLD):
             self.hold_frame(pace, now_s)
+        self.bucket.burst = self._burst(mode, pace)
+        self.bucket.level = min(self.bucket.level, self.bucket.burst)
         gap_s = 0.0 if at_send else None
         here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
         here.counts = self.counted(now_s)
@@ -152,6 +163,8 @@ class Phases(Framing):
 
     def _burst(self, mode: Mode, pace: float) -> float:
         least = self.mean + pace * self.late_s
+        if self.told is not None and self.frame is not None:
+            return max(least, MADE_UP * self.frame.units)
         if mode is Mode.HOLD and self.proven is not None:
             return max(least, self.proven)
         return least
@@ -266,6 +279,15 @@ class Phases(Framing):
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
         self.set_pace(base * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
         return True
+
+    def peace(self, told_s: float | None) -> float:
+        """Return for how many times the latest pause the next look waits."""
+        if self.opens:
+            return PEACE_OPENS * 2.0**self.verified
+        peace = PEACE if self.verified < VERIFY_MAX else PEACE_LATE
+        if told_s is None or (self.windowed and not self.framed):
+            return min(peace, PEACE_FIRST * 2.0**self.verified)
+        return peace
 
     def check_fallen(self) -> bool:
         """Tell whether the limit was much higher before: it is worth looking up by the clock."""

@@ -72,6 +72,14 @@ class Trail:
                     span.units -= units
                     return
 
+    def moved(self, from_s: float, until_s: float) -> None:
+        """Hear that what was taken at one moment, and lately, was so later."""
+        for span in reversed(self.levels[0]):
+            if span.from_s == from_s:
+                span.from_s = span.until_s = until_s
+            if span.from_s <= from_s:
+                return
+
     def before(self, now_s: float) -> tuple[float, ...]:
         """Return the units that were taken in the seconds before ``now_s``, for ``WIDTHS_S``.
 

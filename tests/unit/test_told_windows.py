@@ -127,3 +127,71 @@ def test_a_strict_limit_that_tells_whole_seconds_is_not_looked_above_in_vain() -
     """Each refusal costs a second: 23 a second, two at once, are used to nine tenths."""
     run = send(Gcra(23.2, 2), 2300, whole_seconds, seed=1)
     assert run.rate(40.0, run.accepts_s[-1]) >= 0.9 * 23.2
+
+
+@pytest.mark.parametrize("late_s", [0.001, 0.012])
+def test_what_a_pause_lost_of_a_sliding_window_is_made_up_for(late_s: float) -> None:
+    """A hundred in ten seconds: the ten after the first rush hold as many, hardly one refused."""
+    rules = LaneRules([Rule(Dimension.REQUESTS, SlidingLog(100, 10.0))])
+    quota = Quota(64, (Limit(Dimension.REQUESTS, 100.0, 10.0),))
+    for seed in range(4):
+        run = LaneModel(
+            rules.copy(), quota, latency(0.3), 700, hint=exact, late_s=late_s, seed=seed
+        ).run()
+        first_s = run.accepts_s[0]
+        assert run.rate(first_s + 10.0, first_s + 20.0) >= 9.9
+        assert run.rate(first_s + 20.0, first_s + 60.0) >= 9.9
+        assert len([at_s for at_s in run.refusals_s if at_s >= first_s + 10.0]) <= 1
+
+
+def _rate(calls: int, took_s: float, window_s: float) -> tuple[RatePace, Moment]:
+    """Return a rate told to be ten a second that was refused after a rush, and when that was."""
+    rate = RatePace(window_s=window_s)
+    rate.tell(600.0, 60.0, 0.0, pinned=False)
+    for number in range(calls):
+        rate.take(1.0, number * took_s / calls, bound=True)
+    here = Moment(took_s, float(calls), 0.0, 0.0, True, counts=rate.counted(took_s))
+    return rate, here
+
+
+def test_a_window_that_opens_too_soon_does_not_slide() -> None:
+    """120 in four seconds that are let in again after two more: they began before the rush."""
+    rate, here = _rate(120, 4.0, window_s=6.0)
+    assert rate.sees_sliding(10.0, here) == 0.0
+    rate, here = _rate(120, 4.0, window_s=12.0)
+    assert rate.sees_sliding(10.0, here) == 120.0
+
+
+def test_few_calls_show_no_sliding_window() -> None:
+    """Three calls agree with a rate by chance."""
+    rate, here = _rate(3, 0.1, window_s=0.3)
+    assert rate.sees_sliding(10.0, here) == 0.0
+
+
+def test_a_call_that_left_late_leaves_the_window_late() -> None:
+    """What is counted is when it came, not when it should have."""
+    rate, _ = _rate(100, 4.0, window_s=10.0)
+    rate.slides = 100.0
+    rate.hold_told(10.0, 0.0, 4.0)
+    assert rate.frame is not None
+    rate.take(61.0, 20.0, bound=True)
+    for _ in range(39):
+        rate.take(1.0, 20.5, bound=True)
+    assert rate.frame.wait_s(1.0, 21.0) == pytest.approx(9.0, abs=0.01)
+    rate.frame_moved(20.0, 20.25)
+    assert rate.frame.wait_s(1.0, 21.0) == pytest.approx(9.25, abs=0.01)
+    trail = rate.trail
+    assert trail is not None
+    assert (20.25, 61.0) in trail.since(20.1)
+
+
+def test_what_calls_give_back_is_not_held_to_a_window() -> None:
+    """A window counts what calls take; where they use less it would hold too much back."""
+    rate, _ = _rate(100, 4.0, window_s=10.0)
+    rate.slides, rate.windowed = 100.0, True
+    rate.set_pace(9.97, Mode.HOLD, 4.0)
+    assert rate.frame is not None
+    rate.give_back(1.0, 0.5, 4.0, 5.0)
+    assert rate.frame is None
+    rate.set_pace(9.97, Mode.HOLD, 6.0)
+    assert rate.frame is None
