@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from headrace.fitting import Moment, burst, fit, is_exact
 
-EMPTIES_MAX, MOMENTS_MAX = 8, 43
+EMPTIES_MAX, MOMENTS_MAX = 8, 42
 """So many are remembered: the row of a lane that processes share stays below 8 kB."""
 NOISY, NOISE_MAX = 3, 4
 SAYS, SAYS_EXACT = 1, 2
@@ -152,6 +152,11 @@ class Bounds:
             low, high = max(low, least), min(high, most)
         self.lo = self.lo if low < self.lo < high else low
         self.hi = high
+
+    def remember(self, here: Moment) -> None:
+        """Keep a moment at which the limit was empty."""
+        self.empties.append(here)
+        self.moments.append(here)
 
     def weigh(self, before: float, here: Moment) -> None:
         """Remember the upper bound ``before`` one that a refusal set, where few calls say so."""

@@ -17,7 +17,7 @@ from headrace.fitting import Moment, fit, was_shut
 from headrace.frame import Frame
 from headrace.likely import likely, opening_s, within
 from headrace.trail import USUAL_S, WIDTHS_S, Trail
-from headrace.windows import SLACK, SLACK_CALLS, Window, count, fixed, sliding
+from headrace.windows import Window, fixed, sliding
 
 CALLS_MIN, FOUND_MIN = 5.0, 6
 """Windows of fewer calls explain anything; so few of them are chance, unless one is usual."""
@@ -40,8 +40,6 @@ LIKELY = 0.4, 0.85
 """Between these parts of all windows that are likely the pace is looked for."""
 USUAL_MOST_S = 60.5
 """Most windows are of a minute: by then, counted from its refusal, such a one has opened."""
-HEARD_OFF_S = 0.002
-"""So much later may a call be counted than another that was sent as late."""
 PAUSE_S_MIN = 0.05
 """No pause is shorter, however soon a window is likely to open."""
 EARLY = 0.1
@@ -66,7 +64,6 @@ class Framing(Bounds):
     borne: float = 0.0
     failed: float = math.inf
     frame_doubts: int = 0
-    slides: float = field(default=0.0, metadata={"alone": 0.0})
 
     def framed_s(self, cost: float, now_s: float, latest_s: float, pace: float) -> float:
         """Return the seconds until ``cost`` fits into the window held to; 0.0 for none.
@@ -245,30 +242,6 @@ class Framing(Bounds):
             nearest = min(self.framed, key=lambda one: abs(one.rate - pace))
             width_s = min(nearest.width_s, nearest.most / pace)
             self.frame = Frame.over(nearest.most, width_s, self.trail.since(now_s - width_s))
-
-    def sees_sliding(self, rate: float, here: Moment) -> float:
-        """Return what a window holds that was just filled and slides; 0.0 for none such.
-
-        So much was taken in it as the told rate lets in. Where windows are fixed the wait is
-        until they open, and tells how long they are only where they began with the rush.
-        """
-        if here.counts is None or self.window_s <= 0:
-            return 0.0
-        taken, most = count(here, self.window_s), rate * self.window_s
-        if taken < CALLS_MIN * self.mean:
-            return 0.0
-        return taken if abs(taken - most) <= SLACK_CALLS * self.mean + SLACK * most else 0.0
-
-    def hold_told(self, rate: float, margin: float, now_s: float) -> None:
-        """Hold to a window that slides, of a told rate, and a little longer than it.
-
-        Its calls leave it as they came: what a pause lost may be made up, and nothing goes
-        while a rush has not left it yet.
-        """
-        self.frame = None
-        if self.trail is not None and self.slides > 0:
-            width_s = self.slides / rate * (1.0 + margin) + HEARD_OFF_S
-            self.frame = Frame.over(self.slides, width_s, self.trail.since(now_s - width_s))
 
     def leave_frame(self) -> None:
         """Believe in no window any more."""

@@ -11,8 +11,9 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.phases import MARGIN_MAX, Mode, Phases
+from headrace.phases import Mode, Phases
 from headrace.strays import REFUSALS, Strays
+from headrace.telling import MARGIN_MAX
 
 LEAP = 2.0
 SURPRISES = 3

@@ -10,7 +10,8 @@ from headrace.bucket import Bucket
 from headrace.crossing import Crossing
 from headrace.fitting import Moment, is_exact
 from headrace.framing import PAUSE_S_MIN
-from headrace.phases import LATE_S_MIN, Mode
+from headrace.phases import Mode
+from headrace.telling import LATE_S_MIN
 
 PAUSE_S_MAX = 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
@@ -72,10 +73,6 @@ class RatePace(Crossing):
     def _paced_s(self, cost: float, now_s: float) -> float:
         framed_s = self.framed_s(cost, now_s, self.latest_s, self.bucket.rate)
         return max(framed_s, self.bucket.wait_s(cost, now_s))
-
-    def spent_s(self, cost: float, now_s: float) -> float:
-        """Return the seconds until the quotas of longer windows let ``cost`` pass."""
-        return max((quota.wait_s(cost, now_s) for quota in self.longer), default=0.0)
 
     def take(self, cost: float, now_s: float, bound: bool) -> tuple[float, float]:
         """Count a call that is sent; ``bound``: this rate had held it back.
@@ -160,10 +157,7 @@ class RatePace(Crossing):
             self._pause(now_s, wait_s, cost)
             return True
         here = Moment(sent_s, mark, self.refused_units, self.idle_s, True, gap_s)
-        here.counts = self.counted(sent_s)
-        here.cost = cost if self.varies else None
-        if wait_s is not None:
-            here.tell(wait_s, now_s)
+        self._count(here, cost, now_s, wait_s)
         if echo:
             self._echoed(cost, here, now_s, wait_s)
             return True
@@ -171,8 +165,19 @@ class RatePace(Crossing):
             # Whoever else there is comes in clusters: let the limit recover.
             self._pause(now_s, wait_s, self.share.rest * cost)
             return True
-        self._learn(cost, here, now_s, wait_s)
+        if self.mode is Mode.HOLD and self.hurried(cost, here, wait_s):
+            self._go(self.pace, Mode.HOLD, now_s)
+            self._pause(now_s, wait_s, cost)
+        else:
+            self._learn(cost, here, now_s, wait_s)
         return True
+
+    def _count(self, here: Moment, cost: float, now_s: float, wait_s: float | None) -> None:
+        """Note what had been taken by a moment of emptiness, and what was told at it."""
+        here.counts = self.counted(here.at_s)
+        here.cost = cost if self.varies else None
+        if wait_s is not None:
+            here.tell(wait_s, now_s)
 
     def _is_not_ours(self, cost: float, wait_s: float | None, now_s: float) -> bool:
         """Tell whether a refusal says nothing of the rate, whoever or whatever else it was for."""
@@ -186,7 +191,7 @@ class RatePace(Crossing):
         once more: the next one will be measured from it.
         """
         if self.told is None and self.bound_echo(cost, here, self.pace):
-            self._remember(here)
+            self.remember(here)
             self._between(now_s)
             self._pause(now_s, wait_s, cost)
             return
@@ -195,11 +200,7 @@ class RatePace(Crossing):
         if here.told_s is None and self.empties:
             rushed_s = self.empties[-1].at_s - self.began_s(now_s)
             if now_s - self.phase_s > rushed_s:
-                self._remember(here)
-
-    def _remember(self, here: Moment) -> None:
-        self.empties.append(here)
-        self.moments.append(here)
+                self.remember(here)
 
     def _is_old_news(self, cost: float, mark: float, sent_s: float) -> bool:
         """Count a refused call; tell whether it was sent before an earlier one was heard of."""
@@ -221,7 +222,7 @@ class RatePace(Crossing):
             rushed_s = now_s - (here.at_s if began_s is None else began_s)
             self.window_s = min(self.told_amount / self.told, rushed_s + wait_s)
             self.echo_until_s, self.echoes = now_s + wait_s + self.window_s, 0
-            self.slides = self.sees_sliding(self.told, here)
+            self.slides = self.sees_sliding(here)
         pace, mode, before = self.pace, self.mode, min(self.hi, self.pace)
         low, stand = self.lo, mode is Mode.PROBE and self._stand(now_s)
         self._bound(cost, here, wait_s)
@@ -229,7 +230,7 @@ class RatePace(Crossing):
             self.hi = min(self.hi, self.was)
             self.lo = self.lo if self.lo < self.hi else low
         self.weigh(before if self.told is None else math.inf, here)
-        self._remember(here)
+        self.remember(here)
         if self.proven is not None and self.mode is Mode.HOLD:
             self.proven = max(self.mean, self.proven / 2.0)
         # The end of a rush says little of how strict a told rate is, and of a window nothing: what

@@ -18,7 +18,7 @@ from headrace.knee import Width
 from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
-from headrace.phases import LATE_S, Mode
+from headrace.phases import Mode
 from headrace.refunds import Refunds
 from headrace.refusal_credit import RefusalCredit
 from headrace.suspicion import Suspicion
@@ -214,15 +214,14 @@ class Pacer:
 
     def left(self, ticket: Ticket, now_s: float) -> None:
         """Hear when a call really left: after one that is late, the next may not hurry."""
-        if now_s <= ticket.sent_s:
-            return
-        taken_s, ticket.sent_s = ticket.sent_s, now_s
-        for dimension, _ in ticket.marks:
-            rate = self.rates[dimension]
-            rate.frame_moved(taken_s, now_s)
-            if rate.told is not None and rate.late_s < LATE_S:
-                # A limit that showed that it makes up for nothing.
-                rate.bucket.left(_amount(ticket.load, dimension), now_s)
+        taken_s, ticket.sent_s = ticket.sent_s, max(ticket.sent_s, now_s)
+        ticket.marks = tuple(
+            (
+                one,
+                (mark, self.rates[one].departed(_amount(ticket.load, one), taken_s, now_s, gap_s)),
+            )
+            for one, (mark, gap_s) in ticket.marks
+        )
 
     def reopen(self) -> None:
         """Forget that the lane is shut: a person has looked at what shut it."""

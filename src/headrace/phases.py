@@ -15,8 +15,9 @@ from enum import StrEnum
 from headrace.bounds import NOISE_MAX, NOISY
 from headrace.bucket import Bucket, Spent
 from headrace.fitting import Moment
-from headrace.framing import BORNE, Framing
+from headrace.framing import BORNE
 from headrace.sharing import Share
+from headrace.telling import MARGIN_MAX, Telling
 
 STEP_S = 0.5
 """The pace is doubled at most so often while nothing is known."""
@@ -24,13 +25,9 @@ NARROW, NARROW_FALLEN = 1.03, 1.2
 """Bounds nearer than this have met; after a fall it matters more when the limit is back."""
 FILL = 4.0
 """A window whose size is not known yet is filled so many times faster than it was before."""
-LATE_S, LATE_S_MIN = 0.02, 0.002
-"""So much lateness of our own is made up for, until a limit shows that it does not bear it."""
 STRIKES_MAX, CLOSE_CALLS = 3, 3
 BEYOND_MAX = 2
 """After so many refusals in a row that leave less than ``FALLEN`` of it, a told rate has fallen."""
-MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
-"""How far below a told rate to stay: little, and more with each refusal."""
 TOLD_DEBT = -8.0
 """So deep in debt with refusals a told rate is not to be had: others use it, or it is wrong."""
 KEPT_CALLS = 8.0
@@ -38,6 +35,8 @@ KEPT_CALLS = 8.0
 differ: while small ones wait for another rate, what large ones need comes in."""
 MADE_UP = 0.1
 """So much of a told window is made up for at once, where the window held to let nothing in."""
+ROOMY_CALLS = 5
+"""A lane that answers say is too slow looks up after so many calls."""
 VERIFY_MAX = 5
 PEACE, PEACE_FIRST, PEACE_LATE = 20.0, 12.0, 100.0
 """A look waits for so many times as long as the last pause took: the first ones for less, twice as
@@ -72,28 +71,17 @@ class Mode(StrEnum):
 
 
 @dataclass(slots=True)
-class Phases(Framing):
-    """The pace of one rate and the phase it is in; ``bucket`` holds the calls to it.
+class Phases(Telling):
+    """The pace of one rate and the phase it is in.
 
-    ``told`` is a rate that somebody told (``cap`` is its bucket), ``told_before`` one that
-    proved too high, ``longer`` are quotas of longer windows; ``allowance`` the refusals that
-    the lane may still afford. ``sent`` is what calls took, ``returned`` what they gave back.
+    ``longer`` are quotas of longer windows; ``allowance`` the refusals that the lane may still
+    afford.
     """
 
-    bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
     mode: Mode = Mode.OPEN
-    told: float | None = None
-    told_amount: float = math.inf
-    told_before: float | None = None
-    pinned: bool = False
-    cap: Bucket | None = None
     longer: list[Spent] = field(default_factory=list)
-    margin: float = MARGIN_MIN
-    late_s: float = LATE_S
     strikes: int = 0
     beyond: int = 0
-    sent: float = 0.0
-    returned: float = 0.0
     phase_s: float = 0.0
     phase_sent: float = 0.0
     phase_calls: int = 0
@@ -112,20 +100,14 @@ class Phases(Framing):
     long_held: float = 0.0
     share: Share = field(default_factory=Share)
 
-    def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
-        """Take a limit that was told: what it holds may go out in a rush, then its rate."""
-        self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
-        self.cap = Bucket(self.told, amount, amount, now_s)
-
-    def left(self, remaining: float, now_s: float) -> None:
-        """Hear how much the provider says is left of a told limit: never more than that."""
-        if self.cap is not None:
-            self.cap.spill(now_s, max(0.0, remaining))
+    def spent_s(self, cost: float, now_s: float) -> float:
+        """Return the seconds until the quotas of longer windows let ``cost`` pass."""
+        return max((quota.wait_s(cost, now_s) for quota in self.longer), default=0.0)
 
     def _spent(self, now_s: float) -> None:
         """Go on at the told rate: what was told to be there is used up, without a refusal."""
         assert self.told is not None  # only a told limit has a cap
-        self.proven = 0.8 * self.told_amount
+        self.proven = max(self.mean, 0.8 * self.told_at_once)
         self._go(self.told * (1.0 - self.margin), Mode.HOLD, now_s)
 
     @property
@@ -146,7 +128,7 @@ class Phases(Framing):
         self.due_s, self.frame = None, None
         if mode is Mode.HOLD and self.told is not None:
             if not self.returned:
-                self.hold_told(self.told, self.margin, now_s)
+                self.hold_told(now_s)
         elif mode in (Mode.TRIAL, Mode.HOLD):
             self.hold_frame(pace, now_s)
         self.bucket.burst = self._burst(mode, pace)
@@ -195,7 +177,7 @@ class Phases(Framing):
         if self.is_noisy:
             # What somebody told is not exceeded, whoever else there is.
             if self.told is None and self.phase_bound * 4 >= self.phase_calls:
-                self.bucket.rate = max(self.bucket.rate, self.share.pace(self.phase_calls))
+                self.bucket.rate = max(self.bucket.rate, self._shared_pace(self.phase_calls))
                 self.hi = max(self.hi, self.bucket.rate)
             return False
         if self.phase_calls >= SAFE_CALLS:
@@ -227,7 +209,11 @@ class Phases(Framing):
     def _overdrawn(self, now_s: float) -> bool:
         """Tell whether a look has sent more than the bounds before it allow for."""
         self.virtual.refill(now_s)
-        return self.virtual.level < -2.0 * self.mean
+        most = 2.0 * self.mean
+        if self.told_before is not None and self.left_most:
+            # What is said to be left may be let through at once, and says nothing of the rate.
+            most = max(most, self.left_most)
+        return self.virtual.level < -most
 
     def _passed(self, now_s: float) -> None:
         if self.mode is Mode.GROW:
@@ -244,7 +230,7 @@ class Phases(Framing):
                 before = self.told_before
                 if before is not None and self.bucket.rate >= BACK * before:
                     # It fell below what was told, and is back.
-                    self.told, self.told_before = before, None
+                    self.told, self.told_before, self.roomy_looks = before, None, 0
                     self._hold_told(now_s, shrink=False)
                     return
                 if 0.0 < 0.9 * self.long_held <= self.bucket.rate <= self.long_held:
@@ -255,15 +241,18 @@ class Phases(Framing):
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
     def _look_up(self, now_s: float) -> bool:
-        if self.told is not None or now_s < self.probe_after_s:
+        roomy = self.is_roomy
+        if self.told is not None or (now_s < self.probe_after_s and not roomy):
             return False
-        if self.phase_calls < 30 or self.phase_bound * 4 < self.phase_calls:
+        if self.phase_calls < (ROOMY_CALLS if roomy else 30):
+            return False
+        if self.phase_bound * 4 < self.phase_calls:
             return False
         fallen = self.check_fallen()
         sure = self.framed and len(self.empties) >= 3 and not fallen
         early = self.verified < (LOOKS_MAX if fallen else VERIFY_MAX) and not sure
         calls, held_s = 30 * 2**self.verified, LOOK_S * LATER**self.verified
-        waited = fallen and now_s - self.phase_s >= held_s
+        waited = roomy or (fallen and now_s - self.phase_s >= held_s)
         if early and (self.phase_calls >= calls or waited):
             # Bounds found in passing may be those of a moment: look up early, ever later.
             self.verified += 1
@@ -271,9 +260,10 @@ class Phases(Framing):
             return False
         base = self.hi if math.isfinite(self.hi) else self.bucket.rate
         self.climb = BOLD if self.verified == 1 else 0.05
-        if fallen:
+        if fallen or roomy:
             # What was there before may be back as a whole: one refusal tells when it is not.
             before = self.told_before or self.long_held
+            self.roomy_looks += roomy
             self.climb = max(0.05, before * (1.0 - MARGIN_MAX) / base - 1.0)
         self.virtual.rate = self.hi = self.was = base
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)
@@ -329,11 +319,15 @@ class Phases(Framing):
         else:
             # The end of the first rush.
             self.share.left, self.share.known = 0.5 * self.bucket.rate, self.mean
-        pace = self.share.pace(0)
+        pace = self._shared_pace(0)
         if pace < 0.85 * self.held_at:
             self.verified = 0
         self.held_at = pace
         self._go(pace, Mode.HOLD, now_s)
+
+    def _shared_pace(self, calls: int) -> float:
+        """Return what others leave, after so many calls: never more than was once told."""
+        return min(self.share.pace(calls), self.told_before or math.inf)
 
     def _hold_told(self, now_s: float, shrink: bool) -> None:
         assert self.told is not None  # the caller looked

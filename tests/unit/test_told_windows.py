@@ -157,22 +157,23 @@ def _rate(calls: int, took_s: float, window_s: float) -> tuple[RatePace, Moment]
 def test_a_window_that_opens_too_soon_does_not_slide() -> None:
     """120 in four seconds that are let in again after two more: they began before the rush."""
     rate, here = _rate(120, 4.0, window_s=6.0)
-    assert rate.sees_sliding(10.0, here) == 0.0
+    assert rate.sees_sliding(here) == 0.0
     rate, here = _rate(120, 4.0, window_s=12.0)
-    assert rate.sees_sliding(10.0, here) == 120.0
+    assert rate.sees_sliding(here) == 120.0
 
 
 def test_few_calls_show_no_sliding_window() -> None:
     """Three calls agree with a rate by chance."""
     rate, here = _rate(3, 0.1, window_s=0.3)
-    assert rate.sees_sliding(10.0, here) == 0.0
+    assert rate.sees_sliding(here) == 0.0
 
 
 def test_a_call_that_left_late_leaves_the_window_late() -> None:
     """What is counted is when it came, not when it should have."""
     rate, _ = _rate(100, 4.0, window_s=10.0)
     rate.slides = 100.0
-    rate.hold_told(10.0, 0.0, 4.0)
+    rate.margin = 0.0
+    rate.hold_told(4.0)
     assert rate.frame is not None
     rate.take(61.0, 20.0, bound=True)
     for _ in range(39):

@@ -1,0 +1,155 @@
+"""What somebody told of a rate, before the first call or in the headers of answers.
+
+A told rate is kept below its limit by a small margin; a call that left late is made up for, until
+the limit shows that it bears none of that; and what answers say is left of it bounds the rush at
+the beginning, and shows a lane that gave a told rate up that it went too low.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from headrace.bounds import STRICT
+from headrace.bucket import Bucket
+from headrace.fitting import Moment, is_exact
+from headrace.frame import Frame
+from headrace.framing import CALLS_MIN, Framing
+from headrace.trail import WIDTHS_S
+from headrace.windows import SLACK, SLACK_CALLS, count
+
+LATE_S, LATE_S_MIN = 0.02, 0.002
+"""So much lateness of our own is made up for, until a limit shows that it does not bear it."""
+HURRIED = 0.03
+"""Lateness of so little of a slot that is made up for is no hurry."""
+MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
+"""How far below a told rate to stay: little, and more with each refusal."""
+ROOMY, ROOMY_SENT, ROOMY_LOOKS = 0.5, 0.6, 2
+"""Where so much of the most that was ever left is left all the time, while so much of it was sent,
+a lane is too slow, and looks up so often."""
+
+RUSHED = 1.2
+"""A window was filled in a rush where its later half took so many times what the rate lets in."""
+HEARD_OFF_S = 0.002
+"""So much later may a call be counted than another that was sent as late."""
+
+
+@dataclass(slots=True)
+class Telling(Framing):
+    """Bounds of a rate of which somebody told; all amounts are units, times are seconds.
+
+    ``bucket`` holds calls to the pace. ``told`` is the rate (``cap`` is its bucket, ``left_most``
+    the most that was ever said to be left of it), ``told_before`` one that proved too high.
+    ``sent`` is what calls took, ``returned`` what they gave back; ``tight_sent`` was sent when less
+    than half was left, ``left_s`` is when the latest call left; ``slides`` is what a told window
+    holds that slides, 0 for none.
+    """
+
+    bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
+    told: float | None = None
+    told_amount: float = math.inf
+    told_before: float | None = None
+    pinned: bool = False
+    cap: Bucket | None = None
+    left_most: float | None = None
+    tight_sent: float = 0.0
+    roomy_looks: int = 0
+    margin: float = MARGIN_MIN
+    late_s: float = LATE_S
+    slides: float = field(default=0.0, metadata={"alone": 0.0})
+    left_s: float = field(default=-math.inf, metadata={"alone": -math.inf})
+    sent: float = 0.0
+    returned: float = 0.0
+
+    def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
+        """Take a limit that was told: what it holds may go out in a rush, then its rate."""
+        self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
+        self.cap = Bucket(self.told, amount, amount, now_s)
+
+    def left(self, remaining: float, now_s: float) -> None:
+        """Hear how much the provider says is left of a told limit: never more than that."""
+        if self.cap is not None:
+            self.cap.spill(now_s, max(0.0, remaining))
+            self.left_most = max(self.left_most or 0.0, remaining)
+            if remaining < ROOMY * self.left_most or not self.left_most:
+                self.tight_sent = self.sent
+
+    def departed(self, cost: float, taken_s: float, now_s: float, gap_s: float) -> float:
+        """Hear that a call left now that was to leave at ``taken_s``, ``gap_s`` after another.
+
+        Returns how long after the other it left.
+        """
+        if self.told is not None:
+            sent_s = max(taken_s, now_s)
+            gap_s, self.left_s = sent_s - self.left_s, sent_s
+        if now_s > taken_s:
+            self.frame_moved(taken_s, now_s)
+            if self.told is not None and self.late_s < LATE_S:
+                # A limit that showed that it makes up for nothing.
+                self.bucket.left(cost, now_s)
+        return gap_s
+
+    @property
+    def told_at_once(self) -> float:
+        """How much a told limit may let through at once, as far as it was said."""
+        return min(self.told_amount, math.inf if self.left_most is None else self.left_most)
+
+    @property
+    def is_roomy(self) -> bool:
+        """Whether answers say again and again that half is left of what was once told.
+
+        Whole windows at their limit cannot be behind it: so much was sent meanwhile. Who says so
+        and refuses a look all the same is not asked a third time.
+        """
+        if self.told_before is None or not self.left_most or self.roomy_looks >= ROOMY_LOOKS:
+            return False
+        return self.sent - self.tight_sent >= ROOMY_SENT * self.left_most
+
+    def hurried(self, cost: float, here: Moment, wait_s: float | None) -> bool:
+        """Tell whether a call was refused for what was made up for: a strict limit bears none.
+
+        It says nothing of the rate, then, and from now on less is made up for, down to next to
+        nothing of a slot. Here are the counts of the refusal, and how long the call left after
+        the one before.
+        """
+        if self.told is None or self.windowed:
+            return False
+        if here.counts is None or here.gap_s is None or here.gap_s * self.told >= cost:
+            return False
+        if self.late_s * self.told < HURRIED * cost:
+            return False
+        if wait_s is not None and is_exact(wait_s) and wait_s > self.late_s + LATE_S_MIN:
+            return False
+        most = max(
+            taken - self.told * at_s for at_s, taken in zip(WIDTHS_S, here.counts, strict=True)
+        )
+        if most > STRICT * cost:
+            return False
+        self.late_s *= 0.25
+        return True
+
+    def sees_sliding(self, here: Moment) -> float:
+        """Return what a window holds that a rush just filled and that slides; 0.0 for none such.
+
+        So much was taken in it as the told rate lets in. Where windows are fixed the wait is
+        until they open, and tells how long they are only where they began with the rush. Without
+        a rush any number of seconds holds what the rate lets in, and none is the window.
+        """
+        if self.told is None or here.counts is None or self.window_s <= 0:
+            return 0.0
+        taken, most = count(here, self.window_s), self.told * self.window_s
+        if abs(taken - most) > SLACK_CALLS * self.mean + SLACK * most:
+            return 0.0
+        rushed = count(here, 0.5 * self.window_s) >= 0.5 * RUSHED * most
+        return taken if rushed and taken >= CALLS_MIN * self.mean else 0.0
+
+    def hold_told(self, now_s: float) -> None:
+        """Hold to a told window that slides, and a little longer than it.
+
+        Its calls leave it as they came: what a pause lost may be made up, and nothing goes
+        while a rush has not left it yet.
+        """
+        self.frame = None
+        if self.told is not None and self.trail is not None and self.slides > 0:
+            width_s = self.slides / self.told * (1.0 + self.margin) + HEARD_OFF_S
+            self.frame = Frame.over(self.slides, width_s, self.trail.since(now_s - width_s))
