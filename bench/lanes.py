@@ -4,6 +4,7 @@ python -m bench.lanes                        200 drawn scenarios, seed 1000
 python -m bench.lanes --fixed                the benchmark's own, for comparison only
 python -m bench.lanes --kind shared --verbose
 python -m bench.lanes --fixed --only shared --draws 16
+python -m bench.lanes --told --draws 2       told limits of every kind, every form of the wait
 python -m bench.lanes --duration 300 --learning 100
 
 ``--draws`` runs each scenario so often, with other arrivals, latencies and late calls each time,
@@ -31,6 +32,7 @@ from bench.admission.drawn import draw
 from bench.admission.measured import Measured, Span, windows_filled
 from bench.admission.scenario import Scenario
 from bench.admission.targets import TARGETS
+from bench.admission.told import told_cases
 from headrace.limits import Dimension, Limit, Load, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer, Ticket
@@ -242,25 +244,14 @@ def missed(seen: Measured) -> list[str]:
     return [one for one in said if not one.startswith("peak")]
 
 
-def main() -> None:
-    """Run the scenarios asked for and print sums by situation."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--fixed", action="store_true", help="the benchmark's own scenarios")
-    parser.add_argument("--only", action="append", help="scenarios of this name")
-    parser.add_argument("--kind", help="only scenarios whose situation begins so")
-    parser.add_argument("--verbose", action="store_true", help="a line for each that missed")
-    parser.add_argument("--draws", type=int, default=1, help="runs of each scenario")
-    parser.add_argument("--duration", type=float, help="seconds that the ideal client needs")
-    parser.add_argument("--learning", type=float, help="seconds that count as learning")
-    parser.add_argument("--jobs", type=int, default=2)
-    options = parser.parse_args()
-    cases = all_cases() if options.fixed else []
-    cases += [
-        draw(options.seed, number + 1) for number in range(0 if options.fixed else options.count)
-    ]
+def _chosen(options: argparse.Namespace) -> list[Scenario]:
+    """Return the scenarios that are asked for."""
+    if options.fixed:
+        cases = all_cases()
+    elif options.told:
+        cases = list(told_cases())
+    else:
+        cases = [draw(options.seed, number + 1) for number in range(options.count)]
     cases = [
         one for one in cases if one.kind == "plain" and one.name not in ("high-rate", "faults")
     ]
@@ -270,6 +261,26 @@ def main() -> None:
         cases = [replace(one, duration_s=options.duration, items=None) for one in cases]
     if options.learning is not None:
         cases = [replace(one, learning_s=options.learning) for one in cases]
+    return cases
+
+
+def main() -> None:
+    """Run the scenarios asked for and print sums by situation."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--fixed", action="store_true", help="the benchmark's own scenarios")
+    parser.add_argument("--told", action="store_true", help="told limits of every kind")
+    parser.add_argument("--only", action="append", help="scenarios of this name")
+    parser.add_argument("--kind", help="only scenarios whose situation begins so")
+    parser.add_argument("--verbose", action="store_true", help="a line for each that missed")
+    parser.add_argument("--draws", type=int, default=1, help="runs of each scenario")
+    parser.add_argument("--duration", type=float, help="seconds that the ideal client needs")
+    parser.add_argument("--learning", type=float, help="seconds that count as learning")
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    cases = _chosen(options)
     if not cases:
         parser.error("no scenario of that name or kind; see bench/admission/cases.py")
     began = time.monotonic()

@@ -18,7 +18,8 @@ def limit(dimension: str, kind: str, amount: float, window_s: float, **more: Any
     return {"dimension": dimension, "kind": kind, "amount": amount, "window_s": window_s} | more
 
 
-def _lane(*limits: dict[str, Any], **more: Any) -> dict[str, Any]:
+def lane(*limits: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return a simulator's settings of such limits, without headers, of a usual latency."""
     return {"limits": list(limits)} | _QUIET | _LATENCY | more
 
 
@@ -32,23 +33,23 @@ def _told() -> list[Scenario]:
     return [
         Scenario(
             "told-buckets", "requests and tokens a minute, buckets", "told",
-            _lane(_MINUTELY, _TOKENS), "told", _RPM | {"tokens_per_minute": 300_000}, **_TEXTS,
+            lane(_MINUTELY, _TOKENS), "told", _RPM | {"tokens_per_minute": 300_000}, **_TEXTS,
         ),
         Scenario(
             "announced", "the same, only announced in the headers", "told",
-            _lane(_MINUTELY, _TOKENS, headers={"kind": "true"}), "announced", **_TEXTS,
+            lane(_MINUTELY, _TOKENS, headers={"kind": "true"}), "announced", **_TEXTS,
         ),
         Scenario(
             "told-gcra", "strict pacing, 5 a second, no burst", "told",
-            _lane(limit("requests", "gcra", 300, 60)), "told", {"requests_per_minute": 300},
+            lane(limit("requests", "gcra", 300, 60)), "told", {"requests_per_minute": 300},
         ),
         Scenario(
             "told-fixed", "fixed windows, 120 in 12 s", "told",
-            _lane(limit("requests", "fixed", 120, 12)), "told", _RPM, duration_s=72.0,
+            lane(limit("requests", "fixed", 120, 12)), "told", _RPM, duration_s=72.0,
         ),
         Scenario(
             "told-sliding", "sliding log, 100 in 10 s", "told",
-            _lane(limit("requests", "sliding", 100, 10)), "told", _RPM, duration_s=70.0,
+            lane(limit("requests", "sliding", 100, 10)), "told", _RPM, duration_s=70.0,
         ),
     ]  # fmt: skip
 
@@ -58,7 +59,7 @@ def _hidden() -> list[Scenario]:
         name: str, title: str, situation: str, hint: str, *limits: Any, **more: Any
     ) -> Scenario:
         fields = {"learning_s": _HIDDEN, "duration_s": 90.0} | more
-        return Scenario(name, title, situation, _lane(*limits, retry_after=hint), **fields)
+        return Scenario(name, title, situation, lane(*limits, retry_after=hint), **fields)
 
     fixed = limit("requests", "fixed", 40, 4)
     return [
@@ -90,37 +91,37 @@ def _moving() -> list[Scenario]:
     return [
         Scenario(
             "shared", "another takes 40 % of the key", "shared",
-            _lane(shared, retry_after="true", **other), **slow,
+            lane(shared, retry_after="true", **other), **slow,
         ),
         Scenario(
             "shared-costly", "the same, and refused calls count", "refused costs, shared",
-            _lane(shared, retry_after="true", refused_costs=True, **other), **slow,
+            lane(shared, retry_after="true", refused_costs=True, **other), **slow,
         ),
         Scenario(
             "halves-told", "the limit halves for 25 s, told", "changing, told",
-            _lane(shared, changes=_HALVES), "told", _RPM, duration_s=100.0,
+            lane(shared, changes=_HALVES), "told", _RPM, duration_s=100.0,
         ),
         Scenario(
             "halves-hidden", "the limit halves for 25 s, hidden", "changing, hidden",
-            _lane(shared, changes=_HALVES), learning_s=_HIDDEN, duration_s=110.0,
+            lane(shared, changes=_HALVES), learning_s=_HIDDEN, duration_s=110.0,
         ),
         Scenario(
             "faults", "a burst of 503, resets, calls that hang", "faults",
-            _lane(shared, faults=_FAULTS), "told", _RPM, duration_s=75.0,
+            lane(shared, faults=_FAULTS), "told", _RPM, duration_s=75.0,
         ),
         Scenario(
             "strays", "3 calls in 100 are refused at random, at any pace", "strays",
-            _lane(shared, retry_after="none", faults=[{"kind": "429", "share": 0.03}]),
+            lane(shared, retry_after="none", faults=[{"kind": "429", "share": 0.03}]),
             learning_s=_HIDDEN, duration_s=120.0,
         ),
         Scenario(
             "outage", "all calls fail for 20 s", "outage",
-            _lane(shared, faults=[{"kind": "outage", "from_s": 20.0, "until_s": 40.0}]),
+            lane(shared, faults=[{"kind": "outage", "from_s": 20.0, "until_s": 40.0}]),
             "told", _RPM, duration_s=100.0, kind="outage",
         ),
         Scenario(
             "misleading", "headers announce twice the limit", "wait told",
-            _lane(
+            lane(
                 _MINUTELY, retry_after="seconds", headers={"kind": "misleading", "factor": 2.0}
             ),
             "announced", learning_s=_HIDDEN, duration_s=90.0,
@@ -171,33 +172,33 @@ def _minutes() -> list[Scenario]:
     return [
         Scenario(
             "minute-fixed", "real minutes: fixed windows of 300, hidden", "no hints",
-            _lane(limit("requests", "fixed", 300, 60), retry_after="none"),
+            lane(limit("requests", "fixed", 300, 60), retry_after="none"),
             learning_s=120.0, duration_s=300.0,
         ),
         Scenario(
             "minute-begun", "the same, and one had begun 35 s before", "no hints",
-            _lane(limit("requests", "fixed", 300, 60, offset_s=25.0), retry_after="none"),
+            lane(limit("requests", "fixed", 300, 60, offset_s=25.0), retry_after="none"),
             learning_s=120.0, duration_s=300.0,
         ),
         Scenario(
             "minute-bucket", "real minutes: a bucket of 300, announced", "told",
-            _lane(limit("requests", "bucket", 300, 60), headers={"kind": "true"}), "announced",
+            lane(limit("requests", "bucket", 300, 60), headers={"kind": "true"}), "announced",
             learning_s=60.0, duration_s=240.0,
         ),
         Scenario(
             "minute-tokens", "real minutes: 200,000 tokens in fixed windows, told", "told",
-            _lane(limit("tokens", "fixed", 200_000, 60)), "told", {"tokens_per_minute": 200_000},
+            lane(limit("tokens", "fixed", 200_000, 60)), "told", {"tokens_per_minute": 200_000},
             learning_s=20.0, duration_s=240.0, **_TEXTS,
         ),
     ]  # fmt: skip
 
 
 def _workers() -> list[Scenario]:
-    lane = _lane(limit("requests", "bucket", 1200, 60, burst=10))
+    settings = lane(limit("requests", "bucket", 1200, 60, burst=10))
     return [
         Scenario(
-            f"workers-{count}", f"{count} processes on one lane{more}", "workers", lane, "told",
-            {"requests_per_minute": 1200}, kind="workers", workers=count, units=count,
+            f"workers-{count}", f"{count} processes on one lane{more}", "workers", settings,
+            "told", {"requests_per_minute": 1200}, kind="workers", workers=count, units=count,
             learning_s=15.0, duration_s=75.0,
         )
         for count, more in ((2, ""), (8, ", two killed on the way"))

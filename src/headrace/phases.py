@@ -126,10 +126,7 @@ class Phases(Telling):
         self.phase_s, self.phase_sent = now_s, 0.0
         self.phase_calls = self.phase_bound = 0
         self.due_s, self.frame = None, None
-        if mode is Mode.HOLD and self.told is not None:
-            if not self.returned:
-                self.hold_told(now_s)
-        elif mode in (Mode.TRIAL, Mode.HOLD):
+        if mode in (Mode.TRIAL, Mode.HOLD):
             self.hold_frame(pace, now_s)
         self.bucket.burst = self._burst(mode, pace)
         self.bucket.level = min(self.bucket.level, self.bucket.burst)

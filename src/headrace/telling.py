@@ -27,7 +27,6 @@ MARGIN_MIN, MARGIN_MAX = 0.003, 0.06
 ROOMY, ROOMY_SENT, ROOMY_LOOKS = 0.5, 0.6, 2
 """Where so much of the most that was ever left is left all the time, while so much of it was sent,
 a lane is too slow, and looks up so often."""
-
 RUSHED = 1.2
 """A window was filled in a rush where its later half took so many times what the rate lets in."""
 HEARD_OFF_S = 0.002
@@ -120,10 +119,8 @@ class Telling(Framing):
             return False
         if wait_s is not None and is_exact(wait_s) and wait_s > self.late_s + LATE_S_MIN:
             return False
-        most = max(
-            taken - self.told * at_s for at_s, taken in zip(WIDTHS_S, here.counts, strict=True)
-        )
-        if most > STRICT * cost:
+        by_width = zip(here.counts, WIDTHS_S, strict=True)
+        if max(taken - self.told * width_s for taken, width_s in by_width) > STRICT * cost:
             return False
         self.late_s *= 0.25
         return True
@@ -143,13 +140,17 @@ class Telling(Framing):
         rushed = count(here, 0.5 * self.window_s) >= 0.5 * RUSHED * most
         return taken if rushed and taken >= CALLS_MIN * self.mean else 0.0
 
-    def hold_told(self, now_s: float) -> None:
-        """Hold to a told window that slides, and a little longer than it.
+    def hold_frame(self, pace: float, now_s: float) -> None:
+        """Hold to a window that is believed in, or to a told one that slides, a little longer.
 
-        Its calls leave it as they came: what a pause lost may be made up, and nothing goes
-        while a rush has not left it yet.
+        Its calls leave a told one as they came: what a pause lost may be made up, and nothing goes
+        while a rush has not left it yet. Where calls give back what they do not use it would hold
+        too much.
         """
+        if self.told is None:
+            Framing.hold_frame(self, pace, now_s)
+            return
         self.frame = None
-        if self.told is not None and self.trail is not None and self.slides > 0:
+        if self.trail is not None and self.slides > 0 and not self.returned:
             width_s = self.slides / self.told * (1.0 + self.margin) + HEARD_OFF_S
             self.frame = Frame.over(self.slides, width_s, self.trail.since(now_s - width_s))

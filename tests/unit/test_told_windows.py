@@ -173,7 +173,7 @@ def test_a_call_that_left_late_leaves_the_window_late() -> None:
     rate, _ = _rate(100, 4.0, window_s=10.0)
     rate.slides = 100.0
     rate.margin = 0.0
-    rate.hold_told(4.0)
+    rate.hold_frame(10.0, 4.0)
     assert rate.frame is not None
     rate.take(61.0, 20.0, bound=True)
     for _ in range(39):
