@@ -294,6 +294,8 @@ class RatePace(Crossing):
             # What came in while the lane was paused is not there: the limit was empty. But since
             # one went ahead it has been filling.
             self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
+        if windowed and told_s is None:
+            self.reopened(self.recovered_s, now_s)
         if windowed and self.told is None and not self.windowed:
             self.guess_window(cost, now_s, away_s, in_debt=self.allowance < 0)
             if told_s is None:

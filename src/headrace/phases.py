@@ -80,8 +80,6 @@ class Phases(Telling):
 
     mode: Mode = Mode.OPEN
     longer: list[Spent] = field(default_factory=list)
-    strikes: int = 0
-    beyond: int = 0
     phase_s: float = 0.0
     phase_sent: float = 0.0
     phase_calls: int = 0
@@ -207,7 +205,8 @@ class Phases(Telling):
         """Tell whether a look has sent more than the bounds before it allow for."""
         self.virtual.refill(now_s)
         most = 2.0 * self.mean
-        if self.told_before is not None and self.left_most:
+        lasted_s = now_s - self.phase_s
+        if self.told_before is not None and self.left_most and lasted_s < self.told_window_s:
             # What is said to be left may be let through at once, and says nothing of the rate.
             most = max(most, self.left_most)
         return self.virtual.level < -most
@@ -238,7 +237,7 @@ class Phases(Telling):
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
     def _look_up(self, now_s: float) -> bool:
-        roomy = self.is_roomy
+        roomy = self.is_roomy(now_s)
         if self.told is not None or (now_s < self.probe_after_s and not roomy):
             return False
         if self.phase_calls < (ROOMY_CALLS if roomy else 30):

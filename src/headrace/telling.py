@@ -14,7 +14,7 @@ from headrace.bounds import STRICT
 from headrace.bucket import Bucket
 from headrace.fitting import Moment, is_exact
 from headrace.frame import Frame
-from headrace.framing import CALLS_MIN, Framing
+from headrace.framing import CALLS_MIN, PAUSE_S_MIN, Framing
 from headrace.trail import WIDTHS_S
 from headrace.windows import SLACK, SLACK_CALLS, count
 
@@ -40,8 +40,9 @@ class Telling(Framing):
     ``bucket`` holds calls to the pace. ``told`` is the rate (``cap`` is its bucket, ``left_most``
     the most that was ever said to be left of it), ``told_before`` one that proved too high.
     ``sent`` is what calls took, ``returned`` what they gave back; ``tight_sent`` was sent when less
-    than half was left, ``left_s`` is when the latest call left; ``slides`` is what a told window
-    holds that slides, 0 for none.
+    than half was left, at ``tight_s``; ``left_s`` is when the latest call left; ``slides`` is what
+    a told window holds that slides, 0 for none. ``strikes`` and ``beyond`` count refusals in a row
+    that speak against it: soon after the one before, and that leave much less.
     """
 
     bucket: Bucket = field(default_factory=lambda: Bucket(math.inf, 1.0, 1.0, 0.0))
@@ -52,7 +53,10 @@ class Telling(Framing):
     cap: Bucket | None = None
     left_most: float | None = None
     tight_sent: float = 0.0
+    tight_s: float = -math.inf
     roomy_looks: int = 0
+    strikes: int = 0
+    beyond: int = 0
     margin: float = MARGIN_MIN
     late_s: float = LATE_S
     slides: float = field(default=0.0, metadata={"alone": 0.0})
@@ -63,7 +67,7 @@ class Telling(Framing):
     def tell(self, amount: float, window_s: float, now_s: float, pinned: bool) -> None:
         """Take a limit that was told: what it holds may go out in a rush, then its rate."""
         self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
-        self.cap = Bucket(self.told, amount, amount, now_s)
+        self.cap, self.tight_s = Bucket(self.told, amount, amount, now_s), now_s
 
     def left(self, remaining: float, now_s: float) -> None:
         """Hear how much the provider says is left of a told limit: never more than that."""
@@ -71,7 +75,7 @@ class Telling(Framing):
             self.cap.spill(now_s, max(0.0, remaining))
             self.left_most = max(self.left_most or 0.0, remaining)
             if remaining < ROOMY * self.left_most or not self.left_most:
-                self.tight_sent = self.sent
+                self.tight_sent, self.tight_s = self.sent, now_s
 
     def departed(self, cost: float, taken_s: float, now_s: float, gap_s: float) -> float:
         """Hear that a call left now that was to leave at ``taken_s``, ``gap_s`` after another.
@@ -94,14 +98,21 @@ class Telling(Framing):
         return min(self.told_amount, math.inf if self.left_most is None else self.left_most)
 
     @property
-    def is_roomy(self) -> bool:
-        """Whether answers say again and again that half is left of what was once told.
+    def told_window_s(self) -> float:
+        """How long the window is, or was, of which somebody told; infinite for none."""
+        rate = self.told or self.told_before
+        return self.told_amount / rate if rate else math.inf
 
-        Whole windows at their limit cannot be behind it: so much was sent meanwhile. Who says so
-        and refuses a look all the same is not asked a third time.
+    def is_roomy(self, now_s: float) -> bool:
+        """Tell whether answers say again and again that half is left of what was once told.
+
+        Whole windows at their limit cannot be behind it: so much was sent meanwhile, or none is
+        as long. Who says so and refuses a look all the same is not asked a third time.
         """
         if self.told_before is None or not self.left_most or self.roomy_looks >= ROOMY_LOOKS:
             return False
+        if now_s - self.tight_s >= self.told_window_s:
+            return True
         return self.sent - self.tight_sent >= ROOMY_SENT * self.left_most
 
     def hurried(self, cost: float, here: Moment, wait_s: float | None) -> bool:
@@ -132,13 +143,46 @@ class Telling(Framing):
         until they open, and tells how long they are only where they began with the rush. Without
         a rush any number of seconds holds what the rate lets in, and none is the window.
         """
-        if self.told is None or here.counts is None or self.window_s <= 0:
+        return self._rushed(here, self.window_s)
+
+    def _rushed(self, here: Moment, width_s: float) -> float:
+        """Return what a rush took of a window until then; 0.0 where it is not what was told."""
+        if self.told is None or here.counts is None or width_s <= 0:
             return 0.0
-        taken, most = count(here, self.window_s), self.told * self.window_s
+        taken, most = count(here, width_s), self.told * width_s
         if abs(taken - most) > SLACK_CALLS * self.mean + SLACK * most:
             return 0.0
-        rushed = count(here, 0.5 * self.window_s) >= 0.5 * RUSHED * most
-        return taken if rushed and taken >= CALLS_MIN * self.mean else 0.0
+        rushed = count(here, 0.5 * width_s) >= 0.5 * RUSHED * most
+        return min(taken, most) if rushed and taken >= CALLS_MIN * self.mean else 0.0
+
+    def until_open_s(self, pause_s: float, now_s: float, *, again: bool) -> float:
+        """Return a pause until a window is likely to be open: a told one, since a rush began.
+
+        By then what was sent first has left a window that slides, and one that is fixed has
+        opened, whenever it had begun.
+        """
+        pause_s = Framing.until_open_s(self, pause_s, now_s, again=again)
+        left_s = self.began_s(now_s) + self.told_window_s + LATE_S - now_s
+        told = self.told is not None and left_s > 0
+        return min(pause_s, max(PAUSE_S_MIN, left_s)) if told else pause_s
+
+    def reopened(self, recovered_s: float, now_s: float) -> None:
+        """Hear that a told limit let calls in again, since ``recovered_s``, and told no wait.
+
+        It counts by windows where a rush had filled the told one, and that nothing was let in for
+        so long says nothing of the rate then. One that slides lets nothing in any sooner.
+        """
+        if self.told is None or self.windowed or not self.empties:
+            return
+        width_s = self.told_window_s
+        filled = self._rushed(self.empties[-1], width_s)
+        late_s = recovered_s - self.began_s(now_s) - width_s
+        if not filled or late_s > SLACK * width_s:
+            return
+        self.windowed, self.window_s = True, width_s
+        self.slides = filled if late_s > -SLACK * width_s else 0.0
+        self.echo_until_s, self.echoes = now_s + width_s, 0
+        self.strikes = self.beyond = 0
 
     def hold_frame(self, pace: float, now_s: float) -> None:
         """Hold to a window that is believed in, or to a told one that slides, a little longer.

@@ -74,7 +74,16 @@ def test_a_window_that_has_just_opened_is_not_roomy() -> None:
     for number in range(1000):
         rate.take(1.0, 0.1 * number, bound=True)
         rate.left(99.0 - number % 100, 0.1 * number)
-        assert not rate.is_roomy
+        assert not rate.is_roomy(0.1 * number)
+
+
+def test_where_half_is_left_for_as_long_as_the_told_window_there_is_room() -> None:
+    """At a sixtieth of a told rate it takes an hour to send six tenths of the limit."""
+    rate = _given_up()
+    for number, left, roomy in ((0, 40.0, False), (9, 90.0, False), (18, 90.0, True)):
+        rate.take(1.0, 1.0 + number / 0.3, bound=True)
+        rate.left(left, 1.0 + number / 0.3)
+        assert rate.is_roomy(1.0 + number / 0.3) is roomy
 
 
 def test_who_has_room_and_refuses_a_look_is_not_asked_a_third_time() -> None:
@@ -83,9 +92,9 @@ def test_who_has_room_and_refuses_a_look_is_not_asked_a_third_time() -> None:
     for number in range(61):
         rate.take(1.0, float(number), bound=True)
         rate.left(90.0, float(number))
-    assert rate.is_roomy
+    assert rate.is_roomy(60.0)
     rate.roomy_looks = ROOMY_LOOKS
-    assert not rate.is_roomy
+    assert not rate.is_roomy(60.0)
 
 
 def test_a_rush_is_no_hurry() -> None:
