@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from headrace.limits import Limit
+
 
 @dataclass(slots=True)
 class Bucket:
@@ -63,26 +65,42 @@ class Bucket:
 class Spent:
     """What was used of a long quota (an hour's, a day's), counted from its first use.
 
-    When it is used up, nothing more goes until its window is over.
+    When it is used up, nothing more goes until its window is over, or ``look_s`` after the latest
+    call, at ``latest_s``: where nobody says when the window began, one call looks. It ``heeds``
+    what answers say of it, where they told it.
     """
 
     amount: float
     window_s: float
     since_s: float = -math.inf
     used: float = 0.0
+    look_s: float = math.inf
+    heeds: bool = False
+    latest_s: float = -math.inf
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until ``cost`` may be used; 0.0 when it may be now."""
         left_s = self.since_s + self.window_s - now_s
         if left_s <= 0 or self.used + min(cost, self.amount) <= self.amount:
             return 0.0
-        return left_s
+        return max(0.0, min(left_s, self.latest_s + self.look_s - now_s))
 
     def take(self, cost: float, now_s: float) -> None:
         """Count what is used."""
         if now_s >= self.since_s + self.window_s:
             self.since_s, self.used = now_s, 0.0
         self.used += cost
+        self.latest_s = now_s
+
+    def hear(self, limit: Limit, in_flight: float, now_s: float) -> None:
+        """Take what an answer says of it; ``in_flight`` is under way, and may not be in that."""
+        self.amount = self.amount if limit.amount is None else limit.amount
+        if limit.reset_s is not None:
+            self.since_s, self.look_s = now_s + limit.reset_s - self.window_s, math.inf
+        elif now_s >= self.since_s + self.window_s:
+            self.since_s = now_s
+        if limit.remaining is not None:
+            self.used = max(0.0, self.amount - limit.remaining) + in_flight
 
     def give(self, amount: float, taken_s: float) -> None:
         """Take back what was taken at ``taken_s``, unless its window is over."""

@@ -11,7 +11,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.phases import Mode, Phases
+from headrace.phases import Mode
+from headrace.retelling import Retelling
 from headrace.strays import REFUSALS, Strays
 from headrace.telling import MARGIN_MAX
 
@@ -40,7 +41,7 @@ NEAR = 0.05
 
 
 @dataclass(slots=True)
-class Leaping(Phases):
+class Leaping(Retelling):
     """A rate that leaps now and then; ``stray``: its refusals are not of its pace.
 
     ``surprises`` are the latest refusals at a pace that was held or tried: units accepted until
@@ -64,7 +65,7 @@ class Leaping(Phases):
     def look(self, now_s: float) -> bool:
         """Move on where a phase has shown enough; tells whether a probe was begun."""
         if self.told is not None or not (self.stray or self.leap_from):
-            return Phases.look(self, now_s)
+            return Retelling.look(self, now_s)
         self.strays.calls += 1
         self.strays.quiet += 1
         self._climb(now_s)
@@ -103,7 +104,7 @@ class Leaping(Phases):
                 return
             # What was refused before was not refused for its pace.
             self.hi = math.inf
-        Phases._passed(self, now_s)
+        Retelling._passed(self, now_s)
 
     def leap(self, pace: float, mode: Mode, now_s: float, wait_s: float | None) -> None:
         """Hear of a refusal at a pace that was held or tried; leap where there were enough."""
@@ -200,5 +201,5 @@ class Leaping(Phases):
 
     def clear(self) -> None:
         """Forget what refusals taught."""
-        Phases.clear(self)
+        Retelling.clear(self)
         self._ashore()

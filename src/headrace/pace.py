@@ -5,24 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from headrace.bounds import shut_s
 from headrace.bucket import Bucket
-from headrace.crossing import Crossing
+from headrace.episodes import BRUSHED_MAX, Episodes
 from headrace.fitting import Moment, is_exact
-from headrace.framing import PAUSE_S_MIN
 from headrace.phases import Mode
 from headrace.telling import LATE_S_MIN
 
-PAUSE_S_MAX = 60.0
 ECHOES_MAX, ECHO_S = 6, 0.1
 CLUSTER_CALLS = 8
-BRUSHED_MAX = 3
-"""Where so many refusals follow each other, somebody has shut the limit: wait, and longer."""
-AWAY_SLOTS, AWAY_SLOTS_TOLD = 10.0, 40.0
-"""A limit that is shut for more slots than that counts by windows; for the second, where it told
-shorter waits, which others who are served make longer too."""
-AWAY = 1.0 / 16.0
-"""Where nobody tells a wait, a first pause is no shorter than this part of the time shut before."""
 MET = 1.05
 """Bounds as near as that stand when a look above them was refused at once."""
 ON_REST = 4.0
@@ -32,22 +22,13 @@ RETURN_CALLS = 3.0
 
 
 @dataclass(slots=True)
-class RatePace(Crossing):
-    """The pace of one rate; all amounts are units of its dimension, times are seconds.
-
-    ``streak`` counts refusals without a call accepted between them; an episode begins
-    with a refusal and ends when a call that went ahead alone was not refused; the latest
-    one took ``away_s``.
-    """
+class RatePace(Episodes):
+    """The pace of one rate; all amounts are units of its dimension, times are seconds."""
 
     latest_s: float = -math.inf
-    reacted_s: float = -math.inf
     reacted_sent: float = 0.0
     reacted_refused: float = 0.0
-    streak: int = 0
-    recovered_s: float | None = None
     room_calls: float = RETURN_CALLS
-    away_s: float = 0.0
 
     def wait_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until a call of ``cost`` may be sent; 0.0 for now."""
@@ -133,8 +114,7 @@ class RatePace(Crossing):
         others were sent before anybody could know.
         """
         mark, gap_s = taken
-        self.frame_refused(cost, sent_s)
-        self.correct(cost, mark, sent_s)
+        self._take_out(cost, mark, sent_s)
         if self._is_old_news(cost, mark, sent_s):
             self._pause(now_s, wait_s, cost)
             return False
@@ -165,12 +145,20 @@ class RatePace(Crossing):
             # Whoever else there is comes in clusters: let the limit recover.
             self._pause(now_s, wait_s, self.share.rest * cost)
             return True
+        self.eased_too_far()
         if self.mode is Mode.HOLD and self.hurried(cost, here, wait_s):
             self._go(self.pace, Mode.HOLD, now_s)
             self._pause(now_s, wait_s, cost)
         else:
             self._learn(cost, here, now_s, wait_s)
         return True
+
+    def _take_out(self, cost: float, mark: float, sent_s: float) -> None:
+        """Take a call back out of all that counts what was let in: it was refused."""
+        self.frame_refused(cost, sent_s)
+        self.correct(cost, mark, sent_s)
+        for quota in self.longer:
+            quota.give(cost, sent_s)
 
     def _count(self, here: Moment, cost: float, now_s: float, wait_s: float | None) -> None:
         """Note what had been taken by a moment of emptiness, and what was told at it."""
@@ -225,6 +213,7 @@ class RatePace(Crossing):
             self.slides = self.sees_sliding(here)
         pace, mode, before = self.pace, self.mode, min(self.hi, self.pace)
         low, stand = self.lo, mode is Mode.PROBE and self._stand(now_s)
+        self._note_before(pace, mode, (low, self.was if mode is Mode.PROBE else self.hi))
         self._bound(cost, here, wait_s)
         if stand:
             self.hi = min(self.hi, self.was)
@@ -273,58 +262,6 @@ class RatePace(Crossing):
         else:
             exact = wait_s is not None and is_exact(wait_s)
             self.bound(cost, here, pace, probing, exact)
-
-    def _recovered(self, cost: float, now_s: float) -> None:
-        """Hear that calls are accepted again after a pause that had to be found out."""
-        assert self.episode_s is not None
-        assert self.recovered_s is not None
-        away_s = self.away_s = self.recovered_s - self.episode_s
-        if self.frame is not None:
-            # The rest of it was our own belief.
-            away_s = min(away_s, max(0.0, self.paused_until_s - self.episode_s))
-        told_s = self.empties[-1].told_s if self.empties else None
-        least_s = shut_s(None if told_s is None else told_s - self.episode_s)
-        slots = AWAY_SLOTS if told_s is None else AWAY_SLOTS_TOLD
-        # Where others are about, the pause after a first refusal is our own choice.
-        shut = self.streak > 1 or not self.is_noisy
-        windowed = shut and away_s > max(least_s, slots * cost / max(self.pace, 1e-9))
-        self.opened(self.reacted_s, self.recovered_s)
-        self.episode_s = None
-        if self.told is None or self.frame is None:
-            # What came in while the lane was paused is not there: the limit was empty. But since
-            # one went ahead it has been filling.
-            self.bucket.spill(now_s, self.bucket.rate * (now_s - self.recovered_s))
-        if windowed and told_s is None:
-            self.reopened(self.recovered_s, now_s)
-        if windowed and self.told is None and not self.windowed:
-            self.guess_window(cost, now_s, away_s, in_debt=self.allowance < 0)
-            if told_s is None:
-                self.bound_likely(list(self.moments), cost, self.pace)
-            self._between(now_s)
-        else:
-            self.set_pace(self.bucket.rate, self.mode, now_s)
-        self.probe_after_s = now_s + self.peace(told_s) * away_s
-
-    def _pause(self, now_s: float, wait_s: float | None, cost: float) -> None:
-        slot_s = max(PAUSE_S_MIN, cost / self.bucket.rate if self.bucket.rate > 0 else 1.0)
-        least_s = slot_s
-        if wait_s is None and not self.is_noisy:
-            # It was shut for long before: who asks from slot to slot asks in vain more often.
-            least_s = max(slot_s, AWAY * min(self.away_s, PAUSE_S_MAX))
-        guess_s = min(PAUSE_S_MAX, least_s * 2.0 ** min(20, max(0, self.streak - 1)))
-        pause_s = guess_s if wait_s is None else wait_s
-        if self.is_noisy:
-            pause_s = max(pause_s, slot_s)
-        if wait_s is not None and self.streak > 1:
-            # The wait was kept, and still nothing: do not believe it alone.
-            longer_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2.0 ** min(20, self.streak))
-            crossing = self.crossed and self.streak < BRUSHED_MAX
-            pause_s = max(pause_s, slot_s if crossing else longer_s)
-        if wait_s is None:
-            pause_s = self.until_open_s(pause_s, now_s, again=self.streak > 1)
-        until_s = max(self.paused_until_s, now_s + pause_s)
-        self.idle_s += until_s - max(now_s, self.paused_until_s)
-        self.paused_until_s = until_s
 
     def forget(self, pace: float, now_s: float) -> None:
         """Take back what refusals taught: they were not of this rate."""

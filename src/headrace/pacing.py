@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from headrace.bucket import Bucket, Spent
+from headrace.announcing import Announcing
 from headrace.circuit import Circuit
 from headrace.inputs import Inputs
 from headrace.knee import Width
-from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Limit, Load, Quota, Said
+from headrace.limits import DAY_S, RATES, WAIT_S_MAX, Dimension, Load, Quota, Said
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pace import RatePace
 from headrace.phases import Mode
@@ -28,7 +28,6 @@ REACT_S = 1.0
 SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
 """How long a lane is shut for want of funds or of a good key, where nobody says; then one
 call looks again."""
-MINUTE_S, LONG_S = 60.0, 3600.0
 MOMENT_S = 1e-6
 """Waits shorter than this are none: no timer could keep them."""
 
@@ -72,7 +71,7 @@ def _amount(load: Load, dimension: Dimension) -> float:
     return float(load.tokens if dimension is Dimension.TOKENS else load.images)
 
 
-class Pacer:
+class Pacer(Announcing):
     """One lane. Times are seconds of any steady clock, never going back."""
 
     def __init__(self, quota: Quota, now_s: float) -> None:
@@ -101,33 +100,6 @@ class Pacer:
             self._tell(limit, now_s, quota.pinned)
         if quota.rate_start is not None and Dimension.REQUESTS not in self.rates:
             self._rate(Dimension.REQUESTS, now_s, quota.rate_start)
-
-    def _rate(self, dimension: Dimension, now_s: float, start: float | None) -> RatePace:
-        found = self.rates.get(dimension)
-        if found is None:
-            found = self.rates[dimension] = RatePace(bucket=Bucket(math.inf, 1.0, 1.0, now_s))
-            if start is not None:
-                found.set_pace(start, Mode.GROW, now_s)
-        return found
-
-    def _tell(self, limit: Limit, now_s: float, pinned: bool) -> None:
-        """Take a limit that was told before the first call."""
-        if limit.amount is None or limit.amount <= 0:
-            return
-        if limit.dimension is Dimension.CONCURRENCY:
-            self.width.pin(max(1.0, limit.amount))
-            return
-        window_s = limit.window_s or MINUTE_S
-        told = limit.amount / window_s
-        if window_s >= LONG_S:
-            rate = self._rate(limit.dimension, now_s, self.quota.rate_start)
-            if all(known.window_s != window_s for known in rate.longer):
-                rate.longer.append(Spent(limit.amount, window_s))
-            return
-        rate = self._rate(limit.dimension, now_s, None)
-        if rate.told is None or told < rate.told:
-            rate.tell(limit.amount, window_s, now_s, pinned)
-            rate.set_pace(max(told, self.quota.rate_start or 2.0 * told), Mode.GROW, now_s)
 
     # -- sending ---------------------------------------------------------------------------
 
@@ -223,9 +195,14 @@ class Pacer:
             for one, (mark, gap_s) in ticket.marks
         )
 
-    def reopen(self) -> None:
-        """Forget that the lane is shut: a person has looked at what shut it."""
-        self.shut_until_s = self.circuit.open_until_s = -math.inf
+    def reopen(self, now_s: float) -> None:
+        """Forget that the lane is shut: a person has looked at what shut it.
+
+        What was pinned stays used up.
+        """
+        self.shut_until_s = self.paused_until_s = self.circuit.open_until_s = -math.inf
+        for rate in self.rates.values():
+            rate.reopen(now_s)
         self.shut_reason = ""
 
     # -- hearing ---------------------------------------------------------------------------
@@ -301,6 +278,10 @@ class Pacer:
         rate = self._blamed(bucket, ticket, now_s)
         taken = dict(ticket.marks).get(bucket or Dimension.REQUESTS, (rate.sent, math.inf))
         cost = _amount(ticket.load, bucket or Dimension.REQUESTS) or 1.0
+        if cost > rate.told_amount:
+            # No limit of that size ever lets it in: it says nothing of the rate.
+            self.credit.refused(1.0)
+            return
         held, learning = rate.mode is Mode.HOLD, rate.mode in (Mode.GROW, Mode.TRIAL)
         rate.allowance = self.credit.left - 0.5
         news = rate.refused(cost, taken, ticket.sent_s, now_s, wait_s)
@@ -351,22 +332,3 @@ class Pacer:
         cost = float(ticket.load.tokens)
         if (back := self.refunds.back(cost - said.tokens)) > 0:
             rate.give_back(cost, back, ticket.sent_s, now_s)
-
-    def _announced(self, ticket: Ticket, said: Said, now_s: float) -> None:
-        """Take limits that an answer announces: they seed, and lower, but never raise."""
-        for limit in said.limits:
-            if limit.dimension is Dimension.CONCURRENCY:
-                continue
-            rate = self.rates.get(limit.dimension)
-            news = rate is None or (rate.told is None and rate.told_before is None)
-            if news and limit.amount is not None and limit.window_s is not None:
-                self._tell(limit, now_s, pinned=False)
-            if rate is not None and limit.remaining is not None:
-                rate.left(limit.remaining, now_s)
-                if limit.dimension is Dimension.TOKENS:
-                    self._left_of_tokens(limit, ticket, rate, now_s)
-
-    def _left_of_tokens(self, limit: Limit, ticket: Ticket, rate: RatePace, now_s: float) -> None:
-        each = max(rate.mean, float(ticket.load.tokens))
-        call = (ticket.sent_s, ticket.left)
-        self.refunds.hear(limit, call, (each, self.in_flight * each), now_s)

@@ -75,7 +75,7 @@ class Phases(Telling):
     """The pace of one rate and the phase it is in.
 
     ``longer`` are quotas of longer windows; ``allowance`` the refusals that the lane may still
-    afford.
+    afford; ``look_to`` is a pace that one look at once is worth, 0 for none.
     """
 
     mode: Mode = Mode.OPEN
@@ -96,6 +96,7 @@ class Phases(Telling):
     verified: int = 0
     held_at: float = 0.0
     long_held: float = 0.0
+    look_to: float = 0.0
     share: Share = field(default_factory=Share)
 
     def spent_s(self, cost: float, now_s: float) -> float:
@@ -237,10 +238,10 @@ class Phases(Telling):
             self.set_pace(self.bucket.rate * (1.0 + self.climb), Mode.PROBE, now_s, at_send=True)
 
     def _look_up(self, now_s: float) -> bool:
-        roomy = self.is_roomy(now_s)
+        roomy = self.look_to > 0 or self.is_roomy(now_s)
         if self.told is not None or (now_s < self.probe_after_s and not roomy):
             return False
-        if self.phase_calls < (ROOMY_CALLS if roomy else 30):
+        if self.phase_calls < (0 if self.look_to else ROOMY_CALLS if roomy else 30):
             return False
         if self.phase_bound * 4 < self.phase_calls:
             return False
@@ -258,8 +259,9 @@ class Phases(Telling):
         self.climb = BOLD if self.verified == 1 else 0.05
         if fallen or roomy:
             # What was there before may be back as a whole: one refusal tells when it is not.
-            before = self.told_before or self.long_held
-            self.roomy_looks += roomy
+            before = self.look_to or self.told_before or self.long_held
+            self.roomy_looks += roomy and not self.look_to
+            self.look_to = 0.0
             self.climb = max(0.05, before * (1.0 - MARGIN_MAX) / base - 1.0)
         self.virtual.rate = self.hi = self.was = base
         self.climb_from = Moment(now_s, self.sent, self.refused_units, self.idle_s)

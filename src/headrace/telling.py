@@ -69,10 +69,14 @@ class Telling(Framing):
         self.told, self.told_amount, self.pinned = amount / window_s, amount, pinned
         self.cap, self.tight_s = Bucket(self.told, amount, amount, now_s), now_s
 
-    def left(self, remaining: float, now_s: float) -> None:
-        """Hear how much the provider says is left of a told limit: never more than that."""
+    def left(self, remaining: float, now_s: float, *, rushing: bool) -> None:
+        """Hear how much the provider says is left of a told limit: no rush goes beyond it.
+
+        A pace is held to without: what came in since the answer's call is not in it.
+        """
         if self.cap is not None:
-            self.cap.spill(now_s, max(0.0, remaining))
+            if rushing:
+                self.cap.spill(now_s, max(0.0, remaining))
             self.left_most = max(self.left_most or 0.0, remaining)
             if remaining < ROOMY * self.left_most or not self.left_most:
                 self.tight_sent, self.tight_s = self.sent, now_s

@@ -49,7 +49,7 @@ def _given_up() -> RatePace:
     rate = RatePace(told_before=10.0)
     rate.tell(600.0, 60.0, 0.0, pinned=False)
     rate.told = None
-    rate.left(100.0, 0.0)
+    rate.left(100.0, 0.0, rushing=False)
     return rate
 
 
@@ -61,7 +61,7 @@ def test_a_lane_looks_up_where_answers_say_that_half_is_left(left: float, looks:
     rate.set_pace(1.5, Mode.HOLD, 0.0)
     for number in range(100):
         rate.take(1.0, number / 1.5, bound=True)
-        rate.left(left, number / 1.5)
+        rate.left(left, number / 1.5, rushing=False)
         if rate.look(number / 1.5):
             break
     assert (rate.mode is Mode.PROBE) == looks
@@ -73,7 +73,7 @@ def test_a_window_that_has_just_opened_is_not_roomy() -> None:
     rate = _given_up()
     for number in range(1000):
         rate.take(1.0, 0.1 * number, bound=True)
-        rate.left(99.0 - number % 100, 0.1 * number)
+        rate.left(99.0 - number % 100, 0.1 * number, rushing=False)
         assert not rate.is_roomy(0.1 * number)
 
 
@@ -82,7 +82,7 @@ def test_where_half_is_left_for_as_long_as_the_told_window_there_is_room() -> No
     rate = _given_up()
     for number, left, roomy in ((0, 40.0, False), (9, 90.0, False), (18, 90.0, True)):
         rate.take(1.0, 1.0 + number / 0.3, bound=True)
-        rate.left(left, 1.0 + number / 0.3)
+        rate.left(left, 1.0 + number / 0.3, rushing=False)
         assert rate.is_roomy(1.0 + number / 0.3) is roomy
 
 
@@ -91,7 +91,7 @@ def test_who_has_room_and_refuses_a_look_is_not_asked_a_third_time() -> None:
     rate = _given_up()
     for number in range(61):
         rate.take(1.0, float(number), bound=True)
-        rate.left(90.0, float(number))
+        rate.left(90.0, float(number), rushing=False)
     assert rate.is_roomy(60.0)
     rate.roomy_looks = ROOMY_LOOKS
     assert not rate.is_roomy(60.0)

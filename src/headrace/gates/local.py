@@ -140,7 +140,7 @@ class LocalGate:
     def reopen(self) -> None:
         """Let lanes that are shut for want of funds or of a key be tried at once."""
         for lane in self._lanes.values():
-            lane.pacer.reopen()
+            lane.pacer.reopen(self._clock.monotonic_s())
             self._admit(lane)
 
     def dismiss(self) -> None:

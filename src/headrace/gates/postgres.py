@@ -255,7 +255,7 @@ class PostgresGate:
                 shared = side.read(version, state, database_s, self._clock.monotonic_s())
                 if side.reopened < self._reopened:
                     side.reopened = self._reopened
-                    shared.pacer.reopen()
+                    shared.pacer.reopen(shared.at_s)
                 sharing = 0.5 * max(2, len(shared.members))
                 span_s = min(AHEAD_S_MAX, max(AHEAD_S, 2.0 * self._step_s) * sharing)
                 ahead = Ahead(self._lead_s, span_s)
