@@ -6,7 +6,6 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from bench.admission.job import Told
 from headrace.limits import Dimension
@@ -16,9 +15,9 @@ from headrace.simulator.settings import Settings
 from headrace.simulator.terms import lane_rules
 from headrace.simulator.truth import Entry
 
-OUTAGE_STEP_S = 1.0
-GOODPUT_S = 5.0
+GOODPUT_S, GOODPUT_SPANS = 10.0, 3
 GOOD = 0.95
+"""The goodput is back from when on so much of the rate comes in each of so many spans."""
 
 
 @dataclass
@@ -50,6 +49,22 @@ class Span:
 
 
 @dataclass
+class Outage:
+    """What an outage did.
+
+    ``amplification``: all requests of the run that reached the provider, whatever it
+    answered, by the items delivered, each once; ``peak``: the most requests in any minute by
+    what the healthy lane takes in one; ``during``: requests while nothing was answered;
+    ``recovery_s``: from its end until the goodput was back for good (``None``: never).
+    """
+
+    amplification: float | None = None
+    peak: float | None = None
+    during: int = 0
+    recovery_s: float | None = None
+
+
+@dataclass
 class Measured:
     """One client in one scenario."""
 
@@ -63,8 +78,7 @@ class Measured:
     after: Span = field(default_factory=Span)
     told: Told = field(default_factory=Told)
     items_per_s: float | None = None
-    amplification: float | None = None
-    recovery_s: float | None = None
+    outage: Outage | None = None
     in_flight_max: int = 0
     refused_by: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
@@ -148,30 +162,37 @@ def pace_per_s(entries: Iterable[Entry], after_s: float) -> float | None:
     return len(ends) / (ends[-1] - after_s) if ends and ends[-1] > after_s else None
 
 
-def outage_figures(
-    entries: list[Entry], from_s: float, until_s: float, rate: float
-) -> dict[str, Any]:
-    """Return what an outage did.
-
-    ``amplification``: the most requests in any minute by what the healthy lane takes in
-    one; ``during``: requests while nothing was answered; ``recovery_s``: from its end
-    until the goodput of the next seconds is ``GOOD`` of ``rate`` (``None``: never).
-    """
+def outage_figures(entries: list[Entry], from_s: float, until_s: float, rate: float) -> Outage:
+    """Return what an outage between two moments did, where a healthy lane takes ``rate``."""
     arrivals = sorted(one.arrived_s for one in entries)
     minute = max(
         (bisect_left(arrivals, at_s + 60.0) - number for number, at_s in enumerate(arrivals)),
         default=0,
     )
-    ends = sorted(one.ended_s for one in entries if one.delivered)
-    at_s, recovery_s = until_s, None
-    while ends and at_s + GOODPUT_S <= ends[-1]:
-        good = bisect_left(ends, at_s + GOODPUT_S) - bisect_left(ends, at_s)
-        if good / GOODPUT_S >= GOOD * rate:
-            recovery_s = at_s - until_s
-            break
-        at_s += OUTAGE_STEP_S
-    return {
-        "amplification": minute / (60.0 * rate),
-        "during": bisect_left(arrivals, until_s) - bisect_left(arrivals, from_s),
-        "recovery_s": recovery_s,
-    }
+    items = items_delivered(entries)
+    return Outage(
+        len(entries) / items if items else None,
+        minute / (60.0 * rate),
+        bisect_left(arrivals, until_s) - bisect_left(arrivals, from_s),
+        _recovery_s(sorted(one.ended_s for one in entries if one.delivered), until_s, GOOD * rate),
+    )
+
+
+def _recovery_s(ends: list[float], until_s: float, good: float) -> float | None:
+    """Return how long after ``until_s`` results came at ``good`` a second, and went on to.
+
+    Three spans are looked at, one after another: a lane that is fast for one of them and
+    falls back has not recovered. Of a run that ends before, what there is of them counts.
+    """
+    if not ends:
+        return None
+    for step in range(math.floor(ends[-1] - GOODPUT_S - until_s) + 1):
+        begins_s = [until_s + step + number * GOODPUT_S for number in range(GOODPUT_SPANS)]
+        spans = [
+            bisect_left(ends, at_s + GOODPUT_S) - bisect_left(ends, at_s)
+            for at_s in begins_s
+            if at_s + GOODPUT_S <= ends[-1]
+        ]
+        if min(spans) >= good * GOODPUT_S:
+            return float(step)
+    return None

@@ -6,15 +6,16 @@ import os
 import platform
 import statistics
 import subprocess
+import textwrap
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.admission.measured import Measured
+from bench.admission.measured import GOOD, GOODPUT_S, GOODPUT_SPANS, Measured, Outage
 from bench.admission.plan import CLIENTS
 from bench.admission.scenario import Scenario
-from bench.admission.targets import TARGETS
+from bench.admission.targets import TARGETS, our_own
 from headrace.version import VERSION
 
 HERE = Path(__file__).parent
@@ -39,6 +40,7 @@ are the simulator's: it knows every call and computes the ideal makespan.
 - A limit is *hidden* where neither headers nor the words of a refusal state its amount; headers
   that mislead state a wrong one.
 - Another user of the same key always gets his share; the ideal uses what that leaves.
+{our_own}
 - Ours runs with its defaults everywhere. Where a limit is *told* it stands in the provider's
   `limits`; nothing is set for a scenario. Calls carry an `Idempotency-Key`, those by hand do not.
 """
@@ -60,6 +62,16 @@ def verdict(seen: Measured) -> str:
     return "met" if not missed else "; ".join(missed)
 
 
+def _outage_words(seen: Outage) -> str:
+    """Return what an outage did, for the terminal."""
+    back = "never" if seen.recovery_s is None else f"after {seen.recovery_s:.0f} s"
+    return (
+        f"requests by items {_number(seen.amplification, '.3f')}, busiest minute "
+        f"{_number(seen.peak, '.2f')} of the rate, goodput back {back}, "
+        f"{seen.during} requests in the outage"
+    )
+
+
 def row(seen: Measured) -> str:
     """Return a line for the terminal."""
     told = seen.told
@@ -71,6 +83,7 @@ def row(seen: Measured) -> str:
         "(stopped)" if told.timed_out else "",
         f"cpu {_number(seen.cpu_ms, '.2f')}/{_number(seen.cpu_all_ms, '.2f')} ms",
         f"{told.peak_mib:.0f} MiB",
+        _outage_words(seen.outage) if seen.outage else "",
         verdict(seen),
         next(iter(told.errors)) if told.errors and not seen.delivered else "",
         *seen.notes,
@@ -149,6 +162,33 @@ def _line(seen: Measured) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
+_OUTAGE = f"""
+## The outage
+
+*Amplification* is all requests of the run that reached the provider, whatever it answered, by
+the items delivered; the *busiest minute* is by what the healthy lane takes in one; *in the
+outage* are the requests that came while nothing was answered. *Goodput back* is how long after
+its end {GOOD:.0%} of the rate were delivered over {GOODPUT_S:.0f} s, and over each of the
+{GOODPUT_SPANS - 1} spans of {GOODPUT_S:.0f} s that follow, where the run lasts so long.
+
+| client | amplification | busiest minute | in the outage | goodput back |
+|---|---|---|---|---|"""
+
+
+def outage_lines(results: list[Measured]) -> list[str]:
+    """Return what the outage did, a line for each client; nothing where there was none."""
+    lines = []
+    for one in results:
+        if one.outage is not None:
+            found = one.outage
+            back = "never" if found.recovery_s is None else f"after {found.recovery_s:.0f} s"
+            lines.append(
+                f"| {one.client} | {_number(found.amplification, '.3f')} "
+                f"| {_number(found.peak, '.2f')} | {found.during} | {back} |"
+            )
+    return [_OUTAGE, *lines] if lines else []
+
+
 def commit() -> str:
     """Return which state of the code was measured, as far as it is known."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
@@ -168,7 +208,7 @@ def page(
     skipped = sum(1 for one in ours if one.skipped)
     command = " ".join(["python -m bench.admission", *arguments])
     lines = [
-        _INTRO,
+        _INTRO.format(our_own=textwrap.fill(f"- {our_own()}", 98, subsequent_indent="  ")),
         f"`{command}` at {commit()} on {os.cpu_count()} cores, {platform.system()}, Python "
         f"{platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}; it took {took_s / 60:.0f} "
         f"minutes. The simulators, the clients and the databases share the cores; where it is "
@@ -191,4 +231,5 @@ def page(
         if found:
             lines += ["", f"## {title}", "", *(random_lines(results) if group is drawn else [])]
             lines += [*([""] if group is drawn else []), *_HEAD, *(_line(one) for one in found)]
+            lines += outage_lines(found)
     return "\n".join(lines) + "\n"

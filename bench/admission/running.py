@@ -160,6 +160,4 @@ async def _ideals(simulator: Simulation, case: Scenario, kept: list[float], seen
 def _outage(case: Scenario, entries: list[Entry], seen: Measured) -> None:
     fault = next(one for one in case.built().faults if one.kind == "outage")
     rate = case.true_rates()["requests"]
-    found = outage_figures(entries, fault.from_s, fault.until_s, rate)
-    seen.amplification, seen.recovery_s = found["amplification"], found["recovery_s"]
-    seen.notes.append(f"{found['during']} requests in the outage")
+    seen.outage = outage_figures(entries, fault.from_s, fault.until_s, rate)

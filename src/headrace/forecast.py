@@ -56,7 +56,7 @@ def _by_rate(
     if rate is None:
         return None
     time_s = max(0.0, amount - burst) / rate
-    return Forecast(time_s, f"about {spoken(time_s)}: quota-bound at {per_time(rate, name.value)}")
+    return Forecast(time_s, f"about {spoken(time_s)}, quota-bound: {per_time(rate, name.value)}")
 
 
 def _by_width(calls: int, quota: Quota, learned: Learned | None) -> Forecast | None:

@@ -23,7 +23,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     names = sorted(set(known))
     guess = nearest(word, names)
     if guess is not None:
-        return f"Did you mean {guess!r}?"
+        return f"Did you mean {str(guess)!r}?"  # of an enumeration's member, its word alone
     if not names:
         return "None is known here."
     return "Known: " + ", ".join(names) + "."

@@ -13,7 +13,7 @@ from headrace.waits import Texts, dig, read_number
 _PER = r"(?:per|/|in|within|every) ?(?:an? )?"
 _WINDOW = r"(sec(?:ond)?|min(?:ute)?|hour|day|month)"
 _WHAT = r"(requests?|calls?|predictions?|tokens?|(?:input[- ])?images?)"
-_COUNT = r"(\d{1,12}(?:,\d{3}){0,4})"
+_COUNT = r"(\d{1,12}(?:,\d{3}){0,4}(?:\.\d{1,6})?)"
 _STATED = re.compile(
     rf"\b{_WHAT} per {_WINDOW}s?\b(?: \([a-z]{{2,5}}\))?: limit:? {_COUNT}\b"
     rf"(?: ?/ ?[a-z]{{1,6}})?(?:, used:? {_COUNT}\b)?",

@@ -143,7 +143,7 @@ async def test_an_estimate_tells_the_time_under_the_limits_that_are_known(
     (lane,) = (await shell("lanes", "--json")).json
     slow = LearnedRate(pace=20 / 60, lo=0.3, hi=0.34, held=True)
     await write(database, lane["name"], Learned(rates={"requests": slow}))
-    assert "about 5 min: quota-bound at 20 requests/min" in (await shell(*words)).out
+    assert "about 5 min, quota-bound: 20 requests/min" in (await shell(*words)).out
     wide = Learned(LearnedWidth(8.0, known=True), {}, call_s=12.0)
     await write(database, lane["name"], wide)
     told = (await shell(*words, "--json")).json

@@ -135,7 +135,8 @@ def test_a_flag_replaces_the_scenarios_limit_of_its_dimension(terminal: Terminal
     ("words", "code", "said"),
     [
         (("--retry-after", "secondes"), 5, "Did you mean 'seconds'?"),
-        (("--rpm", "-1"), 5, "Set it above 0."),
+        (("--rpm", "-1"), 5, "--rpm: -1.0 is out of range"),
+        (("--rpm", "inf"), 5, "Give a number above 0, or leave the flag out."),
         (("--scenario", "none.toml"), 5, "there is no such file"),
         (("--limiter", "leaky"), 2, "limiter"),
         (("--log", "no/such/folder.jsonl"), 6, "cannot be written"),

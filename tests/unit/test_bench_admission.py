@@ -14,13 +14,14 @@ from bench.admission.drawn import draw
 from bench.admission.job import Job, Told
 from bench.admission.measured import (
     Measured,
+    Outage,
     Span,
     items_delivered,
     outage_figures,
     refused_since,
     windows_filled,
 )
-from bench.admission.page import random_lines, row, verdict
+from bench.admission.page import outage_lines, page, random_lines, row, verdict
 from bench.admission.scenario import Scenario, told_rates
 from bench.admission.schedule import Places
 from bench.admission.targets import TARGETS
@@ -92,17 +93,77 @@ def test_an_item_that_was_delivered_twice_is_one_item() -> None:
     assert items_delivered(calls) == 2
 
 
-def test_an_outage_is_recovered_from_when_the_goodput_is_back() -> None:
-    rate = 10.0
-    before = [entry(at / rate, ended_s=at / rate) for at in range(200)]
+RATE = 10.0
+
+
+def healthy(from_s: float, until_s: float) -> list[Entry]:
+    """Calls at the rate of a healthy lane, each delivered at once."""
+    return [
+        entry(at / RATE, ended_s=at / RATE) for at in range(int(from_s * 10), int(until_s * 10))
+    ]
+
+
+def outage(calls: list[Entry]) -> Outage:
+    """What an outage from 20 to 40 s did to such a lane."""
+    return outage_figures(calls, 20.0, 40.0, RATE)
+
+
+def test_amplification_is_requests_by_items_delivered_over_the_whole_run() -> None:
+    """Pacing bounds requests a minute, not retries: who sends each item twice is told 2."""
     during = [entry(20 + at, "outage") for at in range(20)]
-    after = [entry(47 + at / rate, ended_s=47 + at / rate) for at in range(300)]
-    found = outage_figures([*before, *during, *after], 20.0, 40.0, rate)
-    assert found["during"] == 20
-    assert found["recovery_s"] == pytest.approx(7.0)
-    assert found["amplification"] == pytest.approx((200 + 20 + 130) / 600, abs=0.01)
-    never = outage_figures([*before, *during], 20.0, 40.0, rate)
-    assert never["recovery_s"] is None
+    seen = outage([*healthy(0, 20), *during, *healthy(47, 77)])
+    assert seen.amplification == pytest.approx(520 / 500)
+    assert seen.during == 20
+    assert seen.peak == pytest.approx((200 + 20 + 130) / 600, abs=0.01)
+    twice = [
+        one._replace(verdict=verdict, delivered=verdict == "admitted")
+        for one in healthy(0, 60)
+        for verdict in ("outage", "admitted")
+    ]
+    assert outage(twice).amplification == pytest.approx(2.0)
+    assert outage(during).amplification is None
+
+
+def test_an_outage_is_recovered_from_when_the_goodput_is_back_and_stays() -> None:
+    """A lane that falls back within half a minute has not recovered, however fast it was."""
+    before = healthy(0, 20)
+    assert outage([*before, *healthy(47, 77)]).recovery_s == pytest.approx(7.0)
+    fell_back = [*before, *healthy(42, 53), *healthy(60, 95)]
+    assert outage(fell_back).recovery_s == pytest.approx(20.0)
+    assert outage([*before, *healthy(47, 59)]).recovery_s == pytest.approx(7.0)
+    assert outage(before).recovery_s is None
+    assert outage([*before, *healthy(47, 77)[::2]]).recovery_s is None
+
+
+def test_the_target_of_an_outage_is_about_requests_by_items_and_recovery() -> None:
+    """What was missed is named with what was seen; nothing measured is not met."""
+    target = TARGETS["outage"]
+    assert target.missed(seen("outage", outage=Outage(1.02, 1.02, 5, 3.0))) == []
+    missed = target.missed(seen("outage", outage=Outage(1.3, 1.02, 5, None)))
+    assert missed == ["amplification 1.30 > 1.10", "recovery unknown > 60 s"]
+    assert len(target.missed(seen("outage"))) == 2
+
+
+def test_the_outage_is_told_in_the_line_of_a_run_and_on_the_page() -> None:
+    """Both figures and the recovery, for every client."""
+    ours = seen("outage", outage=Outage(1.016, 1.02, 5, 3.0))
+    other = seen("outage", client="A", outage=Outage(1.25, 1.5, 40, None))
+    told = row(ours)
+    assert "requests by items 1.016" in told
+    assert "busiest minute 1.02 of the rate" in told
+    assert "goodput back after 3 s" in told
+    assert outage_lines([ours, other, seen()])[1:] == [
+        "| ours | 1.016 | 1.02 | 5 | after 3 s |",
+        "| A | 1.250 | 1.50 | 40 | never |",
+    ]
+    assert outage_lines([seen()]) == []
+
+
+def test_the_page_says_which_targets_are_our_own() -> None:
+    """Those of strays and of what is drawn and fits no line of the design's, with their numbers."""
+    text = " ".join(page([], [], 0.0, []).split())
+    assert "`strays`, where 3 in 100 are refused whatever one does (≥ 80%, refused ≤ 6.0%)" in text
+    assert "those are our own choice" in text
 
 
 def test_a_target_is_missed_by_what_is_below_it_lost_or_paid_twice() -> None:

@@ -669,6 +669,11 @@ def test_ramp_and_concurrency_and_rate_are_told_apart() -> None:
             Dimension.REQUESTS,
         ),
         (
+            "on requests per min (RPM): Limit 0.5, Used 0.5, Requested 1. try again in 80s",
+            [Limit(Dimension.REQUESTS, 0.5, 60.0, 0.0)],
+            Dimension.REQUESTS,
+        ),
+        (
             "Your limit is reduced to 6 requests per minute with a burst of 1 requests",
             [Limit(Dimension.REQUESTS, 6.0, 60.0)],
             Dimension.REQUESTS,

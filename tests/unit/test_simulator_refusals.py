@@ -116,6 +116,19 @@ def test_a_call_too_large_for_its_limit_is_told_the_amount_or_not() -> None:
         assert f"{said}{amounts} The input or output tokens must be" in words_of(answer)
 
 
+def test_a_limit_below_one_a_minute_is_stated_with_its_fraction() -> None:
+    """One in two minutes is half of one a minute in words and headers, and read as that."""
+    one = {"kind": "fixed", "amount": 1, "window_s": 120}
+    for kind in ("none", "true"):
+        answer = refusal(build_settings({"limits": [one], "headers": {"kind": kind}}))
+        assert "(RPM): Limit 0.5, Used 0.5, Requested 1." in words_of(answer)
+        (limit,) = read(answer).said.limits
+        assert (limit.dimension, limit.amount, limit.window_s) == (Dimension.REQUESTS, 0.5, 60.0)
+    assert dict(answer.headers)["x-ratelimit-limit-requests"] == "0.5"
+    told = refusal(build_settings({"limits": [one]}), shape="replicate")
+    assert "is 0.5 per minute" in words_of(told)
+
+
 def test_replicate_states_the_limit_or_only_names_it() -> None:
     """As the setting says; the wait is told in both."""
     about = "Request was throttled. Your rate limit for creating predictions is"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -15,6 +16,7 @@ from cyclopts import Parameter
 
 from headrace.cli.main import on_loop
 from headrace.cli.options import data, line
+from headrace.errors import ConfigError
 
 if TYPE_CHECKING:
     from headrace.simulator.server import Simulator
@@ -55,6 +57,7 @@ def simulate(
     """Play a provider on this machine, with its limits, errors and latencies."""
     from headrace.simulator.scenario import build_settings, read_scenario
 
+    _check_amounts({"--rpm": rpm, "--tpm": tpm, "--ipm": ipm, "--burst": burst})
     tree = read_scenario(scenario) if scenario is not None else {}
     kinds = {"requests": rpm, "tokens": tpm, "images": ipm}
     limits = [
@@ -72,6 +75,14 @@ def simulate(
         merged["output"] = (told if isinstance(told, dict) else {}) | {"media": output}
     settings = build_settings(merged, str(scenario) if scenario is not None else "simulate")
     return int(on_loop(_serve(settings, port, log, as_json=json, quiet=quiet)))
+
+
+def _check_amounts(flags: dict[str, float | None]) -> None:
+    """Raise for an amount that limits nothing, by the flag that a person wrote."""
+    for flag, amount in flags.items():
+        if amount is not None and not 0 < amount < math.inf:
+            remedy = "Give a number above 0, or leave the flag out."
+            raise ConfigError(f"{amount} is out of range", place=flag, remedy=remedy)
 
 
 def _merged(

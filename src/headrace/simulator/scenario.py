@@ -17,11 +17,13 @@ from headrace.nearest import did_you_mean
 from headrace.simulator.settings import (
     CRASH_CLASSES,
     FAULTS,
+    FOREVER_S,
     HEADERS,
     LIMITERS,
     MEDIA,
     RETRY_AFTER,
     SHAPES,
+    ChangeSettings,
     LimitSettings,
     Settings,
 )
@@ -94,17 +96,41 @@ Problem = tuple[str, str]
 
 def _problems(settings: Settings) -> Iterable[Problem]:
     """Yield what is wrong, with the remedy."""
+    yield from _endless(settings)
     yield from _words(settings)
     yield from _numbers(settings)
     for number, limit in enumerate(settings.limits, 1):
         for said, remedy in _limit_problems(limit):
             yield f"limits, number {number}: {said}", remedy
     yield from _spans(settings)
+    yield from _overlaps(settings.changes)
     other = settings.other
     told = any(one.dimension in RATES for one in settings.limits)
     if other is not None and other.rate is None and not told:
         remedy = "Set other.rate (calls per second), or a limit."
         yield "other.share is a share of the limits, and there are none", remedy
+
+
+def _endless(table: msgspec.Struct, above: str = "") -> Iterable[Problem]:
+    """Yield numbers that are none or without end: TOML has both, and no comparison finds a nan.
+
+    Only the end of a span may be ``inf``.
+    """
+    for field in msgspec.structs.fields(table):
+        name, value = above + field.name, getattr(table, field.name)
+        if isinstance(value, msgspec.Struct):
+            yield from _endless(value, f"{name}.")
+            continue
+        for number, one in enumerate(value if isinstance(value, tuple) else (value,), 1):
+            if isinstance(one, msgspec.Struct):
+                yield from _endless(one, f"{name}, number {number}: ")
+            elif (field.name, one) != ("until_s", math.inf) and not _is_finite(one):
+                remedy = "Set a finite number, or leave out what has no limit."
+                yield f"{name} = {one!r} is not a finite number", remedy
+
+
+def _is_finite(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _spans(settings: Settings) -> Iterable[Problem]:
@@ -117,6 +143,19 @@ def _spans(settings: Settings) -> Iterable[Problem]:
     for change in settings.changes:
         if change.factor <= 0:
             yield f"changes: factor = {change.factor:g} stops the lane", "Use an outage for that."
+
+
+def _overlaps(changes: Iterable[ChangeSettings]) -> Iterable[Problem]:
+    """Yield changes of the same limits that overlap: the end of one would end the other too."""
+    ends: dict[str | None, tuple[float, int]] = {}
+    for number, one in sorted(enumerate(changes, 1), key=lambda both: both[1].at_s):
+        for dimension in ends if one.dimension is None else (None, one.dimension):
+            until_s, before = ends.get(dimension, (-math.inf, 0))
+            if one.at_s < until_s:
+                end = "never" if until_s >= FOREVER_S else f"at {until_s:g} s"
+                said = f"number {number} begins at {one.at_s:g} s, number {before} ends {end}"
+                yield f"changes: {said}", "Set until_s so that one ends before the next begins."
+        ends[one.dimension] = (one.until_s, number)
 
 
 def _words(settings: Settings) -> Iterable[Problem]:

@@ -104,7 +104,10 @@ class FaultSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 
 class ChangeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """From ``at_s`` to ``until_s`` limits are ``factor`` times themselves."""
+    """From ``at_s`` to ``until_s`` limits are ``factor`` times themselves.
+
+    Spans of changes to the same limits must not overlap.
+    """
 
     at_s: float
     factor: float

@@ -128,3 +128,13 @@ def standing(limiter: Limiter, now_s: float) -> Standing:
     if isinstance(inner, DayQuota) or inner.window_s >= DAY_S:
         return Standing(inner.amount, DAY_S, left, reset_s)
     return Standing(inner.amount * 60.0 / inner.window_s, 60.0, left, reset_s)
+
+
+def spoken(amount: float) -> str:
+    """Return an amount as providers state it: whole; one below ten with its fraction.
+
+    Of one call in two minutes the whole part would be no call at all.
+    """
+    if amount >= 10:
+        return str(math.floor(amount + 1e-9))
+    return f"{amount:.6f}".rstrip("0").rstrip(".")

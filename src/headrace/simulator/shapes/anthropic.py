@@ -24,6 +24,7 @@ from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.anthropic_requests import asked_for, wrong
 from headrace.simulator.shapes.anthropic_tools import calling, wish_of
 from headrace.simulator.shapes.errors import Errors
+from headrace.simulator.terms import spoken
 from headrace.simulator.wire import Answer, Request
 
 CALL_CHARS = 16
@@ -190,7 +191,7 @@ def limit_headers(desk: Desk) -> Headers:
         until_s = math.ceil(desk.clock.now().timestamp() + standing.reset_s)
         reset = datetime.fromtimestamp(until_s, UTC)
         found += [
-            (f"{name}-limit", str(math.floor(standing.amount + 1e-9))),
+            (f"{name}-limit", spoken(standing.amount)),
             (f"{name}-remaining", str(math.floor(standing.remaining + 1e-9))),
             (f"{name}-reset", reset.strftime("%Y-%m-%dT%H:%M:%SZ")),
         ]

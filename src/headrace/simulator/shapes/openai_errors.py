@@ -10,7 +10,7 @@ from headrace.simulator.hints import Headers, go_duration, google_error
 from headrace.simulator.lane import Turned
 from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.errors import Errors
-from headrace.simulator.terms import Standing
+from headrace.simulator.terms import Standing, spoken
 from headrace.simulator.wire import Answer
 
 _NAMES = {
@@ -122,10 +122,10 @@ def _amounts(turned: Turned, standing: Standing) -> str:
         Dimension.TOKENS: load.tokens,
         Dimension.IMAGES: load.images,
     }
-    limit, cost = math.floor(standing.amount), costs[refused.dimension]
+    limit, cost = spoken(standing.amount), costs[refused.dimension]
     if math.isinf(refused.wait_s):
         return f"Limit {limit}, Requested {cost}"
-    used = max(0, limit - math.floor(standing.remaining + 1e-9))
+    used = spoken(max(0.0, float(limit) - math.floor(standing.remaining + 1e-9)))
     return f"Limit {limit}, Used {used}, Requested {cost}"
 
 
@@ -137,7 +137,7 @@ def limit_headers(desk: Desk) -> Headers:
             continue
         name = _NAMES[dimension][0]
         found += [
-            (f"x-ratelimit-limit-{name}", str(math.floor(standing.amount + 1e-9))),
+            (f"x-ratelimit-limit-{name}", spoken(standing.amount)),
             (f"x-ratelimit-remaining-{name}", str(math.floor(standing.remaining + 1e-9))),
             (f"x-ratelimit-reset-{name}", go_duration(standing.reset_s)),
         ]

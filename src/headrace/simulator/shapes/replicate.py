@@ -22,6 +22,7 @@ from headrace.simulator.lane import Ask, Turned
 from headrace.simulator.limiters import TokenBucket
 from headrace.simulator.rules import Refused
 from headrace.simulator.shapes.errors import Errors, bad_gateway, status_of
+from headrace.simulator.terms import spoken
 from headrace.simulator.wire import Answer, Request
 
 PAGE = 100
@@ -246,7 +247,7 @@ class ReplicateErrors(Errors):
         if refused.dimension is Dimension.CONCURRENCY:
             many = f"You may run {limit.amount:g}" if states else "Too many run"
             return self.throttled(refused.wait_s, f" {many} at a time.")
-        amount = f"is {limit.amount:g} per minute" if states else "is reached"
+        amount = f"is {spoken(limit.amount)} per minute" if states else "is reached"
         said = f" Your rate limit for creating predictions {amount}."
         return self.throttled(refused.wait_s, said)
 
