@@ -205,8 +205,8 @@ class Executor:
         else:
             outcome = Outcome(
                 OutcomeKind.QUOTA_EXHAUSTED,
-                f"lane {shut.lane} is shut: {shut.reason}",
-                remedy="'headrace lanes' shows until when.",
+                f"lane {shut.lane} is shut {routing.until_words(shut, now)}: {shut.reason}",
+                remedy="'headrace lanes' shows how it does.",
                 wait_s=shut.wait_s,
             )
         settle = self._around.fallen(order.item, outcome, order.provider.name)

@@ -28,6 +28,7 @@ REACT_S = 1.0
 SHUTS_S = {OutcomeKind.QUOTA_EXHAUSTED: 3600.0, OutcomeKind.AUTH: 60.0}
 """How long a lane is shut for want of funds or of a good key, where nobody says; then one
 call looks again."""
+LONG_WAIT = "the provider asked for a long wait"
 MOMENT_S = 1e-6
 """Waits shorter than this are none: no timer could keep them."""
 
@@ -63,6 +64,11 @@ class Tally:
     refused: int = 0
     failed: int = 0
     bound: dict[str, int] = field(default_factory=dict)
+
+
+def used_up(amount: float, name: str, window_s: float) -> str:
+    """Return what people are told about a quota of which nothing is left."""
+    return f"its {amount:g} {name} {'a day' if window_s >= DAY_S else 'an hour'} are used up"
 
 
 def _amount(load: Load, dimension: Dimension) -> float:
@@ -135,9 +141,8 @@ class Pacer(Announcing):
         for dimension, rate in self.rates.items():
             for quota in rate.longer:
                 if quota.used + rate.mean > quota.amount:
-                    span = "a day" if quota.window_s >= DAY_S else "an hour"
-                    return f"its {quota.amount:g} {dimension.value} {span} are used up"
-        return self.shut_reason or "the provider asked for a long wait"
+                    return used_up(quota.amount, dimension.value, quota.window_s)
+        return self.shut_reason or LONG_WAIT
 
     def send(self, load: Load, now_s: float, lead_s: float = 0.0) -> Ticket:
         """Count a call that is sent now, or in ``lead_s``; ask ``wait_s`` first."""

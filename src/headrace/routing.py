@@ -292,6 +292,11 @@ def passed_shut(order: Order, shut: LaneShutError, now: datetime) -> Passed:
     return Passed(OutcomeKind.QUOTA_EXHAUSTED, f"{name} is shut: {words} {_until(until)}", until)
 
 
+def until_words(shut: LaneShutError, now: datetime) -> str:
+    """Return until when a lane is shut, in words."""
+    return _until(_later(now, shut.wait_s))
+
+
 def _later(now: datetime, wait_s: float) -> datetime:
     return now + timedelta(seconds=min(max(0.0, wait_s), WAIT_S_MAX))
 

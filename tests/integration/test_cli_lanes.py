@@ -14,12 +14,13 @@ import pytest
 from headrace.clock import SystemClock
 from headrace.gate import Ask, PermitEnd
 from headrace.gates.local import LocalGate
-from headrace.learned import Learned, LearnedRate, LearnedWidth
+from headrace.learned import Learned, LearnedQuota, LearnedRate, LearnedWidth, Remembered
 from headrace.limits import Dimension, Limit, Quota
 from headrace.loops.keeper import Keeper
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.store.database import Database
 from headrace.store.lanes import Noted, kept, note, remembered
+from headrace.testing import ManualClock
 from tests.integration.test_cli_run import RUN, Shell
 
 LANE = "simulated/any"
@@ -128,6 +129,67 @@ async def test_the_keeper_writes_what_a_gate_knows_and_once_more_at_its_end(
     assert found.live["in_flight"] == 0
     assert found.remembered is not None
     assert found.remembered.learned.rates["requests"].told == 10.0
+
+
+async def test_the_keeper_writes_each_call_of_a_day_s_quota_and_what_shuts_a_lane(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two seconds after a call its place in the day is kept, also when a write failed once."""
+    clock = ManualClock(datetime.now(UTC))
+    gate = LocalGate(clock)
+    keeper = Keeper(database, clock, gate.lanes)
+    limits = tuple(Limit(Dimension.REQUESTS, n, s) for n, s in ((600, 60.0), (9, 86_400.0)))
+
+    async def tick(outcome: Outcome) -> Remembered:
+        permit = await gate.acquire(Ask("a", Quota(4, limits, pinned=True)))
+        permit.end(PermitEnd.SUCCESS, outcome)
+        await clock.advance(await keeper.tick())
+        async with database.acquire() as connection:
+            return (await remembered(connection, clock.now()))["a"]
+
+    for count in (1, 2, 3):
+        kept_now = await tick(Outcome(OutcomeKind.SUCCESS))
+        (quota,) = kept_now.learned.rates["requests"].longer
+        assert (quota.used, quota.amount) == (count, 9)
+        assert quota.left_s - kept_now.age_s(clock.now()) == pytest.approx(86_400 - 2 * count)
+    with monkeypatch.context() as patched:
+        patched.setattr("headrace.store.lanes.note", _fails)
+        with pytest.raises(OSError, match="is away"):
+            await tick(Outcome(OutcomeKind.SUCCESS))
+    await clock.advance(1.0)
+    await keeper.stop()
+    async with database.acquire() as connection:
+        kept_now = (await remembered(connection, clock.now()))["a"]
+    assert kept_now.learned.rates["requests"].longer[0].used == 4
+    shut = await tick(Outcome(OutcomeKind.QUOTA_EXHAUSTED, "no funds", wait_s=7200.0))
+    assert (shut.learned.shut_s, shut.learned.shut_why) == (pytest.approx(7200.0), "no funds")
+
+
+async def _fails(*_: object) -> None:
+    raise OSError("the database is away")
+
+
+async def test_a_lane_that_is_shut_says_so_when_nobody_works_on_it(
+    shell: Shell, database: Database
+) -> None:
+    """Until when, why, and what was used of its day: as the next command will find it."""
+    quota = LearnedQuota(9.0, 86_400.0, 4.0, 7200.0, origin="pinned")
+    rates = {"requests": LearnedRate(longer=(quota,))}
+    learned = Learned(rates=rates, shut_s=3600.0, shut_why="no funds left")
+    await write(database, LANE, learned, ago_s=60.0)
+    out = (await shell("lanes")).out
+    assert "9 requests/day, pinned: 4 used, anew from 20" in out
+    assert "nobody works on it" in out
+    assert "shut        until 20" in out
+    assert "no funds left" in out
+
+
+async def test_a_clock_far_ahead_is_not_believed(database: Database) -> None:
+    """What it wrote would shut a lane anew at every start until the clock has caught up."""
+    await write(database, "ahead", Learned(shut_s=3600.0), ago_s=-3 * 86_400.0)
+    await write(database, "near", Learned(shut_s=3600.0), ago_s=-3600.0)
+    async with database.acquire() as connection:
+        assert set(await remembered(connection, datetime.now(UTC))) == {"near"}
 
 
 async def test_an_estimate_tells_the_time_under_the_limits_that_are_known(

@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from headrace.learned import learned_of, read_learned, warm
+from headrace.learned import (
+    Learned,
+    LearnedRate,
+    LearnedWidth,
+    learned_of,
+    read_learned,
+    warm,
+)
 from headrace.limits import ONE_CALL, Dimension, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
@@ -75,7 +82,7 @@ def test_an_hour_without_work_after_a_refusal_is_no_window() -> None:
     pacer.end(ticket, Outcome(OutcomeKind.RATE_LIMITED, wait_s=1.0), now_s + 0.03)
     run = drive(pacer, ask, now_s + 7200.0, now_s + 3600.0)
     assert run.rate(now_s + 3600.0, now_s + 7200.0) >= 0.95 * 10.0
-    text = learned_of(pacer)
+    text = learned_of(pacer, now_s)
     assert text.rates["requests"].window_s <= 130.0
 
 
@@ -97,6 +104,20 @@ def test_a_person_ends_a_long_pause() -> None:
     assert pacer.shut_s(1.0) == 0.0
     pacer.send(ONE_CALL, 1.0)
     assert pacer.wait_s(ONE_CALL, 1.0) > 0.0  # the others see what becomes of it
+
+
+@pytest.mark.parametrize("limit", [10.0, 0.05])
+def test_a_pace_that_was_low_an_hour_ago_is_asked_about(limit: float) -> None:
+    """Learned as three calls a minute, by a key that others used: one look says what it is now."""
+    rate = LearnedRate(0.05, 0.048, 0.052, held=True)
+    pacer = Pacer(HIDDEN, 0.0)
+    warm(pacer, Learned(LearnedWidth(8.0, known=True), {"requests": rate}), 0.0, 7200.0)
+    run = drive(pacer, limited(TokenBucket(limit, max(1.0, limit)), whole), 900.0)
+    if limit > 1.0:
+        assert run.rate(120.0, 900.0) >= 0.9 * limit
+    else:
+        assert run.rate(120.0, 900.0) >= 0.8 * limit
+        assert run.refused() <= 4
 
 
 def test_a_window_longer_than_any_that_is_looked_for_is_not_believed_from_before() -> None:

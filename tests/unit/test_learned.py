@@ -89,7 +89,7 @@ def test_what_is_learned_is_written_and_read_in_words() -> None:
     """A round trip through JSON changes nothing, and infinity has no place in it."""
     pacer = Pacer(Quota(8, (Limit(Dimension.TOKENS, 9000, 60.0),)), 0.0)
     warm(pacer, KNOWN, 0.0)
-    found = learned_of(pacer, 1.5)
+    found = learned_of(pacer, 0.0, 1.5)
     text = msgspec.json.encode(found)
     assert read_learned(text, "a") == found
     assert found.rates["tokens"].origin == "told"
@@ -130,7 +130,7 @@ def test_whether_tokens_come_back_is_remembered() -> None:
         pacer = Pacer(Quota(tokens_refunded=setting), 0.0)
         warm(pacer, before, 0.0)
         assert pacer.refunds.given is given
-    assert learned_of(pacer).tokens_refunded
+    assert learned_of(pacer, 1.0).tokens_refunded
     assert read_learned(msgspec.json.encode(before), "a") == before
 
 
@@ -138,7 +138,7 @@ def test_a_start_that_was_never_tried_is_not_remembered_as_learned() -> None:
     """After calls on demand a large batch still begins at its advice, in the next process too."""
     before = Pacer(Quota(3, advised=True), 0.0)
     before.end(before.send(Load(), 0.0), Outcome(OutcomeKind.SUCCESS), 1.0)
-    written = msgspec.json.encode(learned_of(before))
+    written = msgspec.json.encode(learned_of(before, 1.0))
     learned = read_learned(written, "a")
     assert learned is not None
     pacer = Pacer(Quota(3, advised=True), 0.0)
@@ -173,13 +173,15 @@ def test_refusals_at_any_pace_are_told_to_people() -> None:
     pacer = Pacer(Quota(8, rate_start=2.0), 0.0)
     pacer.send(Load(), 0.0)
     rate = pacer.rates[Dimension.REQUESTS]
-    assert learned_of(pacer).rates["requests"].strays is None
+    assert learned_of(pacer, 1.0).rates["requests"].strays is None
     rate.stray, rate.strays = True, Strays(10.0, 10.0, 9.7, lost=6.0, known=200.0)
     rate.set_pace(10.0, Mode.HOLD, 1.0)
-    words = limit_words(learned_of(pacer), 30.0)
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    told = Remembered(learned_of(pacer, 1.0), now - timedelta(seconds=30))
+    words = limit_words(told, now)
     assert words[0] == (
         "about 600 requests/min, learned 30 s ago; of 100 calls 3 are refused at any pace"
     )
-    read = read_learned(msgspec.json.encode(learned_of(pacer)), "lane")
+    read = read_learned(msgspec.json.encode(learned_of(pacer, 1.0)), "lane")
     assert read is not None
     assert read.rates["requests"].strays == 0.03

@@ -55,7 +55,7 @@ def test_what_was_only_counted_is_not_remembered_as_a_limit() -> None:
     pacer = Pacer(REMOTE, 0.0)
     pacer.end(pacer.send(Load(tokens=500), 0.0), SUCCESS, 0.5)
     assert pacer.rates[Dimension.TOKENS].sent == 500
-    assert list(learned_of(pacer).rates) == ["requests"]
+    assert list(learned_of(pacer, 1.0).rates) == ["requests"]
 
 
 def test_a_window_that_growth_left_half_empty_is_filled_before_it_is_judged() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -83,21 +83,23 @@ async def _show(engine: Engine, name: str | None, common: Common) -> None:
 
 def lane_lines(kept: Kept, now: datetime) -> list[str]:
     """Return a lane for people."""
-    from headrace.lane_words import is_fresh, limit_words
+    from headrace.lane_words import is_fresh, limit_words, moment_in, shut_words
 
     told = kept.remembered
-    words = limit_words(told.learned, told.age_s(now)) if told is not None else []
+    words = limit_words(told, now) if told is not None else []
     lines = [kept.name, f"  limits      {'; '.join(words) or 'nothing learned yet'}"]
     if kept.live is None or not is_fresh(kept, now):
-        return [*lines, "  now         nobody works on it"]
+        lines.append("  now         nobody works on it")
+        shut = shut_words(told, now) if told is not None else None
+        return lines if shut is None else [*lines, f"  shut        until {shut}"]
     live = kept.live
     lines.append(
         f"  now         {live['in_flight']} of {live['width']:.0f} in flight, "
         f"{live['waiting']} waiting, bound by {live['binds']}" + _by(live["workers"])
     )
     if live["shut_s"] > 1.0:
-        until = now + timedelta(seconds=live["shut_s"])
-        lines.append(f"  shut        until {until:%Y-%m-%d %H:%M:%S} UTC: {live['why']}")
+        until = moment_in(live["shut_s"], kept.live_at or now)
+        lines.append(f"  shut        until {until}: {live['why']}")
     lines.append(
         f"  last 5 min  {live['sent']} calls, {_share(live['utilisation'])} of the limit used, "
         f"{_share(live['refused'])} refused, credit {live['credit']:.1f}"

@@ -83,6 +83,7 @@ class LocalGate:
         self._lanes: dict[str, _Lane] = {}
         self._remembered: Mapping[str, Remembered] = {}
         self._lead_s = LEAD_S
+        self._reopened = False
 
     def remember(self, learned: Mapping[str, Remembered]) -> None:
         """Take what lanes learned before this process; each begins near it."""
@@ -139,6 +140,7 @@ class LocalGate:
 
     def reopen(self) -> None:
         """Let lanes that are shut for want of funds or of a key be tried at once."""
+        self._reopened = True
         for lane in self._lanes.values():
             lane.pacer.reopen(self._clock.monotonic_s())
             self._admit(lane)
@@ -166,6 +168,9 @@ class LocalGate:
             if before is not None and ask.quota.learns:
                 warm(lane.pacer, before.learned, now_s, before.age_s(self._clock.now()))
                 lane.call_s = before.learned.call_s
+                if self._reopened:
+                    # A person has looked since that was written, before anybody asked here.
+                    lane.pacer.reopen(now_s)
         return lane
 
     async def _wait(self, lane: _Lane, ask: Ask) -> Ticket:

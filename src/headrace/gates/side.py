@@ -167,21 +167,19 @@ class LaneSide:
         self.offset_s = before_s if not first and 0 < late_s < CLOCK_LATE_S else offset_s
 
     def _begun(self, database_s: float) -> SharedLane:
-        pacer = Pacer(self.quota, 0.0)
-        shared = SharedLane(pacer, settings_of(self.quota), shift_s=-database_s)
+        # Where the state was lost or forgotten while we look, nothing may go back in time.
+        at_s = 0.0 if self.shared is None else self.shared.at_s
+        pacer = Pacer(self.quota, at_s)
+        shared = SharedLane(pacer, settings_of(self.quota), at_s - database_s, at_s, at_s)
         before, self.before = self.before, None
         if before is not None:
-            warm(pacer, before, 0.0, self.before_age_s)
+            warm(pacer, before, at_s, self.before_age_s)
             shared.call_s = before.call_s
-        if self.shared is not None:
-            # The state was lost or forgotten while we look: nothing may go back in time.
-            shared.shift_s += self.shared.at_s
-            shared.at_s = shared.ahead_s = self.shared.at_s
         return shared
 
     def _settle(self, shared: SharedLane) -> None:
         """Take over a lane under changed settings: what was learned stays, what was told goes."""
-        before = learned_of(shared.pacer, shared.call_s)
+        before = learned_of(shared.pacer, shared.at_s, shared.call_s)
         shared.pacer, shared.settings = Pacer(self.quota, shared.at_s), settings_of(self.quota)
         warm(shared.pacer, before, shared.at_s)
         shared.pacer.in_flight = sum(member.out for member in shared.members.values())
@@ -267,7 +265,8 @@ class LaneSide:
         if self.drift is None:
             self.drift = self.share.drift(now_s, self.running)
             if self.shared is not None:
-                self.before = learned_of(self.shared.pacer, self.shared.call_s)
+                at_s = now_s + self.offset_s
+                self.before = learned_of(self.shared.pacer, at_s, self.shared.call_s)
                 self.before_age_s = 0.0
             self.version = -1
         return self.drift

@@ -54,6 +54,8 @@ class Keeper(Loop):
         if noted:
             async with self._database.acquire() as connection:
                 await lanes.note(connection, noted, self._clock.now())
+        # What could not be written is tried again.
+        self._kept |= {one.name: (one.learned, now_s) for one in noted if one.learned is not None}
         return TICK_S
 
     def _noted(self, lane: LaneNow, now_s: float) -> lanes.Noted:
@@ -62,12 +64,20 @@ class Keeper(Loop):
         live = standing.live(lane, self._by)
         if not lane.pacer.quota.learns:
             return lanes.Noted(lane.name, None, live)
-        learned = learned_of(lane.pacer, lane.call_s)
+        learned = learned_of(lane.pacer, lane.now_s, lane.call_s)
         before, at_s = self._kept.get(lane.name, (None, 0.0))
-        if before is not None and now_s < at_s + LEARNED_S and _is_same(before, learned):
-            return lanes.Noted(lane.name, None, live)
-        self._kept[lane.name] = (learned, now_s)
-        return lanes.Noted(lane.name, learned, live)
+        if before is None or now_s >= at_s + LEARNED_S:
+            return lanes.Noted(lane.name, learned, live)
+        same = _is_same(before, learned) and _uses(before, at_s) == _uses(learned, now_s)
+        return lanes.Noted(lane.name, None if same else learned, live)
+
+
+def _uses(learned: Learned, at_s: float) -> list[tuple[float | str, int]]:
+    """Return what is used of longer quotas, and why a lane is shut, each with its end."""
+    quotas = [quota for rate in learned.rates.values() for quota in rate.longer]
+    ends: list[tuple[float | str, float]] = [(quota.used, quota.left_s) for quota in quotas]
+    ends.append((learned.shut_why, learned.shut_s))
+    return [(what, round(at_s + left_s)) for what, left_s in ends if left_s > 0]
 
 
 def _is_same(one: Learned, other: Learned) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from headrace.learned import FORGET_S, Learned, Remembered, read_learned
+from headrace.learned import Learned, Remembered, read_learned
 from headrace.store import statements
 from headrace.store.database import Database, session_may_end
 
@@ -44,7 +44,7 @@ async def remembered(connection: Any, now: datetime) -> dict[str, Remembered]:
     found = {}
     for row in await connection.fetch(statements.load("lanes/learned.sql")):
         one = _remembered(row)
-        if one is not None and one.age_s(now) <= FORGET_S:
+        if one is not None and one.holds(now):
             found[row["name"]] = one
     return found
 
