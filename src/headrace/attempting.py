@@ -311,7 +311,8 @@ class Attempts:
             return settlement.in_line(item, outcome, self._around.clock.now())
         if (order.may_turn or order.option.batches is not None) and not is_open:
             return self._moved(order, outcome, probe=lane_fault)
-        item.tries -= lane_fault
+        # What parks counts no try that could be taken back.
+        item.tries -= lane_fault and settlement.decision_of(outcome) is Decision.RETRY
         return self._fallen_of(order)(item, outcome)
 
     def _moved(self, order: Order, outcome: Outcome, *, probe: bool) -> Settle:

@@ -13,7 +13,8 @@ class RetryPolicy:
     ``attempts_max`` counts the first try. Waits are in seconds; full jitter draws each
     wait evenly between zero and the exponential bound (Amazon's "full jitter"), so the
     bound of try *n* is ``min(wait_max_s, wait_base_s * 2**(n-1))``. A wait that the
-    provider names is honoured up to ``provider_wait_max_s``; anything longer parks.
+    provider names is honoured up to ``provider_wait_max_s``. Long waits for a rate or a quota
+    are no retries and do not come here: the item is parked (``settlement.decision_of``).
     """
 
     attempts_max: int = 5

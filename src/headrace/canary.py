@@ -8,16 +8,14 @@ from typing import Any
 from headrace.pause import Pause, PauseCode
 from headrace.price import cost_words, usd
 
-FATAL = (PauseCode.AUTH.value, PauseCode.QUOTA_EXHAUSTED.value)
-"""Codes of errors that every further item would meet as well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What was seen of a canary; rows that could not be read do not count.
 
-    ``ended`` items have a final state or wait for a person, ``shut`` ones wait for a
-    provider's key, funds or quota, the rest of ``items`` is under way. ``calls`` and
+    ``ended`` items have a final state or wait for a person, ``shut`` ones wait for a key,
+    funds or a quota of which nobody says when it renews; the rest of ``items`` is under way,
+    or waits for a time that is named, and is seen after it. ``calls`` and
     ``refusals`` (for rate or load) count attempts, ``latency_p50_ms`` is that of the
     successful ones; ``calls_untold`` have neither a cost nor an estimate. ``error`` is the
     first one in row order, a rejected key before all, then a fatal one. ``moved`` of those

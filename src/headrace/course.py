@@ -14,13 +14,14 @@ class Passed:
     """Why an item passed a choice over, and until when that is known to hold.
 
     ``until`` is ``None`` where its own tries failed. ``briefly``: its provider is in trouble,
-    which may be over at any moment.
+    which may be over at any moment. ``renews``: it is over by itself at ``until``.
     """
 
     kind: OutcomeKind
     reason: str
     until: datetime | None = None
     briefly: bool = False
+    renews: bool = False
 
 
 @dataclass(slots=True)
@@ -58,6 +59,7 @@ class Course:
                 "reason": one.reason,
                 "until": None if one.until is None else one.until.isoformat(),
                 "briefly": one.briefly,
+                "renews": one.renews,
             }
             for place, one in self.passed.items()
         }
@@ -74,6 +76,7 @@ class Course:
                 one["reason"],
                 None if one["until"] is None else datetime.fromisoformat(one["until"]),
                 one["briefly"],
+                one.get("renews", False),  # an older release did not say
             )
             for place, one in told["passed"].items()
         }

@@ -203,12 +203,7 @@ class Executor:
             if outcome is None:
                 return True
         else:
-            outcome = Outcome(
-                OutcomeKind.QUOTA_EXHAUSTED,
-                f"lane {shut.lane} is shut {routing.until_words(shut, now)}: {shut.reason}",
-                remedy="'headrace lanes' shows how it does.",
-                wait_s=shut.wait_s,
-            )
+            outcome = routing.shut_outcome(shut, now)
         settle = self._around.fallen(order.item, outcome, order.provider.name)
         await self._around.settle(order.item, settle)
         return False

@@ -77,30 +77,43 @@ class LaneShutError(Exception):
     """A lane is shut for so long that nobody should stand in line for it.
 
     ``wait_s`` are the seconds until it is worth another try, ``reason`` tells people why.
-    ``briefly``: its provider is in trouble, which may be over at any moment.
+    ``briefly``: its provider is in trouble, which may be over at any moment. ``renews``: it
+    opens by itself then, while a key or funds need a person.
     """
 
-    def __init__(self, lane: str, wait_s: float, reason: str, *, briefly: bool = False) -> None:
+    def __init__(
+        self, lane: str, wait_s: float, reason: str, *, briefly: bool = False, renews: bool = False
+    ) -> None:
         super().__init__(f"{lane}: {reason}")
         self.lane = lane
         self.wait_s = wait_s
         self.reason = reason
         self.briefly = briefly
+        self.renews = renews
 
 
 PARK_S = 60.0
 """Nobody stands in line at a lane that stays shut for longer."""
 
 
+def shut_for(lane: str, pacer: Pacer, now_s: float, shut_s: float) -> LaneShutError:
+    """Return what a lane that is shut for ``shut_s`` is told to be shut for."""
+    # Whatever keeps it shut for longest is what there is to wait for.
+    renews = pacer.shut_renews or pacer.shut_until_s - now_s < pacer.shut_s(now_s)
+    return LaneShutError(
+        lane, shut_s, pacer.why_shut() if renews else pacer.shut_reason, renews=renews
+    )
+
+
 def shut_to(lane: str, pacer: Pacer, now_s: float, *, elsewhere: bool) -> LaneShutError | None:
     """Return why nobody should stand in line at a lane now, or nobody who can go elsewhere."""
     shut_s = pacer.shut_s(now_s)
     if shut_s > PARK_S:
-        return LaneShutError(lane, shut_s, pacer.why_shut())
+        return shut_for(lane, pacer, now_s, shut_s)
     if not elsewhere:
         return None
     if (shut_s := pacer.shut_until_s - now_s) > 0:
-        return LaneShutError(lane, shut_s, pacer.why_shut())
+        return shut_for(lane, pacer, now_s, shut_s)
     if (held_s := pacer.circuit.wait_s(now_s)) > 0:
         return LaneShutError(lane, min(held_s, PROBE_S_MAX), pacer.circuit.why_open(), briefly=True)
     return None

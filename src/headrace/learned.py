@@ -86,7 +86,8 @@ class Learned(msgspec.Struct, frozen=True):
 
     ``credit`` is the refusals that the lane may still afford, ``call_s`` how long its
     calls took on average; ``tokens_refunded``: the provider was seen to give them back.
-    For ``shut_s`` seconds more the provider takes nothing, for want of funds or of quota.
+    For ``shut_s`` seconds more the provider takes nothing, for want of funds or of quota;
+    ``shut_renews``: it takes calls again by itself then, and nobody need see to it.
     """
 
     width: LearnedWidth = LearnedWidth()
@@ -96,6 +97,7 @@ class Learned(msgspec.Struct, frozen=True):
     tokens_refunded: bool = False
     shut_s: float = 0.0
     shut_why: str = ""
+    shut_renews: bool = False
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -121,7 +123,7 @@ def mean_call_s(mean_s: float | None, call_s: float) -> float:
 def learned_of(pacer: Pacer, now_s: float, call_s: float | None = None) -> Learned:
     """Return what a pacer has learned by ``now_s``, without anything that is over in a minute."""
     width = pacer.width
-    shut_s, shut_why = _shut(pacer, now_s)
+    shut_s, shut_why, renews = _shut(pacer, now_s)
     return Learned(
         LearnedWidth(width.cap, width.known, math.isfinite(width.top), width.untried),
         {
@@ -135,17 +137,23 @@ def learned_of(pacer: Pacer, now_s: float, call_s: float | None = None) -> Learn
         pacer.refunds.found,
         shut_s,
         shut_why,
+        renews,
     )
 
 
-def _shut(pacer: Pacer, now_s: float) -> tuple[float, str]:
-    """Return for how many seconds the provider takes nothing, and why; none for a moment."""
+def _shut(pacer: Pacer, now_s: float) -> tuple[float, str, bool]:
+    """Return for how many seconds the provider takes nothing, why, and whether it renews.
+
+    None for a moment.
+    """
     shut_s = pacer.shut_until_s - now_s
     asked_s = max((rate.paused_until_s - now_s for rate in pacer.rates.values()), default=0.0)
     left_s = min(WAIT_S_MAX, max(shut_s, asked_s))
     if left_s <= BRIEF_S:
-        return 0.0, ""
-    return left_s, pacer.shut_reason if shut_s >= asked_s else LONG_WAIT
+        return 0.0, "", False
+    if asked_s > shut_s:
+        return left_s, LONG_WAIT, True
+    return left_s, pacer.shut_reason, pacer.shut_renews
 
 
 def _rate_of(rate: RatePace, quota: Quota, dimension: Dimension, now_s: float) -> LearnedRate:
@@ -236,6 +244,7 @@ def _warm_shut(pacer: Pacer, learned: Learned, now_s: float, age_s: float) -> No
     left_s = learned.shut_s - age_s
     if left_s > 0:
         pacer.shut_until_s, pacer.shut_reason = now_s + left_s, learned.shut_why
+        pacer.shut_renews = learned.shut_renews
         pacer.circuit.shut(pacer.shut_until_s)
 
 

@@ -15,6 +15,10 @@ STORE_AWAY = "store_away"
 """The fact of a call that was not sent because the blob store was away: nobody's fault but ours."""
 
 
+FOR_A_PERSON = "for_a_person"
+"""The fact of a lane that a person must see to: its wait is only until somebody looks again."""
+
+
 class OutcomeKind(StrEnum):
     """The closed set of ways in which an attempt can end."""
 
@@ -65,6 +69,9 @@ DECISIONS: dict[OutcomeKind, Decision] = {
 }
 
 
+_RENEWING = frozenset({OutcomeKind.RATE_LIMITED, OutcomeKind.QUOTA_EXHAUSTED})
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one attempt ended.
@@ -94,6 +101,12 @@ class Outcome:
     def decision(self) -> Decision:
         """Return the one decision that this kind of outcome leads to."""
         return DECISIONS[self.kind]
+
+    @property
+    def renews(self) -> bool:
+        """Tell whether it is over by itself at a named time: a rate, or a quota that comes back."""
+        named = self.wait_s is not None and FOR_A_PERSON not in self.facts
+        return named and self.kind in _RENEWING
 
 
 class CallFailed(Exception):  # noqa: N818 - it carries an outcome, it is not a fault of ours

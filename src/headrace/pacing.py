@@ -92,6 +92,7 @@ class Pacer(Announcing):
         self.react_s = REACT_S
         self.shut_until_s = -math.inf
         self.shut_reason = ""
+        self.shut_renews = False
         self.paused_until_s = -math.inf
         self.tally = Tally()
         self._held_by: str | None = None
@@ -251,8 +252,9 @@ class Pacer(Announcing):
         wait_s = SHUTS_S[outcome.kind] if outcome.wait_s is None else outcome.wait_s
         until_s = now_s + min(wait_s, WAIT_S_MAX)
         self.circuit.shut(until_s)
-        self.shut_until_s = max(self.shut_until_s, until_s)
-        self.shut_reason = outcome.reason or outcome.kind.value
+        if until_s >= self.shut_until_s:
+            self.shut_until_s, self.shut_renews = until_s, outcome.renews
+            self.shut_reason = outcome.reason or outcome.kind.value
 
     def _accepted(self, ticket: Ticket, now_s: float, call_s: float | None) -> None:
         self.tally.accepted += 1

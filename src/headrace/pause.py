@@ -12,7 +12,8 @@ class PauseCode(StrEnum):
 
     ``PERSON``: somebody paused it. ``LOOK_FIRST``: its canary is done and somebody wants to
     look at it. ``CANARY``: more than half of the canary failed. ``AUTH``: a provider
-    rejects the key. ``QUOTA_EXHAUSTED``: a provider's funds or quota are spent.
+    rejects the key. ``QUOTA_EXHAUSTED``: a provider's funds are spent, or a quota of which
+    nobody says when it renews.
     ``BUDGET``: the next call does not fit under the batch's cap. ``HOURS``: its schedule lets it
     run at other hours.
     """

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from headrace.answer import Answer
 from headrace.limits import Dimension
-from headrace.stated import quota_violations
-from headrace.waits import TEXT_WAIT, dig
+from headrace.stated import asks_too_much, quota_violations
+from headrace.waits import TEXT_WAIT, dig, find_wait, moment_of
 
 INSIDE = 200
 """Stands for the status of a failure that was told inside of a successful answer."""
@@ -21,6 +21,7 @@ class Verdict:
 
     ``ramp``: the rate rose too fast. ``waits``: a wait that the answer names is worth
     something; not so for a day's quota or for money. ``retry`` overrules the word's own.
+    ``large``: one call is larger than its whole limit, so that no wait helps it.
     """
 
     word: str
@@ -28,6 +29,7 @@ class Verdict:
     ramp: bool = False
     waits: bool = True
     retry: bool | None = None
+    large: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ NOT_FOUND, LOST, NO_OUTPUT = Verdict("not_found"), Verdict("lost_result"), Verdi
 UNKNOWN_OUTCOME = Verdict("unknown_outcome")
 NO_MONEY = Verdict("quota_exhausted", waits=False)
 NO_QUOTA = Verdict("quota_exhausted")
+TOO_LARGE = Verdict("invalid", "error text", large=True)
 
 REFUSED_CODES = _codes(
     "content_policy_violation moderation_blocked content_filter content_filtered "
@@ -168,6 +171,7 @@ EXPIRED_TEXT = _words(
     r"\b(?:url|link|request|signature) (?:has |is )?expired\b|\bNoSuchKey\b|\bExpiredToken\b",
     r"\bsigned expiry time\b",
 )
+LARGE_TEXT = _words(r"\brequest too large\b")
 RATE_TEXT = _words(r"\brate[- ]limit(?:ed|s)?\b", r"\bthrottled\b", r"\btoo many requests\b")
 
 NEVER_SENT_TEXT = _words(
@@ -333,6 +337,21 @@ def spent_quota(answer: Answer) -> Verdict | None:
     return RATE_LIMITED if passing else None
 
 
+def too_large(answer: Answer) -> Verdict | None:
+    """Return the verdict on a call that can never fit its limit.
+
+    OpenAI says so as a refusal for the rate, Groq by a status of its own. Numbers that say
+    the call would fit overrule the words; a wait that is named does, unless both agree.
+    """
+    words, numbers = LARGE_TEXT.search(answer.text) is not None, asks_too_much(answer.texts)
+    if numbers is False or not (words or numbers):
+        return None
+    if words and numbers:
+        return TOO_LARGE
+    at = moment_of(answer.headers, None)
+    return None if find_wait(answer.headers, answer.body, answer.texts, at) else TOO_LARGE
+
+
 def by_status(answer: Answer) -> Verdict:
     """Return what the status alone means: 4xx is our mistake, 5xx the provider's trouble."""
     status = answer.status
@@ -356,12 +375,14 @@ def failed_inside(answer: Answer) -> Verdict | None:
     """Return the verdict of the tables on a failure told inside of a successful answer."""
     profile = profile_of(answer.provider)
     rules = (*profile.rules, *GENERAL, *profile.inside, *INSIDE_RULES)
-    return spent_quota(answer) or first(rules, answer)
+    return spent_quota(answer) or too_large(answer) or first(rules, answer)
 
 
 def failed_outright(answer: Answer) -> Verdict:
     """Return the verdict on an answer with a status of 300 or more, or with none at all."""
     found = spent_quota(answer) if answer.status == 429 else None
+    if found is None and answer.status in (413, 429):
+        found = too_large(answer)
     found = found or first((*profile_of(answer.provider).rules, *GENERAL), answer)
     if found is not None:
         return found

@@ -13,10 +13,10 @@ from headrace.gate import LaneShutError
 from headrace.held import HeldItem, OpenAttempt
 from headrace.limits import DAY_S, WAIT_S_MAX
 from headrace.order import BATCH_PLACE, Option, Order
-from headrace.outcome import Outcome, OutcomeKind, failed
+from headrace.outcome import FOR_A_PERSON, Outcome, OutcomeKind, failed
 from headrace.provider_batch import batch_api_of
 from headrace.request import Request
-from headrace.settlement import IN_HAND_S, park_s
+from headrace.settlement import is_long, park_s
 from headrace.stage import Route, Stage, StageInput
 
 TRIES_EACH = 2
@@ -27,6 +27,8 @@ PATIENCE_S_MIN = 1.0
 KEPT_CHARS_MAX = 2_000
 WORDS_MAX = 200
 """Characters of a provider's own words that are kept with every item that moved."""
+
+NOTHING_TO_DO = "Nothing to do: it goes on by itself then."
 
 _SHUT = frozenset({OutcomeKind.QUOTA_EXHAUSTED, OutcomeKind.AUTH})
 _TROUBLE = frozenset({OutcomeKind.OVERLOADED, OutcomeKind.TRANSIENT, OutcomeKind.TIMEOUT})
@@ -224,8 +226,9 @@ def turn(order: Order, passed: Passed, now: datetime) -> Outcome | None:
     return Outcome(
         OutcomeKind.AUTH if soonest.kind is OutcomeKind.AUTH else OutcomeKind.QUOTA_EXHAUSTED,
         f"every model of this stage is shut: {reasons}",
-        remedy="'headrace lanes' shows until when.",
+        remedy=_remedy(renews=soonest.renews),
         wait_s=((soonest.until or now) - now).total_seconds(),
+        facts=_facts(renews=soonest.renews),
     )
 
 
@@ -257,11 +260,11 @@ def passed_after(
     ``probe``: the call was to see whether the lane works again. Counts the try.
     """
     name, kind = order.option.name, outcome.kind
-    long_wait = kind is OutcomeKind.RATE_LIMITED and (outcome.wait_s or 0.0) > IN_HAND_S
     words = (outcome.reason or kind.value)[:WORDS_MAX]
-    if kind in _SHUT or long_wait:
+    if kind in _SHUT or is_long(outcome):
         until = _later(now, park_s(outcome))
-        return Passed(kind, f"{name} is shut: {words} {_until(until)}", until)
+        reason = f"{name} is shut: {words} {_until(until)}"
+        return Passed(kind, reason, until, renews=outcome.renews)
     if kind not in _TROUBLE:
         return None
     if probe:
@@ -289,12 +292,28 @@ def passed_shut(order: Order, shut: LaneShutError, now: datetime) -> Passed:
     if shut.briefly:
         reason = f"{name} is in trouble: {words}"
         return Passed(OutcomeKind.OVERLOADED, reason, until, briefly=True)
-    return Passed(OutcomeKind.QUOTA_EXHAUSTED, f"{name} is shut: {words} {_until(until)}", until)
+    reason = f"{name} is shut: {words} {_until(until)}"
+    return Passed(OutcomeKind.QUOTA_EXHAUSTED, reason, until, renews=shut.renews)
 
 
-def until_words(shut: LaneShutError, now: datetime) -> str:
-    """Return until when a lane is shut, in words."""
-    return _until(_later(now, shut.wait_s))
+def shut_outcome(shut: LaneShutError, now: datetime) -> Outcome:
+    """Return what a shut lane means for an item that has nowhere else to go."""
+    when = f" {_until(_later(now, shut.wait_s))}" if shut.renews else ""
+    return Outcome(
+        OutcomeKind.QUOTA_EXHAUSTED,
+        f"lane {shut.lane} is shut{when}: {shut.reason}",
+        remedy=_remedy(renews=shut.renews),
+        wait_s=shut.wait_s,
+        facts=_facts(renews=shut.renews),
+    )
+
+
+def _remedy(*, renews: bool) -> str:
+    return NOTHING_TO_DO if renews else "'headrace lanes' shows until when."
+
+
+def _facts(*, renews: bool) -> dict[str, bool]:
+    return {} if renews else {FOR_A_PERSON: True}
 
 
 def _later(now: datetime, wait_s: float) -> datetime:

@@ -114,10 +114,16 @@ def attach(settle: Settle, end: AttemptEnd, claimed: bytes | None) -> None:
     settle.fingerprint = claimed
 
 
-def _error_json(outcome: Outcome, stage: str = "") -> str:
-    error = {"code": outcome.kind.value, "reason": outcome.reason, "remedy": outcome.remedy}
+def _error_json(outcome: Outcome, stage: str = "", *, renews: bool = False) -> str:
+    error: dict[str, Any] = {
+        "code": outcome.kind.value,
+        "reason": outcome.reason,
+        "remedy": outcome.remedy,
+    }
     if stage:
         error["stage"] = stage
+    if renews:
+        error["renews"] = True
     return encode_json(error).decode()
 
 
@@ -214,8 +220,18 @@ def goes_on(item: HeldItem, outcome: Outcome) -> bool:
     """Tell whether nothing has failed: refused for the rate, or unsent, it is tried again."""
     if STORE_AWAY in outcome.facts:
         return True
-    short = outcome.wait_s is None or outcome.wait_s <= IN_HAND_S
-    return outcome.kind is OutcomeKind.RATE_LIMITED and short and item.refusals < REFUSALS_MAX
+    short = outcome.kind is OutcomeKind.RATE_LIMITED and not is_long(outcome)
+    return short and item.refusals < REFUSALS_MAX
+
+
+def is_long(outcome: Outcome) -> bool:
+    """Tell whether a refusal for the rate names a wait that no worker holds an item for."""
+    return outcome.kind is OutcomeKind.RATE_LIMITED and (outcome.wait_s or 0.0) > IN_HAND_S
+
+
+def decision_of(outcome: Outcome) -> Decision:
+    """Return what becomes of an item: one that is told to wait for long has not failed."""
+    return Decision.PARK if is_long(outcome) else outcome.decision
 
 
 def in_line(item: HeldItem, outcome: Outcome, now: datetime) -> Settle:
@@ -243,10 +259,16 @@ def waiting(item: HeldItem, outcome: Outcome, due_at: datetime) -> Settle:
     """Return the settle of an item that waits until ``due_at`` and leaves its shard."""
     settle = _settle(item, ItemState.WAITING)
     stage = item.batch.stages[item.stage].name
-    settle.error = _error_json(outcome, stage)
+    settle.error = _error_json(outcome, stage, renews=outcome.renews)
     settle.due_at = due_at
     settle.event = EventKind.ITEM_WAITING
-    data = {"code": outcome.kind.value, "reason": outcome.reason, "due_at": due_at.isoformat()}
+    data: dict[str, Any] = {
+        "code": outcome.kind.value,
+        "reason": outcome.reason,
+        "due_at": due_at.isoformat(),
+    }
+    if outcome.renews:
+        data["renews"] = True
     settle.event_data = encode_json(data).decode()
     return settle
 
@@ -317,7 +339,7 @@ def fallen(
     """
     if COMPLAINTS in outcome.facts and blame_of(item.batch.stages[item.stage]) is not None:
         return rejected(item, outcome)
-    decision = outcome.decision
+    decision = decision_of(outcome)
     if decision is Decision.RETRY:
         item.tries += 1
         if policy.allows(item.tries):
@@ -330,7 +352,7 @@ def fallen(
 
 
 def park_s(outcome: Outcome) -> float:
-    """Return how long what needs a key, funds or a quota waits for them."""
+    """Return how long what needs a key, funds, a quota or a rate waits for them."""
     if outcome.wait_s is not None:
         return max(0.0, outcome.wait_s)
     return KEY_S if outcome.kind is OutcomeKind.AUTH else PARK_S

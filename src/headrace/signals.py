@@ -61,6 +61,10 @@ REMEDIES = {
     "success": "",
 }
 MONEY_REMEDY = "Add credit or raise the limit in the provider's account: waiting does not help."
+SMALLER_REMEDY = (
+    "Make the request smaller (less input, or a lower cap on the output), or have the account's "
+    "limit raised: this one call is larger than all of it."
+)
 OURS_REMEDY = "It was our own deadline: allow more time for the call."
 
 
@@ -255,6 +259,8 @@ def _bare(answer: Answer, verdict: Verdict) -> str:
 def _remedy(verdict: Verdict) -> str:
     if verdict.word == "quota_exhausted" and not verdict.waits and verdict.found is None:
         return MONEY_REMEDY
+    if verdict.large and verdict.word == "invalid":
+        return SMALLER_REMEDY
     if verdict.word == "timeout" and verdict.retry is False:
         return OURS_REMEDY
     return REMEDIES[verdict.word]

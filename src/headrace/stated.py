@@ -38,6 +38,10 @@ _CONCURRENT = re.compile(
 _PER_WHAT = re.compile(
     rf"\b(?:on|of|for) {_WHAT} per {_WINDOW}|\bexceeded (token|call) rate limit\b", re.I
 )
+_ASKED = re.compile(
+    rf"\blimit:? {_COUNT}(?: ?/ ?[a-z]{{1,6}})?(?:, used:? {_COUNT})?, requested:? {_COUNT}\b",
+    re.I | re.A,
+)
 _QUOTA_LIMIT = re.compile(r"\bmetric: ([\w./-]{1,200}), limit: (\d{1,15})\b", re.A)
 _QUOTA_WINDOWS = (("PerDay", DAY_S), ("PerMinute", MINUTE_S), ("PerMonth", 30 * DAY_S))
 
@@ -90,6 +94,18 @@ def bucket_in_texts(texts: Texts) -> Dimension | None:
         rate = _RATE.search(text)
         if rate is not None:
             return _dimension(rate[3])
+    return None
+
+
+def asks_too_much(texts: Texts) -> bool | None:
+    """Tell whether one call asked for more than its whole limit; ``None`` where both are not said.
+
+    What was used by others does not count: that renews.
+    """
+    for _, text in texts:
+        said = _ASKED.search(text)
+        if said is not None:
+            return _whole(said[3]) > _whole(said[1])
     return None
 
 

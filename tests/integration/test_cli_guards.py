@@ -14,6 +14,7 @@ base_s = 0.0
 cap_s = 0.0
 [providers.simulated]
 cost_microusd = 40000
+retry_after_share = {named}
 failures = {{ {failures} }}
 """
 
@@ -25,9 +26,9 @@ def shell(tmp_path: Path, database_url: str) -> Shell:
     return made
 
 
-def failing(shell: Shell, failures: str = "") -> None:
-    """Let the provider fail as told, such as ``auth = 1.0``."""
-    (shell.folder / "headrace.toml").write_text(CONFIG.format(failures=failures))
+def failing(shell: Shell, failures: str = "", named: float = 0.0) -> None:
+    """Let the provider fail as told, such as ``auth = 1.0``; ``named`` of its waits are said."""
+    (shell.folder / "headrace.toml").write_text(CONFIG.format(failures=failures, named=named))
 
 
 async def test_a_budget_stops_a_run_with_code_4_and_says_how_to_go_on(shell: Shell) -> None:

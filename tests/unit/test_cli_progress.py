@@ -139,6 +139,19 @@ def test_a_long_wait_names_the_hour() -> None:
     assert told.endswith(f"the next in 1 h 0 min, at {until.astimezone():%H:%M}")
 
 
+def test_a_wait_until_another_day_names_the_day() -> None:
+    """What is due tomorrow at noon is not told as if it were today."""
+    until = NOW + timedelta(days=1)
+    (told,) = wait_lines([Wait(1, until, "quota_exhausted", None)], NOW)
+    assert told.endswith(f"the next in 24 h 0 min, at {until.astimezone():%Y-%m-%d %H:%M}")
+
+
+def test_what_waits_for_its_time_has_no_time_left() -> None:
+    """When all that is left waits until tomorrow, nobody is told that it takes eight seconds."""
+    assert "ETA" not in progress_line(summary(waiting=8, succeeded=4), 1.0)
+    assert "ETA 9 s" in progress_line(summary(waiting=8, pending=1, succeeded=4), 1.0)
+
+
 def test_a_canary_and_a_pause_are_named() -> None:
     """While only the first rows run, or nothing, the line does not say it is generating."""
     trying = progress_line(summary(state="canary", canary=3, pending=200), 1.0)

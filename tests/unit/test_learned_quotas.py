@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from headrace.gate import Ask, LaneShutError, PermitEnd
+from headrace.gate import Ask, LaneShutError, PermitEnd, shut_for
 from headrace.gates.local import LocalGate
 from headrace.gates.side import LaneSide
 from headrace.lane_words import limit_words, shut_words
@@ -193,6 +193,23 @@ def test_a_long_wait_that_a_provider_asks_for_is_kept_by_the_next_process() -> N
     pacer = begun(learned_of(lane, 200.0), Quota(8), age_s=1000.0)
     assert pacer.shut_s(5.0) == pytest.approx(6000.0)
     assert pacer.why_shut() == "the provider asked for a long wait"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wait_s", "renews"),
+    [
+        (OutcomeKind.QUOTA_EXHAUSTED, 7200.0, True),
+        (OutcomeKind.RATE_LIMITED, 7200.0, True),
+        (OutcomeKind.QUOTA_EXHAUSTED, None, False),
+    ],
+)
+def test_the_next_process_knows_who_has_to_see_to_a_shut_lane(
+    kind: OutcomeKind, wait_s: float | None, renews: bool
+) -> None:
+    """What comes back at a named time is waited for; funds need a person, then as before."""
+    pacer = begun(learned_of(shut(kind, wait_s), 200.0), Quota(8), age_s=1000.0)
+    assert pacer.shut_s(5.0) > 1000.0
+    assert shut_for("a", pacer, 5.0, pacer.shut_s(5.0)).renews is renews
 
 
 @pytest.mark.parametrize("kind", [OutcomeKind.AUTH, OutcomeKind.RATE_LIMITED])

@@ -156,7 +156,8 @@ def test_large_requests_and_those_of_several_models_are_not_kept(
 # -- what is kept ------------------------------------------------------------------------------
 
 _moments = st.none() | st.datetimes(timezones=st.just(UTC))
-_passed = st.builds(Passed, st.sampled_from(OutcomeKind), st.text(), _moments, st.booleans())
+_flags = st.booleans()
+_passed = st.builds(Passed, st.sampled_from(OutcomeKind), st.text(), _moments, _flags, _flags)
 _courses = st.builds(
     Course, st.integers(0, 7), st.integers(1, 9), st.dictionaries(st.integers(0, 7), _passed)
 )
@@ -166,6 +167,13 @@ _courses = st.builds(
 def test_a_course_is_kept_whole(course: Course) -> None:
     """A course read back from its JSON is the same."""
     assert Course.from_json(course.to_json()) == course
+
+
+def test_a_course_that_an_older_release_kept_is_read() -> None:
+    """It did not say whether a model is shut until a time that renews."""
+    told = {"kind": "quota_exhausted", "reason": "used up", "until": None, "briefly": False}
+    course = Course.from_json({"at": 0, "tries": 0, "passed": {"0": told}})
+    assert course.passed == {0: Passed(OutcomeKind.QUOTA_EXHAUSTED, "used up")}
 
 
 def test_a_course_at_its_beginning_is_nothing() -> None:

@@ -424,6 +424,44 @@ def test_kinds_are_the_engines_words() -> None:
     assert read(status=429).kind is OutcomeKind.RATE_LIMITED
 
 
+# -- one call that is larger than the whole limit ------------------------------------------------
+
+LARGE = "Request too large for gpt-4o in organization org-XXXX on tokens per min (TPM): "
+FITS = "Rate limit reached for gpt-4o on tokens per min (TPM): "
+# name: (status, words, headers, whether it can never fit)
+SIZES: dict[str, tuple[int, str, dict[str, str], bool]] = {
+    "openai": (429, LARGE + "Limit 30000, Requested 48735. They must be reduced.", {}, True),
+    "groq": (413, LARGE + "Limit 6000, Requested 10229, please reduce and try again.", {}, True),
+    "with commas": (429, LARGE + "Limit: 30,000 / min, Requested: 48,735.", {}, True),
+    "words alone": (429, "Request too large for gpt-4o.", {}, True),
+    "numbers alone": (429, FITS + "Limit 30000, Used 0, Requested 30001.", {}, True),
+    "by the day": (429, "On tokens per day (TPD): Limit 500, Used 2, Requested 501.", {}, True),
+    "a proxy's wait": (429, LARGE + "Limit 9, Requested 10.", {"retry_after": "7"}, True),
+    "inside": (200, LARGE + "Limit 30000, Requested 48735.", {}, True),
+    "waits": (429, FITS + "Limit 30000, Used 29900, Requested 1000. Try again in 1.2s.", {}, False),
+    "no wait": (429, FITS + "Limit 30000, Used 29900, Requested 1000.", {}, False),
+    "all of it": (429, FITS + "Limit 30000, Used 9, Requested 30000.", {}, False),
+    "words, but it fits": (429, LARGE + "Limit 30000, Used 29900, Requested 1000.", {}, False),
+    "words and a wait": (429, "Request too large, for now.", {"retry_after": "7"}, False),
+    "numbers and a wait": (429, FITS + "Limit 9, Requested 10. Try again in 5s.", {}, False),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_a_call_larger_than_its_limit_is_not_tried_again(name: str) -> None:
+    """What can never fit ends with a remedy and teaches the lane nothing; what fits waits."""
+    status, words, headers, never = SIZES[name]
+    signal = read("openai", status, error(words, "rate_limit_exceeded", "tokens"), **headers)
+    if never:
+        assert (signal.word, signal.retry, signal.wait_s) == ("invalid", False, None)
+        assert signal.remedy.startswith("Make the request smaller")
+        assert (signal.said.limits, signal.said.bucket) == ((), None)
+        assert words in signal.reason
+    else:
+        assert (signal.word, signal.retry) == ("rate_limited", True)
+        assert signal.said.bucket is Dimension.TOKENS
+
+
 # -- waits ---------------------------------------------------------------------------------
 
 WAITS: dict[str, tuple[dict[str, str], Any, float | None, str | None]] = {

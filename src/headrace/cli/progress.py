@@ -83,7 +83,8 @@ def progress_line(summary: Summary, rate_per_s: float | None) -> str:
             parts.append(f"{count} {word}")
     if rate_per_s is not None:
         parts.append(f"{rate_per_s:.0f}/s" if rate_per_s >= 10 else f"{rate_per_s:.1f}/s")
-        if summary.open and summary.state == "running":
+        # What waits for its time goes on at that time, whatever the rate was.
+        if summary.open > summary.waiting and summary.state == "running":
             parts.append(f"ETA {duration(max(1, round(summary.open / rate_per_s)))}")
     cost = f"cost {cost_of(summary)}"
     if summary.cost_cap_microusd is not None:
@@ -102,7 +103,9 @@ def _wait_line(wait: Wait, now: datetime) -> str:
     if left_s >= 1:
         until = f"the next in {duration(left_s)}"
         if left_s >= 60:
-            until += f", at {wait.due_at.astimezone():%H:%M}"
+            due, here = wait.due_at.astimezone(), now.astimezone()
+            form = "%H:%M" if due.date() == here.date() else "%Y-%m-%d %H:%M"
+            until += f", at {due:{form}}"
     reason = f" ({wait.reason})" if wait.reason else ""
     remedy = f" → {wait.remedy}" if wait.remedy else ""
     return f"{wait.items} waiting: {wait.code.replace('_', ' ')}{reason} · {until}{remedy}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from headrace.clock import Clock
 from headrace.fairness import FairLine
-from headrace.gate import PARK_S, Ask, LaneNow, LaneShutError, PermitEnd, shut_to
+from headrace.gate import PARK_S, Ask, LaneNow, PermitEnd, shut_for, shut_to
 from headrace.gates.leaving import fail_line, send_away
 from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
@@ -225,7 +225,7 @@ class LocalGate:
                 waiter.future.set_result(lane.pacer.send(waiter.load, now_s, wait_s))
             elif (shut_s := lane.pacer.shut_s(now_s)) > PARK_S:
                 lane.line.remove(place)
-                waiter.future.set_exception(LaneShutError(lane.name, shut_s, lane.pacer.why_shut()))
+                waiter.future.set_exception(shut_for(lane.name, lane.pacer, now_s, shut_s))
             else:
                 self._sleep(lane, now_s, max(TICK_S, wait_s - self._lead_s))
                 return

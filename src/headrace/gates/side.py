@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headrace.fairness import FairLine
-from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_to
+from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_for, shut_to
 from headrace.gates.drift import Drift, Lately
 from headrace.gates.leaving import fail_line, send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
@@ -232,7 +232,7 @@ class LaneSide:
                 self.line.remove(place)
             elif shut_s > PARK_S:
                 self.line.remove(place)
-                why = LaneShutError(self.name, shut_s, shared.pacer.why_shut())
+                why = shut_for(self.name, shared.pacer, shared.at_s, shut_s)
                 waiter.future.set_exception(why)
             else:
                 found = ask(waiter.load)

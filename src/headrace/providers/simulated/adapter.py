@@ -31,7 +31,7 @@ _JSON = msgspec.json.Encoder()
 _BY_CONTENT = frozenset({OutcomeKind.REFUSED, OutcomeKind.INVALID})
 # What a provider bills although we get nothing: the call was made, its fruit is lost.
 _PAID = frozenset({OutcomeKind.UNKNOWN, OutcomeKind.NO_OUTPUT, OutcomeKind.LOST_RESULT})
-_WAITS = frozenset({OutcomeKind.RATE_LIMITED, OutcomeKind.OVERLOADED})
+_WAITS = frozenset({OutcomeKind.RATE_LIMITED, OutcomeKind.OVERLOADED, OutcomeKind.QUOTA_EXHAUSTED})
 _REASONS = {
     OutcomeKind.REFUSED: ("the simulated provider refused the content", "Change the prompt."),
     OutcomeKind.INVALID: ("the simulated provider rejected the request", "Change the params."),
@@ -248,9 +248,7 @@ class SimulatedProvider:
     def _outcome(self, kind: OutcomeKind, call: Call, job_id: str | None) -> Outcome:
         reason, remedy = _REASONS.get(kind, (f"simulated: {kind.value}", ""))
         wait_s = None
-        if kind is OutcomeKind.QUOTA_EXHAUSTED:
-            wait_s = self.settings.retry_after_s
-        elif kind in _WAITS:
+        if kind in _WAITS:
             named = self._share(b"wait" + call.key.encode()) < self.settings.retry_after_share
             wait_s = self.settings.retry_after_s if named else None
         # Whoever never saw the answer knows neither its id nor its cost.

@@ -37,8 +37,8 @@ class SimulatedSettings:
     ``failures`` gives the share of calls that end in each outcome. Refused and invalid
     depend on the request's content, the others on the call's key and how often this process
     sent it, all on ``seed``: the same call ends the same way in every run. ``retry_after_share``
-    of rate limits and overloads name a wait of ``retry_after_s``. ``size_px`` and ``body_bytes``
-    shape image bodies; ``body_bytes`` also lengthens text and films.
+    of rate limits, spent quotas and overloads name a wait of ``retry_after_s``. ``size_px`` and
+    ``body_bytes`` shape image bodies; ``body_bytes`` also lengthens text and films.
     """
 
     latency_s: float | LogNormal = 0.0

@@ -1,9 +1,10 @@
 -- What was seen of a batch's canary; rows that could not be read do not count. A rejected key is
--- told before a lane that is shut for it.
+-- told before a lane that is shut for it. What renews by itself is no reason to stop: it is waited for.
 WITH first AS (
     SELECT item.idx, item.state, item.cached, item.cost_microusd, item.cost_estimate_microusd,
         item.error,
         coalesce(item.error ->> 'code', '') IN ('auth', 'quota_exhausted')
+            AND coalesce(item.error ->> 'renews', '') <> 'true'
             AND item.state IN ('failed', 'waiting') AS is_fatal,
         (SELECT min(stage.value ->> 'why') FROM json_each(item.made) AS stage) AS moved
     FROM item
