@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 from headrace.clock import Clock
 from headrace.gate import LaneNow
-from headrace.limits import Dimension, Load, Quota
+from headrace.limits import Quota
 from headrace.order import Order
+from headrace.pacing import takes_s
 from headrace.surroundings import Released
 
 AGAIN_S = 1.0
@@ -38,23 +39,6 @@ class _Brake:
     users: int = 0
     next_s: float = -math.inf
     shut_s: float | None = None
-
-
-def seconds_of(load: Load, lane: LaneNow) -> float:
-    """Return for how long a call takes all of a lane; 0.0 where no rate is known to hold it."""
-    amounts = {
-        Dimension.REQUESTS: load.requests,
-        Dimension.TOKENS: load.tokens,
-        Dimension.IMAGES: load.images,
-    }
-    return max(
-        (
-            # A lane may begin faster than it was told, for the burst that it has.
-            amounts[dimension] / min(rate.pace, rate.told or math.inf)
-            for dimension, rate in lane.pacer.rates.items()
-        ),
-        default=0.0,
-    )
 
 
 def width_of(share: float, quota: Quota, lane: LaneNow | None) -> int:
@@ -140,8 +124,8 @@ class LaneShares:
         if brake.next_s > now_s:
             return brake.next_s - now_s
         if lane is not None:
-            takes_s = seconds_of(order.provider.load(order.request), lane)
-            brake.next_s = now_s + takes_s * max(1, lane.workers) / share
+            call_s = takes_s(lane.pacer, order.provider.load(order.request))
+            brake.next_s = now_s + call_s * max(1, lane.workers) / share
         return 0.0
 
     def _share(self, brake: _Brake, order: Order) -> float:

@@ -77,6 +77,18 @@ def _amount(load: Load, dimension: Dimension) -> float:
     return float(load.tokens if dimension is Dimension.TOKENS else load.images)
 
 
+def takes_s(pacer: Pacer, load: Load) -> float:
+    """Return for how long a call takes all of a lane; 0.0 where no rate is known to hold it."""
+    return max(
+        (
+            # A lane may begin faster than it was told, for the burst that it has.
+            _amount(load, dimension) / max(1e-9, min(rate.pace, rate.told or math.inf))
+            for dimension, rate in pacer.rates.items()
+        ),
+        default=0.0,
+    )
+
+
 class Pacer(Announcing):
     """One lane. Times are seconds of any steady clock, never going back."""
 

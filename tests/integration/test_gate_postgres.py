@@ -17,7 +17,7 @@ from headrace.gate import Ask, Gate, LaneShutError, Permit, PermitEnd
 from headrace.gates import postgres, side
 from headrace.gates.drift import SPAN_S
 from headrace.gates.postgres import PostgresGate, PostgresPermit
-from headrace.limits import Dimension, Limit, Quota
+from headrace.limits import Dimension, Limit, Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.store.database import Database
 from headrace.testing.conformance.gate_suite import GateConformance, end_all
@@ -111,6 +111,21 @@ async def test_the_rate_of_a_lane_holds_for_all_its_workers_together(gates: Make
     assert 1.6 < took_s < 2.6, "20 may go out at once, the other 380 follow at 200 a second"
     most = max(sum(1 for t in times if at <= t < at + 0.25) for at in times[20:])
     assert most <= 0.25 * 200 * 1.4 + 4
+
+
+async def test_a_large_call_is_not_overtaken_for_ever_by_another_worker_s(gates: MakeGate) -> None:
+    """It goes after about twice its time, while small calls of the other one still wait."""
+    one, two = await gates(), await gates()
+    quota = Quota(1000, (Limit(Dimension.TOKENS, 200, 0.1),), pinned=True)
+    small, large = Ask("a", quota, Load(tokens=20)), Ask("a", quota, Load(tokens=2000))
+    log: list[tuple[float, float]] = []
+    small_ones = [asyncio.create_task(timed(one, small, log)) for _ in range(400)]
+    await reach(log, 20)
+    await timed(two, large, log)
+    assert len(log) < 300
+    await asyncio.gather(*small_ones)
+    times = sorted(at for _, at in log)
+    assert times[-1] - times[0] < 8.0, "5 s of work: nothing was kept for longer than it took"
 
 
 async def test_workers_share_a_lane_of_one_place(gates: MakeGate) -> None:

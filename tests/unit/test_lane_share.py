@@ -11,11 +11,11 @@ import pytest
 
 from headrace.gate import LaneNow
 from headrace.hours import Hours, read_windows
-from headrace.lane_share import LaneShares, seconds_of, width_of
+from headrace.lane_share import LaneShares, width_of
 from headrace.limits import Dimension, Limit, Load, Quota
 from headrace.order import Order
 from headrace.outcome import Outcome, OutcomeKind
-from headrace.pacing import Pacer
+from headrace.pacing import Pacer, takes_s
 from headrace.purchase import Bought
 from headrace.recovery import Again
 from headrace.surroundings import Released
@@ -90,8 +90,8 @@ async def test_the_rate_that_binds_counts() -> None:
     """Tokens bind before requests: the share is of the tokens."""
     told = quota(RPM_60, Limit(Dimension.TOKENS, 600, 60.0))
     lane = lane_now(told)
-    assert seconds_of(LOAD, lane) == pytest.approx(10, rel=0.1)
-    assert seconds_of(LOAD, lane_now(quota())) == 0.0
+    assert takes_s(lane.pacer, LOAD) == pytest.approx(10, rel=0.1)
+    assert takes_s(lane_now(quota()).pacer, LOAD) == 0.0
 
 
 async def test_a_share_of_the_calls_in_flight_is_not_passed() -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from headrace.gates.packing import pack, pack_pacer, unpack, unpack_pacer
+from headrace.gates.turns import AGAIN_S, PATIENCE_S, Wish, first_to_go, kept_s, wished
 from headrace.learned import mean_call_s
 from headrace.limits import Load, Quota
 from headrace.outcome import Outcome
@@ -27,7 +29,8 @@ class Member:
     """One worker of a lane: permits out, callers in line, and when it was last served.
 
     ``held``: it waits for a place in flight, and wants to be woken when there is one.
-    ``gone_s`` is since when its session is known to be gone.
+    ``gone_s`` is since when its session is known to be gone; ``wish`` what the first in its
+    line was refused.
     """
 
     out: int = 0
@@ -36,6 +39,7 @@ class Member:
     probing: bool = False
     served_s: float = -math.inf
     gone_s: float | None = None
+    wish: Wish | None = None
 
 
 @dataclass(slots=True)
@@ -107,6 +111,7 @@ class SharedLane:
                 member.gone_s = None
             elif member.gone_s is None:
                 member.gone_s, member.wants, member.held = now_s, 0, False
+                member.wish = None
             elif now_s >= member.gone_s + grace_s:
                 self._give_back(member_id, member)
 
@@ -117,9 +122,12 @@ class SharedLane:
             self.pacer.circuit.ignored(True)
 
     def leave(self, member_id: int) -> None:
-        """Forget a worker that has nothing out and wants nothing."""
+        """Forget what a worker wished that wants nothing, and the worker if nothing is out."""
         member = self.members.get(member_id)
-        if member is not None and not member.out and not member.wants:
+        if member is None or member.wants:
+            return
+        member.wish = None
+        if not member.out:
             del self.members[member_id]
 
     # -- permits -------------------------------------------------------------------------------
@@ -130,17 +138,51 @@ class SharedLane:
         Permits follow each other in the order of their moments, each with its own.
         """
         from_s = max(now_s, self.ahead_s)
-        wait_s = self.pacer.wait_s(load, from_s)
+        kept_s = self._kept_s(member, load, now_s, from_s)
+        wait_s = max(self.pacer.wait_s(load, from_s), kept_s)
+        if kept_s > 0:
+            wait_s = max(wait_s, until_s + AGAIN_S - from_s)
         if from_s + wait_s > until_s:
-            return from_s + wait_s - now_s
+            wait_s += from_s - now_s
+            member.wish = wished(member.wish, load, now_s, wait_s)
+            return wait_s
         if not self._is_its_turn(member):
             return math.inf
         self.ahead_s = from_s + wait_s
         ticket = self.pacer.send(load, now_s, self.ahead_s - now_s)
         member.out += 1
-        member.served_s = now_s
+        member.served_s, member.wish = now_s, None
         member.probing = member.probing or ticket.probe
         return ticket
+
+    def _kept_s(self, member: Member, load: Load, now_s: float, from_s: float) -> float:
+        """Return the seconds until a call takes no room of those whose turn it is; 0.0: now."""
+        before_s = now_s - PATIENCE_S
+        if member.wish is not None:
+            before_s = min(before_s, member.wish.since_s)
+        wishes = [
+            one.wish for one in self.members.values() if one.wish is not None and one is not member
+        ]
+        if all(one.since_s >= before_s for one in wishes):
+            return 0.0
+        wishes = [one for one in wishes if not one.is_late(now_s)]
+        sharing = self._sharing(member)
+        return max(
+            (
+                kept_s(self.pacer, one, load, from_s)
+                for one in first_to_go(wishes, load, before_s)
+                if one.is_due(self.pacer, sharing, now_s)
+            ),
+            default=0.0,
+        )
+
+    def _sharing(self, member: Member) -> int:
+        """Return how many workers use the lane now, one of them included in any case."""
+        return sum(
+            1
+            for one in self.members.values()
+            if one.out or one.wants or one.wish is not None or one is member
+        )
 
     def _is_its_turn(self, member: Member) -> bool:
         """Tell whether a worker may take a place while others wait for one.
@@ -150,7 +192,7 @@ class SharedLane:
         held = [one for one in self.members.values() if one.held and one is not member]
         if not held:
             return True
-        sharing = sum(1 for one in self.members.values() if one.out or one.wants or one is member)
+        sharing = self._sharing(member)
         if member.out < self.width // sharing:
             return True
         first = all(member.served_s <= one.served_s for one in held)
@@ -186,7 +228,7 @@ def settings_of(quota: Quota) -> str:
 def pack_lane(lane: SharedLane) -> bytes:
     """Return a lane's state as bytes."""
     members = [
-        [i, m.out, m.wants, m.held, m.probing, m.served_s, m.gone_s]
+        [i, m.out, _packed_wants(m), m.held, m.probing, m.served_s, m.gone_s]
         for i, m in lane.members.items()
     ]
     rest = [lane.settings, lane.shift_s, lane.at_s, lane.ahead_s, lane.call_s]
@@ -201,7 +243,33 @@ def unpack_lane(data: bytes, quota: Quota) -> SharedLane | None:
     try:
         pacer, rest, members = found
         lane = SharedLane(unpack_pacer(pacer, quota), *rest)
-        lane.members = {one[0]: Member(*one[1:]) for one in members}
+        lane.members = {one[0]: _member(*one[1:]) for one in members}
     except (ValueError, TypeError, AttributeError, IndexError):
         return None
     return lane
+
+
+def _packed_wants(member: Member) -> int | list[float]:
+    """Return how many wait, with what the first of them needs.
+
+    In one place: a release that knows no wishes takes it for a number above 0, and passes it on.
+    """
+    wish = member.wish
+    if wish is None:
+        return member.wants
+    load = wish.load
+    needs = [load.requests, load.tokens, load.images, load.tokens_in]
+    return [member.wants, wish.since_s, wish.again_s, *needs]
+
+
+def _member(
+    out: int, wants: int | list[Any], held: bool, probing: bool, served_s: float, gone_s: Any
+) -> Member:
+    """Return a worker's entry as it was packed, by this release or one that knows no wishes."""
+    member = Member(out, 0, held, probing, served_s, gone_s)
+    if isinstance(wants, list):
+        member.wants, since_s, again_s, *needs = wants
+        member.wish = Wish(Load(*needs), since_s, again_s)
+    else:
+        member.wants = wants
+    return member

@@ -12,6 +12,7 @@ from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_for, shut_to
 from headrace.gates.drift import Drift, Lately
 from headrace.gates.leaving import fail_line, send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
+from headrace.gates.turns import LOOK_S
 from headrace.learned import Learned, learned_of, warm
 from headrace.limits import Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
@@ -19,8 +20,6 @@ from headrace.pacing import Pacer, Ticket
 
 REPORT_S = 0.05
 """How long ends that are no refusals may wait for the next step."""
-LOOK_S = 1.0
-"""A worker with callers in line looks at the lane at least so often."""
 NUDGE_S = 0.02
 """After waking others for a place, a worker looks so soon whether they took it."""
 ENDS_MAX = 10_000
