@@ -101,23 +101,26 @@ async def was_paused(batch: Batch) -> bool:
 async def test_a_canary_waits_for_what_renews_and_then_goes_on(
     database_url: str, tmp_path: Path, clock: Leaping, says: Outcome
 ) -> None:
-    """A refusal that names an hour parks the canary, not the batch; after it all are made."""
+    """A lane that was told to wait an hour parks the canary, not the batch; then all are made."""
     provider = Turns()
     provider.says = says
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
+        before = await submit(engine, rows(1, "before"))
+        await waiting(before, 1)
         batch = await submit(engine, rows(60), canary=3)
         await waiting(batch, 3)
         await engine._guard.tick()
         now = await batch.summary()
         assert (now.state, now.pause, now.pending) == ("canary", None, 57)
-        called = len(provider.prompts)
+        assert provider.prompts == ["before 0"]
         due = [wait.due_at for wait in await batch.waits()]
         left_s = [(at - clock.now()).total_seconds() for at in due]
         assert all(HOUR_S - 60 < left < HOUR_S + 1 for left in left_s)
         provider.says, clock.ahead_s = None, HOUR_S + 1
         after = await batch.done()
         assert (after.state, after.succeeded) == ("completed", 60)
-        assert len(provider.prompts) == called + 60
+        assert (await before.done()).succeeded == 1
+        assert len(provider.prompts) == 62
         assert not await was_paused(batch)
         assert await audited(engine) == []
 
