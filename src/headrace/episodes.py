@@ -37,12 +37,14 @@ PEACE_S_MAX = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The bounds of a rate, its pace and its mode, before a refusal."""
+    """The bounds of a rate, its pace, its mode and its window, before a refusal."""
 
     lo: float
     hi: float
     pace: float
     mode: Mode
+    windowed: bool
+    window_s: float
 
 
 @dataclass(slots=True)
@@ -64,10 +66,13 @@ class Episodes(Crossing):
     let_in: float = 0.0
     open_units: float = 0.0
 
-    def _note_before(self, pace: float, mode: Mode, bounds: tuple[float, float]) -> None:
-        """Remember what a refusal changes, for it may be taken back."""
+    def _note_before(self) -> None:
+        """Remember what a refusal is about to change, for it may be taken back."""
+        pace, mode = self.pace, self.mode
+        hi = self.was if mode is Mode.PROBE else self.hi
         known = self.told is None and math.isfinite(pace)
-        self.before = Before(*bounds, pace, mode) if known else None
+        about = (self.lo, hi, pace, mode, self.windowed, self.window_s)
+        self.before = Before(*about) if known else None
 
     def _recovered(self, cost: float, now_s: float) -> None:
         """Hear that calls are accepted again after a pause that had to be found out."""
@@ -109,7 +114,8 @@ class Episodes(Crossing):
         A window of an hour is shut after as much each time; so is one that tells a wait, as
         ``wait_s`` at first, that has nothing to do with it.
         """
-        least_s = max(LONGEST_S, 2.0 * self.window_s)
+        known_s = self.window_s if self.before is None else self.before.window_s
+        least_s = max(LONGEST_S, 2.0 * known_s)
         if wait_s is not None and self.streak > BRUSHED_MAX:
             least_s = min(least_s, max(VAIN_S, VAIN * wait_s))
         if away_s <= least_s or not self.empties:
@@ -127,6 +133,7 @@ class Episodes(Crossing):
             self.set_pace(self.bucket.rate, self.mode, now_s)
             return
         self.lo, self.hi = self.before.lo, self.before.hi
+        self.windowed, self.window_s = self.before.windowed, self.before.window_s
         probing = self.before.mode is Mode.PROBE
         self.set_pace(self.before.pace, Mode.HOLD if probing else self.before.mode, now_s)
         self.bucket.spill(now_s)

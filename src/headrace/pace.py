@@ -203,6 +203,7 @@ class RatePace(Episodes):
 
     def _learn(self, cost: float, here: Moment, now_s: float, wait_s: float | None) -> None:
         """Set the bounds by a moment of emptiness, and the pace by the bounds."""
+        self._note_before()
         windowed = self.sees_window(cost, wait_s, self.pace)
         if windowed and self.told is not None and wait_s is not None:
             # The told window, unless what is known is younger: a rush echoes in its own time.
@@ -213,7 +214,6 @@ class RatePace(Episodes):
             self.slides = self.sees_sliding(here)
         pace, mode, before = self.pace, self.mode, min(self.hi, self.pace)
         low, stand = self.lo, mode is Mode.PROBE and self._stand(now_s)
-        self._note_before(pace, mode, (low, self.was if mode is Mode.PROBE else self.hi))
         self._bound(cost, here, wait_s)
         if stand:
             self.hi = min(self.hi, self.was)

@@ -15,11 +15,11 @@ from headrace.learned import (
     read_learned,
     warm,
 )
-from headrace.limits import ONE_CALL, Dimension, Quota
+from headrace.limits import ONE_CALL, Dimension, Load, Quota
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
 from headrace.simulator.limiters import FixedWindow, Limiter, TokenBucket
-from tests.unit.driven import Asked, drive, limited
+from tests.unit.driven import Ask, Asked, drive, limited
 
 HIDDEN = Quota(concurrency=8, rate_start=2.0)
 
@@ -34,11 +34,13 @@ def nothing(wait_s: float) -> float | None:
     return None
 
 
-def shut(limiter: Limiter, hint: Callable[[float], float | None], from_s: float, for_s: float):
+def shut(
+    limiter: Limiter, hint: Callable[[float], float | None], from_s: float, for_s: float
+) -> Ask:
     """Return who lets calls in by a limit, and none at all for a while."""
     usual = limited(limiter, hint)
 
-    def ask(load: object, now_s: float) -> Asked:
+    def ask(load: Load, now_s: float) -> Asked:
         if from_s <= now_s < from_s + for_s:
             told = hint(1.0)
             return Asked(refused=True, wait_s=told)
@@ -84,6 +86,28 @@ def test_an_hour_without_work_after_a_refusal_is_no_window() -> None:
     assert run.rate(now_s + 3600.0, now_s + 7200.0) >= 0.95 * 10.0
     text = learned_of(pacer, now_s)
     assert text.rates["requests"].window_s <= 130.0
+
+
+def test_one_wait_of_an_hour_is_no_window() -> None:
+    """A penalty that was told, and kept: after it the lane goes as fast as before."""
+    usual, told = limited(TokenBucket(10, 10), whole), [False]
+
+    def ask(load: Load, now_s: float) -> Asked:
+        if now_s > 20.0 and not told[0]:
+            told[0] = True
+            return Asked(refused=True, wait_s=3600.0)
+        return usual(load, now_s)
+
+    run = drive(Pacer(HIDDEN, 0.0), ask, 4220.0)
+    assert run.rate(3630.0, 3660.0) >= 0.7 * 10.0
+    assert run.rate(3660.0, 4220.0) >= 0.9 * 10.0
+
+
+def test_an_hour_that_is_told_twice_after_as_much_is_a_window() -> None:
+    """A hundred an hour: all of them are used, and few calls are refused."""
+    run = drive(Pacer(HIDDEN, 0.0), limited(FixedWindow(100, 3600.0), whole), 6 * 3600.0)
+    assert run.accepted() >= 550
+    assert run.refused(2 * 3600.0) <= 60
 
 
 def test_a_window_of_ten_minutes_is_found_when_it_is_shut_twice() -> None:
