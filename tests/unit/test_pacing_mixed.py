@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.limits import Load
@@ -31,6 +31,13 @@ class Watched(Pacer):
         ticket = super().send(load, now_s, lead_s)
         self.above = max(self.above, self.in_flight - max(1.0, cap))
         return ticket
+
+
+def next_lane(seed: int, told: bool, *, crossed: bool) -> Mixed:
+    """Return the lane of the first seed from ``seed`` on that is crossed, or is not."""
+    while (lane := mixed(seed, ITEMS, told)).crossed is not crossed:
+        seed += 1
+    return lane
 
 
 def run(lane: Mixed, told: bool) -> Told:
@@ -60,8 +67,7 @@ def test_any_mixture_of_limits_is_served_without_a_standstill_or_leaks(
     one draw in a hundred has more than 6.2 %); every permit comes back, and no cap of calls in
     flight is passed.
     """
-    lane = mixed(seed, ITEMS, told)
-    assume(not lane.crossed)
+    lane = next_lane(seed, told, crossed=False)
     seen = run(lane, told)
     assert seen.done == ITEMS
     assert lane.model.pacer.in_flight == 0
@@ -75,13 +81,12 @@ def test_a_crossed_lane_leaks_nothing_and_some_of_it_is_delivered(seed: int, tol
     """Where refusals say next to nothing of our own pace, much less is promised.
 
     Those are limits that hold under eight calls, or calls in flight that no refusal names, and
-    that others use as well. In the time of ``run`` one item in 25 is delivered (seen: 34 of 500
+    that others use as well. In the time of ``run`` one item in 25 is delivered (seen: 27 of 500
     at worst; all of them on seven lanes of eight, while the others are led down to calls that
     are minutes or hours apart); at most 55 % are refused (44 %), every permit comes back, and no
     cap of calls in flight is passed.
     """
-    lane = mixed(seed, ITEMS, told)
-    assume(lane.crossed)
+    lane = next_lane(seed, told, crossed=True)
     seen = run(lane, told)
     assert seen.done >= ITEMS / 25
     assert seen.refused_share() <= 0.55
