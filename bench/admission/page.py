@@ -62,12 +62,15 @@ def verdict(seen: Measured) -> str:
     return "met" if not missed else "; ".join(missed)
 
 
+def _back(seen: Outage) -> str:
+    return "never" if seen.recovery_s is None else f"after {seen.recovery_s:.0f} s"
+
+
 def _outage_words(seen: Outage) -> str:
     """Return what an outage did, for the terminal."""
-    back = "never" if seen.recovery_s is None else f"after {seen.recovery_s:.0f} s"
     return (
         f"requests by items {_number(seen.amplification, '.3f')}, busiest minute "
-        f"{_number(seen.peak, '.2f')} of the rate, goodput back {back}, "
+        f"{_number(seen.peak, '.2f')} of the rate, goodput back {_back(seen)}, "
         f"{seen.during} requests in the outage"
     )
 
@@ -181,10 +184,9 @@ def outage_lines(results: list[Measured]) -> list[str]:
     for one in results:
         if one.outage is not None:
             found = one.outage
-            back = "never" if found.recovery_s is None else f"after {found.recovery_s:.0f} s"
             lines.append(
                 f"| {one.client} | {_number(found.amplification, '.3f')} "
-                f"| {_number(found.peak, '.2f')} | {found.during} | {back} |"
+                f"| {_number(found.peak, '.2f')} | {found.during} | {_back(found)} |"
             )
     return [_OUTAGE, *lines] if lines else []
 

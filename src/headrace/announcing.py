@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.bucket import Bucket, Spent
 from headrace.knee import Width
-from headrace.limits import RATES, Dimension, Limit, Quota, Said
+from headrace.limits import LONG_S, RATES, Dimension, Limit, Quota, Said
 from headrace.pace import RatePace
 from headrace.phases import Mode
 from headrace.refunds import Refunds
@@ -16,9 +16,8 @@ from headrace.refunds import Refunds
 if TYPE_CHECKING:
     from headrace.pacing import Ticket
 
-MINUTE_S, LONG_S = 60.0, 3600.0
-"""No window is named: a minute. One of so many seconds as the second is used up, and not kept to
-call by call."""
+MINUTE_S = 60.0
+"""Where no window is named it is a minute."""
 LONGER_MAX = 4
 """No provider counts by more of them; one whose header counts down would name a new one each."""
 ALIKE = 0.1
@@ -59,8 +58,8 @@ def hear_left(rate: RatePace, limit: Limit, in_flight: float, now_s: float, rush
     if limit.remaining is None:
         return False
     told_s = rate.told_window_s
-    known = limit.window_s is not None and math.isfinite(told_s)
-    if known and abs((limit.window_s or 0.0) - told_s) > ALIKE * told_s:
+    window_s = told_s if limit.window_s is None else limit.window_s
+    if math.isfinite(told_s) and abs(window_s - told_s) > ALIKE * told_s:
         return False
     rate.left(limit.remaining, now_s, rushing=rushing)
     return True

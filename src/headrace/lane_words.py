@@ -7,10 +7,9 @@ from typing import Any
 
 import msgspec
 
-from headrace.announcing import LONG_S
 from headrace.forecast import per_time, spoken
 from headrace.learned import LearnedQuota, LearnedRate, LearnedWidth, Remembered
-from headrace.limits import DAY_S
+from headrace.limits import DAY_S, LONG_S
 from headrace.pacing import used_up
 from headrace.store.lanes import Kept
 

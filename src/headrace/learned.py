@@ -7,9 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from headrace.announcing import LONG_S
 from headrace.bucket import Bucket, Spent
-from headrace.limits import DAY_S, WAIT_S_MAX, Dimension, Quota
+from headrace.limits import DAY_S, LONG_S, WAIT_S_MAX, Dimension, Quota
 from headrace.outcome import OutcomeKind
 from headrace.pace import RatePace
 from headrace.pacing import LONG_WAIT, SHUTS_S, Pacer
@@ -279,10 +278,10 @@ def _warm_rate(
     rate.windowed, rate.window_s = before.windowed, before.window_s
     rate.hi = before.hi
     rate.lo = min(before.lo, WARM * before.pace)
-    usual = pacer.quota.rate_start if dimension is Dimension.REQUESTS else None
-    low = age_s >= STALE_S and (usual or 0.0) > before.pace
+    usual = (pacer.quota.rate_start or 0.0) if dimension is Dimension.REQUESTS else 0.0
+    low = age_s >= STALE_S and usual > before.pace
     # One look, after the first call, tells whether it is as low today.
-    rate.look_to = usual if low and usual is not None else 0.0
+    rate.look_to = usual if low else 0.0
     rate.set_pace(WARM * before.pace, Mode.HOLD if low else Mode.TRIAL, now_s)
     if before.proven is not None and age_s * before.pace > before.proven:
         rate.proven = WARM * before.proven

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
-DAY_S = 86_400.0
+LONG_S, DAY_S = 3600.0, 86_400.0
+"""A window of so many seconds as the first is used up, and not kept to call by call."""
 WAIT_S_MAX = 40 * DAY_S
 """No wait is longer: the longest honest one is a monthly quota's."""
 

@@ -11,14 +11,12 @@ import math
 from dataclasses import dataclass
 
 from headrace.bucket import Bucket
-from headrace.limits import Limit
+from headrace.limits import LONG_S, Limit
 
 SLACK, SLACK_CALLS = 0.1, 2.0
 """So much of the limit, and so many calls, may be left by mistake: calls overtake each other."""
 PARTS = 2
 """A window's opening cuts a span that is no longer than a window into so many parts."""
-LONG_S = 3600.0
-"""Quotas of longer windows fill too slowly to show anything."""
 SHARE_LESS, SHARE_MORE = 0.75, 0.0005
 """A refusal lowers the share of a saving that is believed by this factor, an accepted call raises
 it by so much."""
@@ -93,6 +91,7 @@ class Refunds:
             return
         amount, window_s, left = limit.amount, limit.window_s, limit.remaining
         if amount is None or window_s is None or left is None or window_s >= LONG_S:
+            # A long window fills too slowly to show anything.
             return
         if self.most is None or self.most.burst != amount:
             self._begin(amount, window_s, now_s)

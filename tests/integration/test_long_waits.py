@@ -62,6 +62,17 @@ class Turns(Scripted):
         return await super().call(call)
 
 
+def refusing(says: Outcome) -> Turns:
+    """A provider that ends calls so, until it is told otherwise."""
+    provider = Turns()
+    provider.says = says
+    return provider
+
+
+RENEWING = pytest.mark.parametrize("says", [LIMITED, DAY_USED], ids=["rate", "quota"])
+"""For what is over by itself at a named time."""
+
+
 @pytest.fixture
 def clock() -> Leaping:
     return Leaping()
@@ -97,13 +108,12 @@ async def was_paused(batch: Batch) -> bool:
     return any(event.data.get("state") == "paused" for event in events)
 
 
-@pytest.mark.parametrize("says", [LIMITED, DAY_USED], ids=["rate", "quota"])
+@RENEWING
 async def test_a_canary_waits_for_what_renews_and_then_goes_on(
     database_url: str, tmp_path: Path, clock: Leaping, says: Outcome
 ) -> None:
     """A lane that was told to wait an hour parks the canary, not the batch; then all are made."""
-    provider = Turns()
-    provider.says = says
+    provider = refusing(says)
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
         before = await submit(engine, rows(1, "before"))
         await waiting(before, 1)
@@ -156,8 +166,7 @@ async def test_what_only_a_person_can_mend_pauses_the_canary_still(
     database_url: str, tmp_path: Path, clock: Leaping
 ) -> None:
     """Funds that nobody says will come back stop the batch, though its lane has a time."""
-    provider = Turns()
-    provider.says = NO_FUNDS
+    provider = refusing(NO_FUNDS)
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
         batch = await submit(engine, rows(60), canary=3)
         now = await until(batch, "paused")
@@ -173,8 +182,7 @@ async def test_an_item_that_is_told_hours_again_and_again_does_not_fail(
     database_url: str, tmp_path: Path, clock: Leaping
 ) -> None:
     """With three tries in all, ten refusals of an hour each cost the item none of them."""
-    provider = Turns()
-    provider.says = LIMITED
+    provider = refusing(LIMITED)
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
         batch = await submit(engine, rows(1))
         for hour in range(1, 11):
@@ -192,13 +200,12 @@ async def test_an_item_that_is_told_hours_again_and_again_does_not_fail(
         assert await audited(engine) == []
 
 
-@pytest.mark.parametrize("says", [LIMITED, DAY_USED], ids=["rate", "quota"])
+@RENEWING
 async def test_a_person_may_have_it_tried_before_its_time(
     database_url: str, tmp_path: Path, clock: Leaping, says: Outcome
 ) -> None:
     """Long waits are told before others, and are due at once when a batch is resumed."""
-    provider = Turns()
-    provider.says = says
+    provider = refusing(says)
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
         batch = await submit(engine, rows(1))
         await waiting(batch, 1)
@@ -213,8 +220,7 @@ async def test_long_waits_are_told_before_retries(
     database_url: str, tmp_path: Path, clock: Leaping
 ) -> None:
     """What waits for hours comes first, in one line though each refusal has its own words."""
-    provider = Turns()
-    provider.says = LIMITED
+    provider = refusing(LIMITED)
     async with engine_at(database_url, tmp_path, provider, clock) as engine:
         batch = await submit(engine, rows(5))
         await waiting(batch, 5)

@@ -15,13 +15,12 @@ from headrace.learned import (
     read_learned,
     warm,
 )
-from headrace.limits import ONE_CALL, Dimension, Load, Quota
+from headrace.limits import ONE_CALL, Dimension, Load
 from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
 from headrace.simulator.limiters import FixedWindow, Limiter, TokenBucket
 from tests.unit.driven import Ask, Asked, drive, limited
-
-HIDDEN = Quota(concurrency=8, rate_start=2.0)
+from tests.unit.lanes_drawn import REMOTE
 
 
 def whole(wait_s: float) -> float:
@@ -61,7 +60,7 @@ def test_an_outage_is_no_window(
     """
     limiter = TokenBucket(10, 10) if kind == "bucket" else FixedWindow(600, 60.0, 20.0)
     until_s = from_s + for_s
-    run = drive(Pacer(HIDDEN, 0.0), shut(limiter, hint, from_s, for_s), until_s + 600.0)
+    run = drive(Pacer(REMOTE, 0.0), shut(limiter, hint, from_s, for_s), until_s + 600.0)
     assert run.rate(until_s, until_s + 120.0) >= 0.5 * 10.0
     assert run.rate(until_s + 120.0, until_s + 600.0) >= 0.9 * 10.0
     assert run.refused(until_s) <= 0.02 * run.accepted(until_s)
@@ -69,14 +68,14 @@ def test_an_outage_is_no_window(
 
 def test_waits_that_were_kept_in_vain_show_no_window() -> None:
     """A minute's outage that tells a second's wait each time is over when it is over."""
-    run = drive(Pacer(HIDDEN, 0.0), shut(TokenBucket(10, 10), whole, 5.0, 60.0), 665.0)
+    run = drive(Pacer(REMOTE, 0.0), shut(TokenBucket(10, 10), whole, 5.0, 60.0), 665.0)
     assert run.rate(65.0, 245.0) >= 0.7 * 10.0
     assert run.rate(245.0, 665.0) >= 0.9 * 10.0
 
 
 def test_an_hour_without_work_after_a_refusal_is_no_window() -> None:
     """Nor is it learned as one, for the days after."""
-    pacer, ask = Pacer(HIDDEN, 0.0), limited(TokenBucket(10, 10), lambda wait_s: 1.0)
+    pacer, ask = Pacer(REMOTE, 0.0), limited(TokenBucket(10, 10), lambda wait_s: 1.0)
     drive(pacer, ask, 100.0)
     now_s = 100.5
     now_s += pacer.wait_s(ONE_CALL, now_s)
@@ -98,21 +97,21 @@ def test_one_wait_of_an_hour_is_no_window() -> None:
             return Asked(refused=True, wait_s=3600.0)
         return usual(load, now_s)
 
-    run = drive(Pacer(HIDDEN, 0.0), ask, 4220.0)
+    run = drive(Pacer(REMOTE, 0.0), ask, 4220.0)
     assert run.rate(3630.0, 3660.0) >= 0.7 * 10.0
     assert run.rate(3660.0, 4220.0) >= 0.9 * 10.0
 
 
 def test_an_hour_that_is_told_twice_after_as_much_is_a_window() -> None:
     """A hundred an hour: all of them are used, and few calls are refused."""
-    run = drive(Pacer(HIDDEN, 0.0), limited(FixedWindow(100, 3600.0), whole), 6 * 3600.0)
+    run = drive(Pacer(REMOTE, 0.0), limited(FixedWindow(100, 3600.0), whole), 6 * 3600.0)
     assert run.accepted() >= 550
     assert run.refused(2 * 3600.0) <= 60
 
 
 def test_a_window_of_ten_minutes_is_found_when_it_is_shut_twice() -> None:
     """After as much each time: it is no outage, and is not asked in vain all the time."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     run = drive(pacer, limited(FixedWindow(1000, 600.0), nothing), 7200.0)
     assert run.rate(3600.0, 7200.0) >= 0.7 * 1000 / 600.0
     assert run.refused(3600.0) <= 0.03 * run.accepted(3600.0)
@@ -120,7 +119,7 @@ def test_a_window_of_ten_minutes_is_found_when_it_is_shut_twice() -> None:
 
 def test_a_person_ends_a_long_pause() -> None:
     """A wait of a month that a refusal told is over when somebody resumes: one call looks."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     ticket = pacer.send(ONE_CALL, 0.0)
     pacer.end(ticket, Outcome(OutcomeKind.RATE_LIMITED, wait_s=30 * 86_400.0), 0.1)
     assert pacer.shut_s(1.0) > 29 * 86_400.0
@@ -134,7 +133,7 @@ def test_a_person_ends_a_long_pause() -> None:
 def test_a_pace_that_was_low_an_hour_ago_is_asked_about(limit: float) -> None:
     """Learned as three calls a minute, by a key that others used: one look says what it is now."""
     rate = LearnedRate(0.05, 0.048, 0.052, held=True)
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     warm(pacer, Learned(LearnedWidth(8.0, known=True), {"requests": rate}), 0.0, 7200.0)
     run = drive(pacer, limited(TokenBucket(limit, max(1.0, limit)), whole), 900.0)
     if limit > 1.0:
@@ -152,7 +151,7 @@ def test_a_window_longer_than_any_that_is_looked_for_is_not_believed_from_before
         "lane",
     )
     assert learned is not None
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     warm(pacer, learned, 0.0, 86_400.0)
     run = drive(pacer, limited(TokenBucket(10, 10), whole), 900.0)
     assert run.rate(300.0, 900.0) >= 0.9 * 10.0

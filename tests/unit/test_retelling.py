@@ -12,8 +12,8 @@ from headrace.outcome import Outcome, OutcomeKind
 from headrace.pacing import Pacer
 from headrace.simulator.limiters import FixedWindow, Gcra, SlidingLog, TokenBucket
 from tests.unit.driven import Asked, announced, drive, limited
+from tests.unit.lanes_drawn import REMOTE
 
-HIDDEN = Quota(concurrency=8, rate_start=2.0)
 REQUESTS = Dimension.REQUESTS
 
 
@@ -32,7 +32,7 @@ def test_a_limit_that_answers_state_anew_is_used(before: int, after: int) -> Non
         amount(now_s)
         return usual(load, now_s)
 
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     run = drive(pacer, ask, 900.0, says=says)
     assert run.rate(480.0, 900.0) >= 0.97 * after / 60.0
     assert run.refused(300.0) <= 6
@@ -41,7 +41,7 @@ def test_a_limit_that_answers_state_anew_is_used(before: int, after: int) -> Non
 
 def test_servers_that_take_turns_in_what_they_state_lead_nobody_up_and_down() -> None:
     """Every other answer is of a server that states ten times as much: one is believed."""
-    pacer, turn = Pacer(HIDDEN, 0.0), [0]
+    pacer, turn = Pacer(REMOTE, 0.0), [0]
 
     def says(now_s: float) -> tuple[Limit, ...]:
         turn[0] += 1
@@ -58,7 +58,7 @@ def test_a_limit_that_only_refusals_state_is_looked_above(rises_s: float) -> Non
 
     Where nothing rose the looks cost a refusal each, ever later.
     """
-    low, high, pacer = Gcra(0.1, 1.0), TokenBucket(10, 10), Pacer(HIDDEN, 0.0)
+    low, high, pacer = Gcra(0.1, 1.0), TokenBucket(10, 10), Pacer(REMOTE, 0.0)
     words = Said(limits=(Limit(REQUESTS, 6.0, 60.0),), bucket=REQUESTS)
 
     def ask(load: Load, now_s: float) -> Asked:
@@ -146,7 +146,7 @@ def _day(left: float, reset_s: float | None = None, amount: float = 1000.0) -> O
 
 def test_what_answers_say_is_left_of_a_day_is_believed() -> None:
     """The provider's day begins at midnight, and not with our first call."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     pacer.end(pacer.send(ONE_CALL, 0.0), _day(1.0), 0.5)
     pacer.end(pacer.send(ONE_CALL, 10.0), _day(0.0), 10.5)
     assert pacer.shut_s(11.0) == pytest.approx(3599.0, abs=1.0)  # one call looks after an hour
@@ -158,7 +158,7 @@ def test_what_answers_say_is_left_of_a_day_is_believed() -> None:
 
 def test_a_day_that_grows_while_the_lane_runs_grows() -> None:
     """Of a thousand nothing is left, of ten thousand nine: the plan was upgraded."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     pacer.end(pacer.send(ONE_CALL, 0.0), _day(0.0), 0.5)
     assert pacer.shut_s(1.0) > 0.0
     pacer.end(pacer.send(ONE_CALL, 3700.0), _day(9000.0, amount=10_000.0), 3700.5)
@@ -167,7 +167,7 @@ def test_a_day_that_grows_while_the_lane_runs_grows() -> None:
 
 def test_a_minute_in_the_same_answer_is_not_taken_for_the_day() -> None:
     """What is left of a day is no measure of what may be rushed into a minute."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     both = (
         Limit(REQUESTS, 60.0, 60.0, 59.0),
         Limit(REQUESTS, 14_400.0, 86_400.0, 14_399.0),
@@ -179,7 +179,7 @@ def test_a_minute_in_the_same_answer_is_not_taken_for_the_day() -> None:
 
 def test_a_window_that_counts_down_in_its_own_name_is_not_a_new_one_each_time() -> None:
     """A header whose window falls by a second with each answer fills no memory."""
-    pacer = Pacer(HIDDEN, 0.0)
+    pacer = Pacer(REMOTE, 0.0)
     for number in range(300):
         limit = Limit(REQUESTS, 1000.0, 86_400.0 * 0.8**number + 3600.0, 900.0)
         outcome = Outcome(OutcomeKind.SUCCESS, said=Said(limits=(limit,)))
