@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from headrace.fitting import Moment, burst, fit, is_exact
 
-EMPTIES_MAX, MOMENTS_MAX = 8, 40
+EMPTIES_MAX, MOMENTS_MAX = 8, 38
 """So many are remembered: the row of a lane that processes share stays below 8 kB."""
 NOISY, NOISE_MAX = 3, 4
 SAYS, SAYS_EXACT = 1, 2

@@ -9,10 +9,12 @@ down to nothing, for no fewer refusals.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from headrace.leaping import Leaping
+from headrace.fitting import is_exact
+from headrace.leaping import SUNK_NOISY, Leaping
 from headrace.phases import Mode
 
 SHARE, GOAL = 0.125, 0.175
@@ -26,6 +28,8 @@ CALM_CALLS, TEST_EVERY = 30, 8
 """So many calls that are not refused raise the pace; brushes from one test to the next."""
 PAUSED, DOUBTS = 0.5, 2
 """A rate paused so much of the time waits longer than it is told; so often found, it is barred."""
+ROUNDED = 0.05
+"""Whole seconds are no measure where rounding up makes more than that of a slot."""
 SLOWER = 0.75
 """The pace of a test: refused there as well, it is not the pace."""
 
@@ -76,7 +80,7 @@ class Crossing(Leaping):
     def brushed(self, cost: float, wait_s: float | None, now_s: float) -> bool:
         """Hear of a refusal with its told wait; tells whether others were the reason."""
         pace = self.pace
-        if wait_s is None or self.told is not None or self.windowed or wait_s * pace > cost:
+        if wait_s is None or self.told is not None or self._is_no_share(wait_s, cost):
             # Nothing that is measured in parts of a slot.
             self._uncross()
             return False
@@ -87,7 +91,9 @@ class Crossing(Leaping):
                 return False
             self.crossed = True
             self._begin(now_s)
-            self._cross(highest, now_s)
+            # Where it is found out late, half of the way back: told waits lead it on from there.
+            late = highest < SUNK_NOISY * self.reached
+            self._cross(math.sqrt(highest * self.reached) if late else highest, now_s)
             return True
         self.untested += 1
         if self.tested_from is not None:
@@ -105,6 +111,14 @@ class Crossing(Leaping):
         # Waits longer than that say that the pace has come near to what is left.
         self._cross(pace * (1.0 + GOAL - share), now_s)
         return True
+
+    def _is_no_share(self, wait_s: float, cost: float) -> bool:
+        """Tell whether a told wait is longer than a slot, or rounded by much of one.
+
+        Whole seconds alone would be a brush at every slow pace.
+        """
+        rounded = not is_exact(wait_s) and self.pace > ROUNDED * cost
+        return self.windowed or rounded or wait_s * self.pace > cost
 
     def _begin(self, now_s: float) -> None:
         self.untested, self.tested_s, self.tested_idle_s = 0, now_s, self.idle_s

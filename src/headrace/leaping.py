@@ -11,6 +11,8 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from headrace.crowd import CALLS as CROWD_CALLS
+from headrace.crowd import Crowd
 from headrace.phases import Mode
 from headrace.retelling import Retelling
 from headrace.strays import REFUSALS, Strays
@@ -32,6 +34,12 @@ LIKE, LIKE_FRAMED, WINDOWS = 0.25, 1.2, 2.5
 believed in. It is judged after so many times as much: within one window anything seems to gain."""
 LATER, DUE_MAX = 1.5, 64
 """So many times as many surprises are waited for after each leap that failed."""
+SUNK_NOISY, SUNK, RISE_MOST = 0.4, 0.15, 4.0
+"""Among refusals every few calls a pace that sank to such a part of one that was reached, where
+others are known to be about and where not, leaps back: so many times as high at most,
+or half of the way, in orders of magnitude."""
+PARDONS = 3
+"""Such a leap is not judged by its first refusals: they come at any pace."""
 HEARD = 8.0
 """An epoch lasts so many times as long as a refusal takes to be heard of, and longer."""
 FEW_CALLS, ON_CALLS = 20.0, 6
@@ -48,7 +56,7 @@ class Leaping(Retelling):
     then, and the second. ``due`` more are waited for, ``barred`` the next time. ``leap_from`` is
     the pace that was refused before the leap under way at ``leap_s``, 0.0 for none; ``leap_pace``
     and ``leap_mode`` are what it goes back to, ``leap_before`` the calls between the refusals
-    before it.
+    before it. ``pardons`` refusals more do not end it; ``crowd`` are the latest of all.
     """
 
     surprises: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SURPRISES))
@@ -59,6 +67,8 @@ class Leaping(Retelling):
     leap_pace: float = 0.0
     leap_mode: Mode = Mode.HOLD
     leap_before: float = 0.0
+    pardons: int = 0
+    crowd: Crowd = field(default_factory=Crowd)
     stray: bool = False
     strays: Strays = field(default_factory=Strays)
 
@@ -77,8 +87,10 @@ class Leaping(Retelling):
             self._ashore()
             return False
         if self.leap_from and not self._outlived(now_s):
-            self._fall_back(now_s)
-            return True
+            self.pardons -= 1
+            if self.pardons < 0:
+                self._fall_back(now_s)
+                return True
         # No call need go ahead alone: what was refused says nothing of the next.
         self.strays.quiet, self.episode_s = 0, None
         self._climb(now_s, wait_s or 0.0)
@@ -110,6 +122,8 @@ class Leaping(Retelling):
         """Hear of a refusal at a pace that was held or tried; leap where there were enough."""
         if self.told is not None or mode not in (Mode.HOLD, Mode.TRIAL):
             return
+        if self.leap_back(now_s, wait_s):
+            return
         units = self._accepted()
         self.surprises.append((units, now_s))
         self.due -= 1
@@ -127,8 +141,37 @@ class Leaping(Retelling):
         self.leap_before = apart / self.mean / (SURPRISES - 1)
         # Where a rate was told and given up, to that: it may have been true.
         to = max(LEAP * pace, (1.0 - MARGIN_MAX) * (self.told_before or 0.0))
-        self.strays = Strays(to, pace, rate, 1.0, self.leap_before)
-        self.strays.begin(units, self._refused(), now_s + pause_s)
+        self._leap_to(to, rate, now_s, pause_s)
+
+    def leap_back(self, now_s: float, wait_s: float | None) -> bool:
+        """Hear of a refusal; leap to what was reached before where a pace sank among many.
+
+        Tells whether it did. Who rests after each refusal has less come in than the limit would
+        let in, where that holds few calls, and goes ever slower by what comes in.
+        """
+        pace = self.bucket.rate
+        calls = self.crowd.calls(self.mean)
+        if self.told is not None or calls is None:
+            return False
+        if pace >= (SUNK_NOISY if self.is_noisy else SUNK) * self.reached:
+            return False
+        if calls > max(CROWD_CALLS, self.share.rest if self.is_noisy else 0.0):
+            # As many as came in during a rest: the limit holds them.
+            return False
+        self.leap_from, self.leap_s = pace, now_s
+        self.leap_pace, self.leap_mode = pace, Mode.HOLD
+        self.leap_before = max(1.0, float(self.phase_calls))
+        # From far below, half of the way: at the pace it is at, learning would take hours.
+        to = min(self.reached, max(RISE_MOST * pace, math.sqrt(self.reached * pace)))
+        # The next one waits for a pace that sank further: leaps that fail become rare.
+        self.reached, self.pardons = math.sqrt(self.reached * pace), PARDONS
+        self._leap_to(to, self.crowd.rate(pace, calls), now_s, wait_s or 0.0)
+        return True
+
+    def _leap_to(self, to: float, rate: float, now_s: float, pause_s: float) -> None:
+        """Begin a leap; ``rate`` units a second came in before it."""
+        self.strays = Strays(to, self.leap_from, rate, 1.0, self.leap_before)
+        self.strays.begin(self._accepted(), self._refused(), now_s + pause_s)
         self.episode_s = None
         self._go(to, Mode.HOLD, now_s)
 
@@ -142,10 +185,13 @@ class Leaping(Retelling):
         return calls >= max(LEAP_CALLS, SPARE * came + SPARE_CALLS, like)
 
     def _fall_back(self, now_s: float) -> None:
-        self.leap_from = 0.0
+        self.leap_from, self.pardons = 0.0, 0
         self.due = self.barred = min(DUE_MAX, int(LATER * self.barred))
         self.surprises.clear()
+        reached = self.reached
         self._go(self.leap_pace, self.leap_mode, now_s)
+        # What a leap that failed came to was not reached.
+        self.reached = reached
 
     def _climb(self, now_s: float, pause_s: float = 0.0) -> None:
         """Judge a leap or an epoch among strays that has shown enough, and take its next pace."""

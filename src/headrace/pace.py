@@ -120,7 +120,7 @@ class RatePace(Episodes):
             return False
         served = mark - cost - self.reacted_sent - self.reacted_refused
         # Refusals are quick: what was sent before this call, and is not back, was accepted.
-        self.streak = 1 if served > 0 else self.streak + 1
+        self._follow(served > 0, now_s)
         echo = self.windowed and now_s < self.echo_until_s and self.echoes < ECHOES_MAX
         held = self.streak == 1 and self.mode is Mode.HOLD and not echo
         if held and self.pace <= self.safe * 1.01:
@@ -141,9 +141,7 @@ class RatePace(Episodes):
         if echo:
             self._echoed(cost, here, now_s, wait_s)
             return True
-        if self.is_noisy and self.phase_calls < CLUSTER_CALLS and self.streak < 3:
-            # Whoever else there is comes in clusters: let the limit recover.
-            self._pause(now_s, wait_s, self.share.rest * cost)
+        if self._clustered(cost, now_s, wait_s):
             return True
         self.eased_too_far()
         if self.mode is Mode.HOLD and self.hurried(cost, here, wait_s):
@@ -151,6 +149,24 @@ class RatePace(Episodes):
             self._pause(now_s, wait_s, cost)
         else:
             self._learn(cost, here, now_s, wait_s)
+        return True
+
+    def _follow(self, served: bool, now_s: float) -> None:
+        """Count a refusal: as one more of its streak, or, ``served`` in between, as the first."""
+        self.streak = 1 if served else self.streak + 1
+        if self.crossed:
+            # Its pace goes to where calls are refused: they are no crowd.
+            self.crowd.heard.clear()
+        elif served:
+            self.crowd.refused(self.sent - self.refused_units, now_s)
+
+    def _clustered(self, cost: float, now_s: float, wait_s: float | None) -> bool:
+        """Hear of a refusal; tells whether whoever else there is came in a cluster."""
+        if not self.is_noisy or self.phase_calls >= CLUSTER_CALLS or self.streak >= BRUSHED_MAX:
+            return False
+        # Let the limit recover.
+        rest = 1.0 if self.leap_back(now_s, wait_s) else self.share.rest
+        self._pause(now_s, wait_s, rest * cost)
         return True
 
     def _take_out(self, cost: float, mark: float, sent_s: float) -> None:
@@ -237,7 +253,8 @@ class RatePace(Episodes):
         if not grows_on:
             self._react(now_s)
         self.leap(pace, mode, now_s, wait_s)
-        rest = self.share.rest if self.is_noisy else ON_REST if grows_on else 1.0
+        rest = self.share.rest if self.is_noisy and not self.leap_from else 1.0
+        rest = ON_REST if grows_on else rest
         self._pause(now_s, wait_s, rest * cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
 

@@ -47,6 +47,8 @@ then, and what was likely at first may be slow."""
 TRIED = 0.8
 FRAME_CALLS = 60.0
 """A trial lasts as long as the window that is believed in, or as so many calls: it may be none."""
+REACHED_CALLS = 2
+"""A pace was reached when more calls than that were sent at it."""
 SAFE_CALLS, LONG_CALLS, CALM_CALLS = 150, 60, 400
 CALM_S, CALM_CALLS_MIN = 10.0, 30
 FALLEN = 0.75
@@ -75,7 +77,8 @@ class Phases(Telling):
     """The pace of one rate and the phase it is in.
 
     ``longer`` are quotas of longer windows; ``allowance`` the refusals that the lane may still
-    afford; ``look_to`` is a pace that one look at once is worth, 0 for none.
+    afford; ``look_to`` is a pace that one look at once is worth, 0 for none. ``reached`` is the
+    highest pace at which a few calls were sent.
     """
 
     mode: Mode = Mode.OPEN
@@ -98,6 +101,7 @@ class Phases(Telling):
     long_held: float = 0.0
     look_to: float = 0.0
     share: Share = field(default_factory=Share)
+    reached: float = 0.0
 
     def spent_s(self, cost: float, now_s: float) -> float:
         """Return the seconds until the quotas of longer windows let ``cost`` pass."""
@@ -119,6 +123,7 @@ class Phases(Telling):
         if self.pinned and mode is not Mode.GROW:
             # A pinned rate bounds the pace also while the lane bears less.
             pace = min(pace, self.told or self.told_before or math.inf)
+        self._note_reached()
         self.mode = mode
         self.bucket.refill(now_s)
         self.bucket.rate = pace
@@ -133,6 +138,13 @@ class Phases(Telling):
         here = Moment(now_s, self.sent, self.refused_units, self.idle_s, gap_s=gap_s)
         here.counts = self.counted(now_s)
         self.moments.append(here)
+
+    def _note_reached(self) -> None:
+        """Remember the pace of a phase that ends, where calls were sent at it."""
+        # What a window lets in at once says nothing of how much that is.
+        rush = self.mode is Mode.OPEN or (self.windowed and self.mode is Mode.GROW)
+        if self.phase_calls > REACHED_CALLS and not rush:
+            self.reached = max(self.reached, self.bucket.rate)
 
     def _go(self, pace: float, mode: Mode, now_s: float) -> None:
         """Begin a phase at ``pace`` with nothing saved up: the limit was empty just now."""

@@ -15,6 +15,9 @@ STEP_MOST, STEP_LEAST, DOWN = 2.0, 1.1, 0.8
 GAIN = 0.55
 """A step up is kept when this part of what the pace gained comes in, and one down when no more
 than this part of what the pace lost is lost."""
+SURE = 1.9
+"""A step up of less is kept when it gained twice running: far above a limit of one's own small
+steps gain by chance as often as not, and would lead a pace up and up."""
 MORE, MORE_CALLS = 2.0, 2.0
 """More is refused than strays where it is so many times as much as they were, and so many calls."""
 REFUSALS, CALLS, CALLS_MIN = 3, 60, 16
@@ -37,7 +40,7 @@ class Strays:
     ``known`` calls were strays. An epoch began at ``from_s`` with ``units`` accepted and
     ``refused`` calls until then, and has ``calls``. After ``rest`` epochs comes the next
     ``step``, up or ``down``. ``quiet`` calls were sent since a refusal, ``calm`` ones below the
-    base.
+    base. A small step up gained ``once``.
     """
 
     pace: float = 0.0
@@ -55,6 +58,7 @@ class Strays:
     rested: int = 0
     quiet: int = 0
     calm: int = 0
+    once: bool = False
 
     @property
     def share(self) -> float:
@@ -96,11 +100,16 @@ class Strays:
             if 0 < self.calm < CALM_CALLS:
                 return
         if rate >= (1.0 + GAIN * (far - 1.0)) * self.rate and not (more and far > 1.0):
+            if 1.0 < far < SURE and not self.once:
+                self.once = True
+                return
+            self.once = False
             self.base, self.rate = self.pace, rate
             self.rest = self.rested = 0
             self.step = min(STEP_MOST, self.step * self.step)
             self._step()
             return
+        self.once = False
         if far > 1.0:
             self.step = max(STEP_LEAST, self.step**0.5)
         self.rest, self.rested = min(REST_MAX, 2 * self.rest + 1), 0

@@ -77,19 +77,31 @@ def test_any_mixture_of_limits_is_served_without_a_standstill_or_leaks(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(SEEDS, st.booleans())
-def test_a_crossed_lane_leaks_nothing_and_some_of_it_is_delivered(seed: int, told: bool) -> None:
-    """Where refusals say next to nothing of our own pace, much less is promised.
+def test_a_crossed_lane_leaks_nothing_and_goes_on(seed: int, told: bool) -> None:
+    """Where refusals say next to nothing of our own pace, less is promised, but never nothing.
 
     Those are limits that hold under eight calls, or calls in flight that no refusal names, and
-    that others use as well. In the time of ``run`` one item in 25 is delivered (seen: 27 of 500
-    at worst; all of them on seven lanes of eight, while the others are led down to calls that
-    are minutes or hours apart); at most 55 % are refused (44 %), every permit comes back, and no
-    cap of calls in flight is passed.
+    that others use as well. No ten minutes pass without an accepted call (seen: 218 s); in
+    the time of ``run`` one item in 20 is delivered (seen: 47 of 500 at worst); at most 60 % are
+    refused (46 %), every permit comes back, and no cap of calls in flight is passed.
     """
     lane = next_lane(seed, told, crossed=True)
     seen = run(lane, told)
-    assert seen.done >= ITEMS / 25
-    assert seen.refused_share() <= 0.55
+    assert seen.done >= ITEMS / 20
+    assert max(later - at for at, later in pairwise([0.0, *seen.accepts_s])) <= 600
+    assert seen.refused_share() <= 0.6
+
+
+def test_nearly_all_crossed_lanes_deliver_all_in_time() -> None:
+    """Of fifty crossed lanes 48 do in the time of ``run`` (seen: all but eight of 1,062)."""
+    whole, count = 0, 0
+    for seed in range(200):
+        lane = mixed(seed, ITEMS, seed % 2 == 0)
+        if lane.crossed and count < 50:
+            count += 1
+            whole += run(lane, seed % 2 == 0).done == ITEMS
+    assert count == 50
+    assert whole >= 0.95 * count
 
 
 def test_the_refused_share_of_many_mixtures_is_small() -> None:
