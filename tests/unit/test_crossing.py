@@ -101,6 +101,17 @@ def test_calm_at_a_slower_pace_shows_a_bound_and_a_refusal_there_none() -> None:
             assert SLOWER * before <= rate.pace < rate.hi < math.inf
 
 
+def test_whole_seconds_are_no_measure_of_a_slot() -> None:
+    """A wait of 1 s is rounded up: at a call in ten seconds any would be a brush."""
+    rate = rate_at(0.4)
+    slow = [0.4, 0.2, 0.1, 0.06]
+    for pace in slow:
+        rate.bucket.rate = pace
+        assert not rate.brushed(1.0, 1.0, 1.0)
+    assert not rate.crossed
+    assert not rate.brushes
+
+
 def test_calm_raises_the_pace_of_a_crossed_rate() -> None:
     """When nobody crosses for a while, the pace goes up without waiting for a refusal."""
     rate = crossed_rate()
