@@ -221,6 +221,7 @@ class Leaping(Retelling):
     def _land(self) -> None:
         """Take the refusals for strays from now on: what they taught was wrong."""
         self.stray, self.leap_from, self.due = True, 0.0, self.barred
+        self.pardons = 0
         self.lo, self.proven = 0.0, self.mean
         self.noise, self.windowed = 0, False
         self.leave_frame()
@@ -242,10 +243,11 @@ class Leaping(Retelling):
 
     def _ashore(self) -> None:
         if self.stray or self.leap_from:
-            self.stray, self.leap_from = False, 0.0
+            self.stray, self.leap_from, self.pardons = False, 0.0, 0
             self.surprises.clear()
 
     def clear(self) -> None:
         """Forget what refusals taught."""
         Retelling.clear(self)
         self._ashore()
+        self.crowd.heard.clear()
