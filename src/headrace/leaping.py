@@ -38,6 +38,8 @@ SUNK_NOISY, SUNK, RISE_MOST = 0.4, 0.15, 4.0
 """Among refusals every few calls a pace that sank to such a part of one that was reached, where
 others are known to be about and where not, leaps back: so many times as high at most,
 or half of the way, in orders of magnitude."""
+MORE = 1.75
+"""Such a leap fails where so many times as many of its calls are refused as before."""
 PARDONS = 3
 """Such a leap is not judged by its first refusals: they come at any pace."""
 HEARD = 8.0
@@ -56,7 +58,8 @@ class Leaping(Retelling):
     then, and the second. ``due`` more are waited for, ``barred`` the next time. ``leap_from`` is
     the pace that was refused before the leap under way at ``leap_s``, 0.0 for none; ``leap_pace``
     and ``leap_mode`` are what it goes back to, ``leap_before`` the calls between the refusals
-    before it. ``pardons`` refusals more do not end it; ``crowd`` are the latest of all.
+    before it. ``pardons`` refusals more do not end it, where before
+    it ``leap_share`` of the calls were refused; ``crowd`` are the latest of all.
     """
 
     surprises: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SURPRISES))
@@ -67,6 +70,7 @@ class Leaping(Retelling):
     leap_pace: float = 0.0
     leap_mode: Mode = Mode.HOLD
     leap_before: float = 0.0
+    leap_share: float = 0.0
     pardons: int = 0
     crowd: Crowd = field(default_factory=Crowd)
     stray: bool = False
@@ -139,6 +143,7 @@ class Leaping(Retelling):
         self.leap_from, self.leap_s = pace, now_s
         self.leap_pace, self.leap_mode = self.bucket.rate, self.mode
         self.leap_before = apart / self.mean / (SURPRISES - 1)
+        self.leap_share = 0.0
         # Where a rate was told and given up, to that: it may have been true.
         to = max(LEAP * pace, (1.0 - MARGIN_MAX) * (self.told_before or 0.0))
         self._leap_to(to, rate, now_s, pause_s)
@@ -161,6 +166,7 @@ class Leaping(Retelling):
         self.leap_from, self.leap_s = pace, now_s
         self.leap_pace, self.leap_mode = pace, Mode.HOLD
         self.leap_before = max(1.0, float(self.phase_calls))
+        self.leap_share = 1.0 / (1.0 + calls)
         # From far below, half of the way: at the pace it is at, learning would take hours.
         to = min(self.reached, max(RISE_MOST * pace, math.sqrt(self.reached * pace)))
         # The next one waits for a pace that sank further: leaps that fail become rare.
@@ -196,11 +202,14 @@ class Leaping(Retelling):
     def _climb(self, now_s: float, pause_s: float = 0.0) -> None:
         """Judge a leap or an epoch among strays that has shown enough, and take its next pace."""
         strays, pace = self.strays, self.strays.pace
+        lost, calls = self._refused() - strays.refused, strays.calls
         if not self._has_shown() or not strays.ended(
             self._accepted(), self._refused(), now_s + pause_s, HEARD * self.react_s
         ):
             return
-        if self.leap_from and strays.base <= self.leap_from:
+        spared = self.leap_share > 0.0 and lost > MORE * self.leap_share * calls
+        if self.leap_from and (strays.base <= self.leap_from or spared):
+            # It gained nothing, or for many more refusals: the slower pace did spare them.
             self._fall_back(now_s)
             return
         if self.leap_from:
