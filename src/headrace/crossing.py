@@ -9,7 +9,6 @@ down to nothing, for no fewer refusals.
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -93,7 +92,7 @@ class Crossing(Leaping):
             self._begin(now_s)
             # Where it is found out late, half of the way back: told waits lead it on from there.
             late = highest < SUNK_NOISY * self.reached
-            self._cross(math.sqrt(highest * self.reached) if late else highest, now_s)
+            self._cross(self.half_way(highest) if late else highest, now_s)
             return True
         self.untested += 1
         if self.tested_from is not None:

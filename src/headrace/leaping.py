@@ -140,13 +140,11 @@ class Leaping(Retelling):
             return
         if pause_s * pace > PAUSE_MOST * self.mean:
             return
-        self.leap_from, self.leap_s = pace, now_s
-        self.leap_pace, self.leap_mode = self.bucket.rate, self.mode
+        self.leap_mode = self.mode
         self.leap_before = apart / self.mean / (SURPRISES - 1)
-        self.leap_share = 0.0
         # Where a rate was told and given up, to that: it may have been true.
         to = max(LEAP * pace, (1.0 - MARGIN_MAX) * (self.told_before or 0.0))
-        self._leap_to(to, rate, now_s, pause_s)
+        self._leap(pace, to, rate, now_s, pause_s)
 
     def leap_back(self, now_s: float, wait_s: float | None) -> bool:
         """Hear of a refusal; leap to what was reached before where a pace sank among many.
@@ -163,20 +161,25 @@ class Leaping(Retelling):
         if calls > max(CROWD_CALLS, self.share.rest if self.is_noisy else 0.0):
             # As many as came in during a rest: the limit holds them.
             return False
-        self.leap_from, self.leap_s = pace, now_s
-        self.leap_pace, self.leap_mode = pace, Mode.HOLD
+        self.leap_mode = Mode.HOLD
         self.leap_before = max(1.0, float(self.phase_calls))
-        self.leap_share = 1.0 / (1.0 + calls)
+        self.leap_share, self.pardons = 1.0 / (1.0 + calls), PARDONS
         # From far below, half of the way: at the pace it is at, learning would take hours.
-        to = min(self.reached, max(RISE_MOST * pace, math.sqrt(self.reached * pace)))
+        half = self.half_way(pace)
+        to = min(self.reached, max(RISE_MOST * pace, half))
         # The next one waits for a pace that sank further: leaps that fail become rare.
-        self.reached, self.pardons = math.sqrt(self.reached * pace), PARDONS
-        self._leap_to(to, self.crowd.rate(pace, calls), now_s, wait_s or 0.0)
+        self.reached = half
+        self._leap(pace, to, self.crowd.rate(pace, calls), now_s, wait_s or 0.0)
         return True
 
-    def _leap_to(self, to: float, rate: float, now_s: float, pause_s: float) -> None:
-        """Begin a leap; ``rate`` units a second came in before it."""
-        self.strays = Strays(to, self.leap_from, rate, 1.0, self.leap_before)
+    def half_way(self, pace: float) -> float:
+        """Return what lies half of the way from ``pace`` back to the one that was reached."""
+        return math.sqrt(pace * self.reached)
+
+    def _leap(self, pace: float, to: float, rate: float, now_s: float, pause_s: float) -> None:
+        """Begin a leap from ``pace``, at which ``rate`` units a second came in."""
+        self.leap_from, self.leap_s, self.leap_pace = pace, now_s, self.bucket.rate
+        self.strays = Strays(to, pace, rate, 1.0, self.leap_before)
         self.strays.begin(self._accepted(), self._refused(), now_s + pause_s)
         self.episode_s = None
         self._go(to, Mode.HOLD, now_s)
@@ -191,13 +194,18 @@ class Leaping(Retelling):
         return calls >= max(LEAP_CALLS, SPARE * came + SPARE_CALLS, like)
 
     def _fall_back(self, now_s: float) -> None:
-        self.leap_from, self.pardons = 0.0, 0
         self.due = self.barred = min(DUE_MAX, int(LATER * self.barred))
         self.surprises.clear()
-        reached = self.reached
         self._go(self.leap_pace, self.leap_mode, now_s)
-        # What a leap that failed came to was not reached.
-        self.reached = reached
+        self._end_leap()
+
+    def _end_leap(self) -> None:
+        self.leap_from, self.leap_share, self.pardons = 0.0, 0.0, 0
+
+    def _note_reached(self) -> None:
+        if not self.leap_from:
+            # What a leap comes to is reached when it lands.
+            Retelling._note_reached(self)
 
     def _climb(self, now_s: float, pause_s: float = 0.0) -> None:
         """Judge a leap or an epoch among strays that has shown enough, and take its next pace."""
@@ -229,8 +237,8 @@ class Leaping(Retelling):
 
     def _land(self) -> None:
         """Take the refusals for strays from now on: what they taught was wrong."""
-        self.stray, self.leap_from, self.due = True, 0.0, self.barred
-        self.pardons = 0
+        self._end_leap()
+        self.stray, self.due = True, self.barred
         self.lo, self.proven = 0.0, self.mean
         self.noise, self.windowed = 0, False
         self.leave_frame()
@@ -252,7 +260,8 @@ class Leaping(Retelling):
 
     def _ashore(self) -> None:
         if self.stray or self.leap_from:
-            self.stray, self.leap_from, self.pardons = False, 0.0, 0
+            self.stray = False
+            self._end_leap()
             self.surprises.clear()
 
     def clear(self) -> None:

@@ -158,16 +158,20 @@ class RatePace(Episodes):
             # Its pace goes to where calls are refused: they are no crowd.
             self.crowd.heard.clear()
         elif served:
-            self.crowd.refused(self.sent - self.refused_units, now_s)
+            self.crowd.refused(self._accepted(), now_s)
 
     def _clustered(self, cost: float, now_s: float, wait_s: float | None) -> bool:
         """Hear of a refusal; tells whether whoever else there is came in a cluster."""
         if not self.is_noisy or self.phase_calls >= CLUSTER_CALLS or self.streak >= BRUSHED_MAX:
             return False
-        # Let the limit recover.
-        rest = 1.0 if self.leap_back(now_s, wait_s) else self.share.rest
-        self._pause(now_s, wait_s, rest * cost)
+        self.leap_back(now_s, wait_s)
+        self._pause(now_s, wait_s, self._rest() * cost)
         return True
+
+    def _rest(self) -> float:
+        """Return how many calls' worth comes in after a refusal before the next call."""
+        # Where others are about the limit may recover, but a leap is to show what it bears.
+        return self.share.rest if self.is_noisy and not self.leap_from else 1.0
 
     def _take_out(self, cost: float, mark: float, sent_s: float) -> None:
         """Take a call back out of all that counts what was let in: it was refused."""
@@ -253,9 +257,7 @@ class RatePace(Episodes):
         if not grows_on:
             self._react(now_s)
         self.leap(pace, mode, now_s, wait_s)
-        rest = self.share.rest if self.is_noisy and not self.leap_from else 1.0
-        rest = ON_REST if grows_on else rest
-        self._pause(now_s, wait_s, rest * cost)
+        self._pause(now_s, wait_s, (ON_REST if grows_on else self._rest()) * cost)
         self.virtual = Bucket(self.hi if math.isfinite(self.hi) else 0.0, 4 * self.mean, 0.0, now_s)
 
     def _stand(self, now_s: float) -> bool:

@@ -82,14 +82,14 @@ def test_a_crossed_lane_leaks_nothing_and_goes_on(seed: int, told: bool) -> None
 
     Those are limits that hold under eight calls, or calls in flight that no refusal names, and
     that others use as well. No ten minutes pass without an accepted call (seen: 433 s); in
-    the time of ``run`` one item in 20 is delivered (seen: 47 of 500 at worst); at most 60 % are
+    the time of ``run`` one item in 20 is delivered (seen: 47 of 500 at worst); at most 55 % are
     refused (46 %), every permit comes back, and no cap of calls in flight is passed.
     """
     lane = next_lane(seed, told, crossed=True)
     seen = run(lane, told)
     assert seen.done >= ITEMS / 20
     assert max(later - at for at, later in pairwise([0.0, *seen.accepts_s])) <= 600
-    assert seen.refused_share() <= 0.6
+    assert seen.refused_share() <= 0.55
 
 
 def test_nearly_all_crossed_lanes_deliver_all_in_time() -> None:
