@@ -16,7 +16,7 @@ from headrace.telling import LATE_S, LATE_S_MIN, MARGIN_MIN
 SAME = 0.001
 """Amounts and windows that differ by less are the same."""
 RETOLD_S = 60.0
-"""A limit is told anew, and higher, at most so often: servers that disagree take turns."""
+"""A limit is raised by what is told at most so often: servers that disagree take turns."""
 SILENCE_S, SILENCE_S_MAX = 600.0, 7200.0
 """What no answer states for so long, while calls are accepted, is not told any more; each time
 that it proves true after all it holds twice as long."""
@@ -31,14 +31,15 @@ STEP, EASED_TO = 1.6, 0.008
 class Retelling(Phases):
     """A rate of which somebody told, maybe again; all amounts are units, times are seconds.
 
-    ``stated``: answers told it, at ``stated_s`` the latest time, and not the settings.
+    ``stated``: answers told it, at ``stated_s`` the latest time, and not the settings;
+    ``raised_s``: when they last told more than before.
     ``next_amount`` in ``next_window_s`` is what the latest one told instead. ``easing``: a step of
     the margin was given back, and nothing refused since; ``eased`` counts those that failed.
     """
 
     stated: bool = False
     stated_s: float = -math.inf
-    retold_s: float = -math.inf
+    raised_s: float = -math.inf
     silence_s: float = SILENCE_S
     next_amount: float = 0.0
     next_window_s: float = 0.0
@@ -69,12 +70,14 @@ class Retelling(Phases):
         again = _same(amount, self.next_amount) and _same(window_s, self.next_window_s)
         self.next_amount, self.next_window_s = amount, window_s
         higher = amount / window_s > (self.told or self.told_before or 0.0)
-        if again and not (higher and now_s - self.retold_s < RETOLD_S):
+        if again and not (higher and now_s - self.raised_s < RETOLD_S):
+            if higher:
+                self.raised_s = now_s
             self._take_on(amount, window_s, now_s)
 
     def _take_on(self, amount: float, window_s: float, now_s: float) -> None:
         """Go on at a rate that is told now: without a rush, for nothing says that it is full."""
-        self.retold_s, self.next_amount = now_s, 0.0
+        self.next_amount = 0.0
         given_up = self.told is None and self.told_before is not None
         if given_up and amount / window_s > self.pace:
             # Who told too much before may again: one look tells.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -37,6 +38,43 @@ def test_a_limit_that_answers_state_anew_is_used(before: int, after: int) -> Non
     assert run.rate(480.0, 900.0) >= 0.97 * after / 60.0
     assert run.refused(300.0) <= 6
     assert pacer.rates[REQUESTS].told == after / 60.0
+
+
+def test_a_stated_limit_that_falls_for_seconds_is_used_as_soon_as_it_is_back() -> None:
+    """The provider is in need for 20 s, and each answer says so: all that it gives is used."""
+    low, high, pacer = TokenBucket(35 / 6, 10), TokenBucket(10, 10), Pacer(REMOTE, 0.0)
+
+    def at(now_s: float) -> TokenBucket:
+        return low if 120.0 <= now_s < 140.0 else high
+
+    def ask(load: Load, now_s: float) -> Asked:
+        wait_s = at(now_s).wait_s(1, now_s)
+        if wait_s > 0:
+            return Asked(refused=True, wait_s=wait_s)
+        at(now_s).take(1, now_s)
+        return Asked()
+
+    def says(now_s: float) -> tuple[Limit, ...]:
+        return (Limit(REQUESTS, 60.0 * at(now_s).rate, 60.0),)
+
+    run = drive(pacer, ask, 200.0, says=says)
+    assert run.rate(142.0, 200.0) >= 0.97 * 10.0
+    assert run.refused(60.0) <= 2
+
+
+def test_a_limit_that_is_stated_up_and_down_is_raised_once_a_minute() -> None:
+    """Servers that disagree, each for a few answers, lead up at most so often."""
+    pacer, told, raised = Pacer(REMOTE, 0.0), 1.0, []
+    for number in range(1200):
+        amount = 600.0 if number // 4 % 2 else 60.0
+        said = Said(limits=(Limit(REQUESTS, amount, 60.0),))
+        ticket = pacer.send(ONE_CALL, float(number))
+        pacer.end(ticket, Outcome(OutcomeKind.SUCCESS, said=said), number + 0.5)
+        now = pacer.rates[REQUESTS].told or 0.0
+        raised += [number] if now > told else []
+        told = now
+    assert 15 <= len(raised) <= 20
+    assert min(later - one for one, later in pairwise(raised)) >= 60
 
 
 def test_servers_that_take_turns_in_what_they_state_lead_nobody_up_and_down() -> None:
