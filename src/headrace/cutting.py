@@ -39,7 +39,8 @@ class Line:
     there; ``thin``: that is one express shard and no more, which may end before the next arrives;
     ``open`` are its whole shards that have not ended. Items from ``cut_idx`` to
     ``end_idx``, not included, of ``batch_id`` were never cut; ``due`` are rows of batches
-    whose wait is over, and go first.
+    whose wait is over, and go first. Of a tenant that may have ``calls_max`` calls in flight
+    ``shards`` shards of ``items`` items are open.
     """
 
     tenant_id: str
@@ -52,10 +53,22 @@ class Line:
     due: list[tuple[UUID, list[int]]] = field(default_factory=list)
     thin: bool = False
     open: int = 0
+    calls_max: int | None = None
+    shards: int = 0
+    items: int = 0
+
+    @property
+    def is_fed(self) -> bool:
+        """Whether as much is open as keeps the tenant at its cap; more would keep others out."""
+        if self.calls_max is None or not self.present:
+            return False
+        return self.shards >= SHARDS_AHEAD and self.items >= SHARDS_AHEAD * self.calls_max
 
     @property
     def next_batch(self) -> UUID | None:
-        """Return the batch of which the next items are, ``None`` when all is cut."""
+        """Return the batch of which the next items are, ``None`` when enough is cut."""
+        if self.is_fed:
+            return None
         if self.due:
             return self.due[0][0]
         return self.batch_id if self.cut_idx < self.end_idx else None
@@ -186,9 +199,11 @@ class Plan:
         left = len(line.due[0][1]) if line.due else line.end_idx - line.cut_idx
         if express:
             size = min(left, self._express_items, items_worth)
+            line.present = True
         else:
             size = shard_size(left, self._items_max, self._room.appetite, items_worth)
             line.open += 1
+        line.shards, line.items = line.shards + 1, line.items + size
         if line.due:
             idxs = line.due[0][1]
             part = sorted(idxs[:size])

@@ -9,7 +9,6 @@ are to each other as tenants are within a class, with fixed shares for weights.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Generic, TypeVar
 
@@ -21,7 +20,6 @@ _SLACK = 64
 """Stale entries that are kept before a sweep, so that small lines never sweep."""
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 class _Turn:
@@ -54,10 +52,8 @@ class _Turns(Generic[M]):
 
     def level(self) -> int:
         """Return the counter that a member becoming active is lifted to; it never falls."""
-        heap = self._heap
-        while heap and heap[0][2].order != heap[0][1]:
-            heappop(heap)
-        return heap[0][0] if heap else self._floor
+        first = self.first()
+        return self._floor if first is None else first.served
 
     def enter(self, member: M) -> None:
         """Let ``member`` wait for its turn."""
@@ -79,43 +75,23 @@ class _Turns(Generic[M]):
         if self.waiting == 0:
             self._floor = member.served
 
-    def first(self, find: Callable[[M], R | None]) -> R | None:
-        """Return what ``find`` returns for the first member for which that is not ``None``."""
-        heap, passed, found = self._heap, [], None
-        while heap:
-            _, order, member = heap[0]
-            if member.order == order:
-                found = find(member)
-                if found is not None:
-                    break
-                passed.append(heap[0])
+    def first(self) -> M | None:
+        """Return the member whose turn it is."""
+        heap = self._heap
+        while heap and heap[0][2].order != heap[0][1]:
             heappop(heap)
-        for entry in passed:
-            heappush(heap, entry)
-        return found
+        return heap[0][2] if heap else None
 
     def charge(self, member: M, amount: int, stays: bool) -> None:
-        """Take ``member``'s turn; it goes behind its equals, or leaves.
-
-        Whoever was passed over (at a cap of its own) is lifted to the one that went:
-        standing at one's cap earns no more credit than idling.
-        """
-        heap, passed = self._heap, []
-        while heap[0][2] is not member or heap[0][1] != member.order:
-            _, order, other = heappop(heap)
-            if other.order == order:
-                other.served = max(other.served, member.served)
-                passed.append((other.served, order, other))
+        """Take the turn of ``member``, which is first: it goes behind its equals, or leaves."""
         member.served += amount
         if stays:
             self._order += 1
             member.order = self._order
-            heapreplace(heap, (member.served, self._order, member))
+            heapreplace(self._heap, (member.served, self._order, member))
         else:
-            heappop(heap)
+            heappop(self._heap)
             self.leave(member)
-        for entry in passed:
-            heappush(heap, entry)
 
 
 class Ticket(Generic[T]):
@@ -185,7 +161,7 @@ class _Class(_Turn, Generic[T]):
         self.queues = {
             tenant_id: queue
             for tenant_id, queue in self.queues.items()
-            if queue.order or queue.served > level
+            if queue.waiting or queue.served > level
         }
         self._sweep_at = 2 * len(self.queues) + _SLACK
 
@@ -197,16 +173,24 @@ class FairLine(Generic[T]):
     none gets less than a twelfth), tenants share within a class by weight, and a tenant's
     own are served first in, first out. What counts is cost, not number. Whoever is first
     stays first until it is taken: one that needs much cannot be overtaken for ever.
-    Each operation takes O(log tenants) time, with ``blocked`` as often as it skips.
+    A tenant may be ``hold``: its own wait on, and are passed over, until ``let_on``.
+    Each operation takes O(log tenants) time.
     """
 
     def __init__(self) -> None:
         self._classes = {name: _Class[T](share) for name, share in CLASS_SHARES.items()}
         self._turns: _Turns[_Class[T]] = _Turns()
         self._waiting = 0
+        self._held: set[str] = set()
+        self._held_back = 0
 
     def __len__(self) -> int:
         return self._waiting
+
+    @property
+    def ready(self) -> int:
+        """Return how many wait whose tenants are not held."""
+        return self._waiting - self._held_back
 
     def len_of(self, tenant_id: str) -> int:
         """Return how many of a tenant's wait, in all classes."""
@@ -230,45 +214,70 @@ class FairLine(Generic[T]):
         queue.tickets.append(ticket)
         queue.waiting += 1
         self._waiting += 1
+        if tenant_id in self._held:
+            self._held_back += 1
+        elif not queue.order:
+            self._enter(its_class, queue)
+        return ticket
+
+    def hold(self, tenant_id: str) -> None:
+        """Pass over what a tenant has waiting, and what it will have, until ``let_on``."""
+        if tenant_id in self._held:
+            return
+        self._held.add(tenant_id)
+        for its_class, queue in self._queues_of(tenant_id):
+            self._held_back += queue.waiting
+            self._leave(its_class, queue)
+
+    def let_on(self, tenant_id: str) -> None:
+        """Let a tenant that was held take turns again; standing there has earned no credit."""
+        if tenant_id not in self._held:
+            return
+        self._held.remove(tenant_id)
+        for its_class, queue in self._queues_of(tenant_id):
+            self._held_back -= queue.waiting
+            self._enter(its_class, queue)
+
+    def _queues_of(self, tenant_id: str) -> list[tuple[_Class[T], _Queue[T]]]:
+        """Return where a tenant has somebody waiting."""
+        found = [(each, each.queues.get(tenant_id)) for each in self._classes.values()]
+        return [(each, queue) for each, queue in found if queue is not None and queue.waiting]
+
+    def _enter(self, its_class: _Class[T], queue: _Queue[T]) -> None:
         if not its_class.order:
             self._turns.enter(its_class)
-        if not queue.order:
-            its_class.turns.enter(queue)
-        return ticket
+        its_class.turns.enter(queue)
+
+    def _leave(self, its_class: _Class[T], queue: _Queue[T]) -> None:
+        its_class.turns.leave(queue)
+        if not its_class.turns.waiting:
+            self._turns.leave(its_class)
 
     def waiting(self) -> list[Ticket[T]]:
         """Return all places that wait, in no particular order."""
         queues = [queue for each in self._classes.values() for queue in each.queues.values()]
         return [ticket for queue in queues for ticket in queue.tickets if ticket.waiting]
 
-    def peek(self, blocked: Callable[[str], bool] | None = None) -> tuple[T, Ticket[T]] | None:
-        """Return who goes next, without a charge; ``None`` when nobody may.
-
-        Tenants for which ``blocked`` is true (at a cap of their own) are passed over.
-        """
-        if blocked is None:
-            queue = self._turns.first(_first_queue)
-        else:
-            at_cap = blocked
-            queue = self._turns.first(
-                lambda its_class: its_class.turns.first(
-                    lambda one: None if at_cap(one.tenant_id) else one
-                )
-            )
+    def peek(self) -> tuple[T, Ticket[T]] | None:
+        """Return who goes next, without a charge; ``None`` when nobody may."""
+        its_class = self._turns.first()
+        queue = None if its_class is None else its_class.turns.first()
         if queue is None:
             return None
         ticket = queue.head()
         return ticket.item, ticket
 
     def take(self, ticket: Ticket[T]) -> None:
-        """Let a waiting ticket go, and charge its tenant and its class.
+        """Let the ticket go that is next, and charge its tenant and its class.
 
-        Raises ``ValueError`` when it does not wait (any more).
+        Raises ``ValueError`` when it does not wait (any more), or it is not its turn.
         """
         if not ticket.waiting:
             raise ValueError("this ticket was taken or removed already")
         its_class = self._classes[ticket.class_name]
         queue = its_class.queues[ticket.tenant_id]
+        if self._turns.first() is not its_class or its_class.turns.first() is not queue:
+            raise ValueError("it is not this ticket's turn")
         queue.drop(ticket)
         self._waiting -= 1
         its_class.turns.charge(
@@ -282,9 +291,9 @@ class FairLine(Generic[T]):
         if not queue.waiting:
             queue.tickets.clear()
 
-    def pop(self, blocked: Callable[[str], bool] | None = None) -> T | None:
+    def pop(self) -> T | None:
         """Take who goes next: ``peek`` and ``take`` in one."""
-        found = self.peek(blocked)
+        found = self.peek()
         if found is None:
             return None
         self.take(found[1])
@@ -298,17 +307,17 @@ class FairLine(Generic[T]):
         queue = its_class.queues[ticket.tenant_id]
         queue.drop(ticket)
         self._waiting -= 1
+        if ticket.tenant_id in self._held:
+            self._held_back -= 1
+        elif not queue.waiting:
+            self._leave(its_class, queue)
         if not queue.waiting:
             queue.tickets.clear()
-            its_class.turns.leave(queue)
-            if not its_class.turns.waiting:
-                self._turns.leave(its_class)
         return True
 
-
-def _first_queue(its_class: _Class[T]) -> _Queue[T] | None:
-    return its_class.turns.first(_itself)
-
-
-def _itself(queue: _Queue[T]) -> _Queue[T]:
-    return queue
+    def drain(self) -> list[T]:
+        """Take out all that wait, uncharged, those of held tenants included; return them."""
+        places = self.waiting()
+        for place in places:
+            self.remove(place)
+        return [place.item for place in places]

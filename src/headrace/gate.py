@@ -27,6 +27,7 @@ class Ask:
     ``cost`` (micro-credits, at least 1) is what the tenant's turn is charged with;
     ``weight`` is its plan's. Who can go ``elsewhere`` does not stand in line at a lane whose
     provider is out of funds, key or order. ``items`` is the size of its batch.
+    ``calls_max`` is how many calls its tenant may have in flight in the lane, ``None``: any.
     """
 
     lane: str
@@ -38,6 +39,7 @@ class Ask:
     cost: int = 1
     elsewhere: bool = False
     items: int = 1
+    calls_max: int | None = None
 
     def check_width(self) -> None:
         """Raise ``ValueError`` for a lane that no call could ever pass."""
@@ -148,6 +150,7 @@ class LaneNow:
 
     ``waiting`` callers of this process stand in line; ``call_s`` is how long calls take
     on average, ``None`` before the first; ``workers`` processes have calls in flight.
+    ``at_cap`` of those in line wait because their tenant has as many calls in flight as it may.
     """
 
     name: str
@@ -156,6 +159,7 @@ class LaneNow:
     waiting: int
     call_s: float | None
     workers: int = 1
+    at_cap: int = 0
 
 
 class Gate(Protocol):

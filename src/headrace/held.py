@@ -51,6 +51,7 @@ class HeldBatch:
     class_name: str = "batch"
     weight: int = 1
     pixels_max: int | None = None
+    calls_max: int | None = None
     keys: tuple[UUID, ...] = ()
     tariff: Tariff | None = None
     deadline_at: datetime | None = None

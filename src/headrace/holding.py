@@ -72,6 +72,7 @@ class HeldBatches:
             class_name=row["class"],
             weight=row["weight"],
             pixels_max=row["pixels_max"],
+            calls_max=row["calls_max"],
             keys=keys,
             tariff=read_tariff(row["tariff"]),
             deadline_at=row["deadline_at"],

@@ -128,6 +128,8 @@ def ask(order: Order) -> Ask:
         cost=max(1, order.option.price.credits_microcredits),
         elsewhere=order.may_turn and not order.patient,
         items=batch.items,
+        # A batch at a provider is no call in flight, and a computation here is none at all.
+        calls_max=batch.calls_max if is_live and provider.quota.learns else None,
     )
 
 

@@ -23,7 +23,13 @@ WEIGHT_MAX = 100
 COUNT_MAX = 2**31 - 1
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?")
-_COUNTS = {"daily_items_max": 0, "batches_max": 0, "pixels_max": 1, "waiting_max": 0}
+_COUNTS = {
+    "daily_items_max": 0,
+    "batches_max": 0,
+    "pixels_max": 1,
+    "waiting_max": 0,
+    "calls_max": 1,
+}
 
 
 class TenantState(StrEnum):
@@ -41,7 +47,8 @@ class Plan:
     same class. ``daily_items_max`` items and ``daily_microcredits_max`` micro-credits count
     on one of its days (a tenant may have a cap of its own), ``batches_max`` batches and
     ``waiting_max`` requests on demand are open at a time, a request names ``pixels_max``
-    pixels at most. ``watermark`` is a text on every picture.
+    pixels at most, ``calls_max`` calls are in flight in each lane at a time. ``watermark`` is
+    a text on every picture.
     """
 
     name: str
@@ -53,6 +60,7 @@ class Plan:
     watermark: str | None = None
     waiting_max: int | None = None
     daily_microcredits_max: int | None = None
+    calls_max: int | None = None
 
     def lowered(self, class_name: str) -> str:
         """Return the class that a batch gets that asks for ``class_name``."""

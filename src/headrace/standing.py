@@ -18,7 +18,9 @@ BINDS_SHARE = 0.1
 
 
 class LaneLive(msgspec.Struct, frozen=True):
-    """A lane at a moment. ``binds``: requests, tokens, images, concurrency, circuit, shut, nothing.
+    """A lane at a moment.
+
+    ``binds``: requests, tokens, images, concurrency, circuit, shut, caps (of tenants), nothing.
 
     ``utilisation`` is what was sent by what the limit would have allowed, ``refused`` the
     share of refused calls, both of the last minutes and ``None`` where nobody can know;
@@ -38,6 +40,7 @@ class LaneLive(msgspec.Struct, frozen=True):
     why: str
     credit: float
     call_s: float | None
+    at_cap: int
 
 
 class _Look(msgspec.Struct, frozen=True):
@@ -93,6 +96,7 @@ class Standing:
             why=pacer.why_shut() if shut_s > 0 else "",
             credit=pacer.credit.left,
             call_s=lane.call_s,
+            at_cap=lane.at_cap,
         )
         told: dict[str, Any] = msgspec.to_builtins(live)
         return told
@@ -112,6 +116,8 @@ class Standing:
         most = max(held, key=lambda name: held[name], default="nothing")
         if held.get(most, 0) > BINDS_SHARE * max(1, sent):
             return most
+        if 0 < lane.waiting == lane.at_cap:
+            return "caps"
         full = lane.waiting > 0 and last.filled >= 1.0
         return Dimension.CONCURRENCY.value if full else "nothing"
 

@@ -139,3 +139,25 @@ def test_a_tenant_with_many_recipes_is_served_no_more_than_others() -> None:
     lines = [line(0, 100_000, True) for _ in range(5)] + [line(1, 100_000, True)]
     made = plan(lines, shards=8, express=0)
     assert Counter(piece.batch_id.int for piece in made.pieces) == {0: 4, 1: 4}
+
+
+def test_a_tenant_at_its_cap_of_calls_fills_no_queue() -> None:
+    """No more is cut of it than keeps it at its cap; what that leaves is cut of the others."""
+    lines = [line(0, 100_000, True), line(1, 100_000, True)]
+    lines[0].calls_max = 3
+    made = plan(lines, shards=10, express=0)
+    cut = Counter(piece.batch_id.int for piece in made.pieces)
+    assert cut == {0: 2, 1: 8}
+    urgent = line(2, 100_000, name="interactive")
+    urgent.calls_max = 1
+    assert len(plan([urgent], shards=10, express=64).pieces) == 2
+
+
+def test_a_wide_cap_is_fed_and_a_capped_tenant_that_is_nowhere_comes_in() -> None:
+    """Twice what may be in flight is open; none at a gate gets its express shard all the same."""
+    lines = [line(0, 100_000, True), line(1, 100_000)]
+    lines[0].calls_max, lines[0].shards, lines[0].items = 50, 2, 50
+    lines[1].calls_max, lines[1].shards, lines[1].items = 1, 9, 900
+    made = plan(lines, shards=10, express=10)
+    assert [piece.express for piece in made.pieces if piece.batch_id.int == 1] == [True]
+    assert sum(piece.batch_id.int == 0 for piece in made.pieces) == 2

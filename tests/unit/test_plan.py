@@ -34,6 +34,8 @@ def test_a_plan_is_laid_over_the_one_before() -> None:
         {"batches_max": "3"},
         {"pixels_max": 0},
         {"waiting_max": 2**40},
+        {"calls_max": 0},
+        {"calls_max": 1.5},
         {"watermark": ""},
         {"watermark": "two\nlines"},
         {"watermark": "{{ title }}"},

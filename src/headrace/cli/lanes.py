@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -95,7 +95,7 @@ def lane_lines(kept: Kept, now: datetime) -> list[str]:
     live = kept.live
     lines.append(
         f"  now         {live['in_flight']} of {live['width']:.0f} in flight, "
-        f"{live['waiting']} waiting, bound by {live['binds']}" + _by(live["workers"])
+        f"{live['waiting']} waiting{_at_cap(live)}, bound by {live['binds']}{_by(live['workers'])}"
     )
     if live["shut_s"] > 1.0:
         until = moment_in(live["shut_s"], kept.live_at or now)
@@ -105,6 +105,12 @@ def lane_lines(kept: Kept, now: datetime) -> list[str]:
         f"{_share(live['refused'])} refused, credit {live['credit']:.1f}"
     )
     return lines
+
+
+def _at_cap(live: dict[str, Any]) -> str:
+    # A release that knows no caps writes none.
+    count = live.get("at_cap", 0)
+    return f" ({count} at the caps of their tenants' plans)" if count else ""
 
 
 def _by(workers: int) -> str:

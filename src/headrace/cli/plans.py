@@ -67,6 +67,9 @@ def set_(
         str | None, Parameter(help="Pixels that a request may name, or none.")
     ] = None,
     waiting: Annotated[str | None, Parameter(help="Requests on demand at a time, or none.")] = None,
+    calls: Annotated[
+        str | None, Parameter(help="Calls in flight in each lane at a time, or none.")
+    ] = None,
     watermark: Annotated[str | None, Parameter(help="A text on every picture, or none.")] = None,
     common: Common | None = None,
 ) -> int:
@@ -79,6 +82,7 @@ def set_(
         "batches_max": _number("batches", batches),
         "pixels_max": _number("pixels", pixels),
         "waiting_max": _number("waiting", waiting),
+        "calls_max": _number("calls", calls),
         "watermark": watermark,
     }
     changes = {

@@ -43,6 +43,6 @@ def send_away(line: FairLine[W], lane: str, pacer: Pacer, now_s: float) -> bool:
 
 def fail_line(line: FairLine[W], error: Exception) -> None:
     """Let everybody in line fail with ``error``."""
-    while (waiter := line.pop()) is not None:
+    for waiter in line.drain():
         if not waiter.future.done():
             waiter.future.set_exception(error)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from headrace.clock import Clock
 from headrace.fairness import FairLine
 from headrace.gate import PARK_S, Ask, LaneNow, PermitEnd, shut_for, shut_to
+from headrace.gates.caps import Caps, Seat
 from headrace.gates.leaving import fail_line, send_away
 from headrace.learned import Remembered, mean_call_s, warm
 from headrace.limits import Load
@@ -27,6 +28,7 @@ TICK_S = 1e-4
 class _Waiter:
     load: Load
     future: asyncio.Future[Ticket]
+    seat: Seat | None = None
     elsewhere: bool = False
 
 
@@ -38,18 +40,25 @@ class _Lane:
     pacer: Pacer
     call_s: float | None = None
     line: FairLine[_Waiter] = field(default_factory=FairLine)
+    caps: Caps[_Waiter] = field(init=False)
     timer: asyncio.Task[None] | None = None
     timer_at_s: float = math.inf
     movable: bool = False
+
+    def __post_init__(self) -> None:
+        self.caps = Caps(self.line)
 
 
 class LocalPermit:
     """The right to start one call now, of one lane of a ``LocalGate``."""
 
-    __slots__ = ("_gate", "_lane", "_ticket", "probe")
+    __slots__ = ("_gate", "_lane", "_seat", "_ticket", "probe")
 
-    def __init__(self, gate: LocalGate, lane: _Lane, ticket: Ticket) -> None:
+    def __init__(
+        self, gate: LocalGate, lane: _Lane, ticket: Ticket, seat: Seat | None = None
+    ) -> None:
         self._gate = gate
+        self._seat = seat
         self._lane: _Lane | None = lane
         self._ticket = ticket
         self.probe = ticket.probe
@@ -69,6 +78,7 @@ class LocalPermit:
                 f"this permit was ended twice (now with {how.value!r}): "
                 "end it once, in one finally block"
             )
+        lane.caps.end(self._seat)
         self._gate._ended(lane, self._ticket, how, outcome, call_s)
 
 
@@ -114,19 +124,32 @@ class LocalGate:
         if lane.pacer.width.advise(ask.items) and lane.line:
             self._admit(lane)
         now_s = self._clock.monotonic_s()
-        if not lane.line:
+        ready = lane.line.ready
+        seat = lane.caps.seat(ask)
+        if lane.line.ready > ready:
+            self._admit(lane)  # its cap was raised
+        if not lane.line and (seat is None or not seat.is_full):
             wait_s = lane.pacer.wait_s(ask.load, now_s)
             if wait_s <= self._lead_s:
-                return LocalPermit(self, lane, lane.pacer.send(ask.load, now_s, wait_s))
+                ticket = lane.pacer.send(ask.load, now_s, wait_s)
+                lane.caps.take(seat)
+                return LocalPermit(self, lane, ticket, seat)
         if shut := shut_to(lane.name, lane.pacer, now_s, elsewhere=ask.elsewhere):
             raise shut
-        return LocalPermit(self, lane, await self._wait(lane, ask))
+        return LocalPermit(self, lane, await self._wait(lane, ask, seat), seat)
 
     def lanes(self) -> list[LaneNow]:
         """Return how the lanes met so far are doing."""
         now_s = self._clock.monotonic_s()
         return [
-            LaneNow(lane.name, lane.pacer, now_s, len(lane.line), lane.call_s)
+            LaneNow(
+                lane.name,
+                lane.pacer,
+                now_s,
+                len(lane.line),
+                lane.call_s,
+                at_cap=len(lane.line) - lane.line.ready,
+            )
             for lane in self._lanes.values()
         ]
 
@@ -148,7 +171,7 @@ class LocalGate:
     def dismiss(self) -> None:
         """Send everybody in line away: their waiting is cancelled."""
         for lane in self._lanes.values():
-            while (waiter := lane.line.pop()) is not None:
+            for waiter in lane.line.drain():
                 waiter.future.cancel()
 
     async def close(self) -> None:
@@ -173,9 +196,9 @@ class LocalGate:
                     lane.pacer.reopen(now_s)
         return lane
 
-    async def _wait(self, lane: _Lane, ask: Ask) -> Ticket:
+    async def _wait(self, lane: _Lane, ask: Ask, seat: Seat | None) -> Ticket:
         future: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        waiter = _Waiter(ask.load, future, ask.elsewhere)
+        waiter = _Waiter(ask.load, future, seat, ask.elsewhere)
         place = lane.line.push(waiter, ask.tenant_id, ask.class_name, ask.weight, ask.cost)
         lane.movable |= ask.elsewhere
         first = lane.line.peek()
@@ -187,6 +210,7 @@ class LocalGate:
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 # The permit was handed over in the same tick: it goes to the next in line.
+                lane.caps.end(seat)
                 self._ended(lane, future.result(), PermitEnd.IGNORED, None)
             elif place.waiting:
                 lane.line.remove(place)
@@ -222,6 +246,7 @@ class LocalGate:
                 lane.line.remove(place)
             elif (wait_s := lane.pacer.wait_s(waiter.load, now_s)) <= self._lead_s:
                 lane.line.take(place)
+                lane.caps.take(waiter.seat)
                 waiter.future.set_result(lane.pacer.send(waiter.load, now_s, wait_s))
             elif (shut_s := lane.pacer.shut_s(now_s)) > PARK_S:
                 lane.line.remove(place)

@@ -24,7 +24,7 @@ import msgspec
 from headrace.limits import Dimension, Limit, Quota
 from headrace.pacing import Pacer
 
-VERSION = 1
+VERSION = 2
 """To be raised when fields keep their names and change their meaning."""
 
 Build = Callable[[Any], Any]

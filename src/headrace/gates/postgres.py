@@ -18,6 +18,7 @@ import asyncpg
 
 from headrace.clock import Clock
 from headrace.gate import Ask, LaneNow, Permit, PermitEnd
+from headrace.gates.caps import Seat
 from headrace.gates.local import LocalGate
 from headrace.gates.packing import shape
 from headrace.gates.shared import pack_lane
@@ -42,13 +43,14 @@ AGAIN_S, AGAIN_S_MAX = 0.1, 2.0
 class PostgresPermit:
     """The right to start one call now, of one lane of a ``PostgresGate``."""
 
-    __slots__ = ("_at_s", "_gate", "_given_s", "_side", "_ticket", "probe")
+    __slots__ = ("_at_s", "_gate", "_given_s", "_seat", "_side", "_ticket", "probe")
 
     def __init__(self, gate: PostgresGate, side: LaneSide, given: Given) -> None:
         self._gate = gate
         self._side: LaneSide | None = side
         self._ticket = given.ticket
         self._at_s, self._given_s = given.at_s, given.given_s
+        self._seat = given.seat
         self.probe = given.ticket.probe
 
     async def ready(self) -> None:
@@ -67,7 +69,7 @@ class PostgresPermit:
             )
         now_s = self._gate._clock.monotonic_s()
         took_s = now_s - self._given_s if call_s is None else call_s
-        self._gate._ended(side, self._ticket, how, outcome, took_s)
+        self._gate._ended(side, self._ticket, how, outcome, took_s, self._seat)
 
 
 class PostgresGate:
@@ -153,10 +155,11 @@ class PostgresGate:
         if shut is not None and side.reopened == self._reopened:
             raise shut
         future: asyncio.Future[Given] = asyncio.get_running_loop().create_future()
-        if side.asked_by(ask.items) or not side.line:
+        seat, wanted = side.sit(ask)
+        if side.asked_by(ask.items) or wanted:
             side.due(max(now_s, side.rests_until_s))
             self._wake.set()
-        waiter = Waiter(ask.load, future, ask.elsewhere)
+        waiter = Waiter(ask.load, future, ask.elsewhere, seat)
         place = side.line.push(waiter, ask.tenant_id, ask.class_name, ask.weight, ask.cost)
         side.movable |= ask.elsewhere
         try:
@@ -165,7 +168,7 @@ class PostgresGate:
             if future.done() and not future.cancelled() and future.exception() is None:
                 # The permit was handed over in the same tick: it goes to the next in line.
                 given = future.result()
-                self._ended(side, given.ticket, PermitEnd.IGNORED, None, given.given_s)
+                self._ended(side, given.ticket, PermitEnd.IGNORED, None, given.given_s, given.seat)
             elif place.waiting:
                 side.line.remove(place)
             raise
@@ -197,10 +200,11 @@ class PostgresGate:
         how: PermitEnd,
         outcome: Outcome | None,
         took_s: float,
+        seat: Seat | None,
     ) -> None:
         call_s = took_s if how is PermitEnd.SUCCESS else None
         said = None if how is PermitEnd.IGNORED else outcome
-        if side.ended(End(ticket, said, call_s), self._clock.monotonic_s()):
+        if side.ended(End(ticket, said, call_s, seat), self._clock.monotonic_s()):
             self._wake.set()
 
     # -- steps ---------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from headrace.gates.caps import MemberCaps, unpack_caps
 from headrace.gates.packing import pack, pack_pacer, unpack, unpack_pacer
 from headrace.gates.turns import AGAIN_S, PATIENCE_S, Wish, first_to_go, kept_s, wished
 from headrace.learned import mean_call_s
@@ -30,7 +31,7 @@ class Member:
 
     ``held``: it waits for a place in flight, and wants to be woken when there is one.
     ``gone_s`` is since when its session is known to be gone; ``wish`` what the first in its
-    line was refused.
+    line was refused. ``caps`` are its calls of tenants that have a cap.
     """
 
     out: int = 0
@@ -40,6 +41,7 @@ class Member:
     served_s: float = -math.inf
     gone_s: float | None = None
     wish: Wish | None = None
+    caps: MemberCaps = field(default_factory=MemberCaps)
 
 
 @dataclass(slots=True)
@@ -127,7 +129,7 @@ class SharedLane:
         if member is None or member.wants:
             return
         member.wish = None
-        if not member.out:
+        if not member.out and not member.caps.waits:
             del self.members[member_id]
 
     # -- permits -------------------------------------------------------------------------------
@@ -228,7 +230,7 @@ def settings_of(quota: Quota) -> str:
 def pack_lane(lane: SharedLane) -> bytes:
     """Return a lane's state as bytes."""
     members = [
-        [i, m.out, _packed_wants(m), m.held, m.probing, m.served_s, m.gone_s]
+        [i, m.out, m.wants, m.held, m.probing, m.served_s, m.gone_s, _packed(m.wish), m.caps.pack()]
         for i, m in lane.members.items()
     ]
     rest = [lane.settings, lane.shift_s, lane.at_s, lane.ahead_s, lane.call_s]
@@ -249,27 +251,19 @@ def unpack_lane(data: bytes, quota: Quota) -> SharedLane | None:
     return lane
 
 
-def _packed_wants(member: Member) -> int | list[float]:
-    """Return how many wait, with what the first of them needs.
-
-    In one place: a release that knows no wishes takes it for a number above 0, and passes it on.
-    """
-    wish = member.wish
+def _packed(wish: Wish | None) -> list[float] | None:
     if wish is None:
-        return member.wants
+        return None
     load = wish.load
-    needs = [load.requests, load.tokens, load.images, load.tokens_in]
-    return [member.wants, wish.since_s, wish.again_s, *needs]
+    return [wish.since_s, wish.again_s, load.requests, load.tokens, load.images, load.tokens_in]
 
 
-def _member(
-    out: int, wants: int | list[Any], held: bool, probing: bool, served_s: float, gone_s: Any
-) -> Member:
-    """Return a worker's entry as it was packed, by this release or one that knows no wishes."""
-    member = Member(out, 0, held, probing, served_s, gone_s)
-    if isinstance(wants, list):
-        member.wants, since_s, again_s, *needs = wants
+def _member(*told: Any) -> Member:
+    """Return a worker's entry as it was packed."""
+    *plain, wish, caps = told
+    member = Member(*plain)
+    member.caps = unpack_caps(caps)
+    if wish is not None:
+        since_s, again_s, *needs = wish
         member.wish = Wish(Load(*needs), since_s, again_s)
-    else:
-        member.wants = wants
     return member

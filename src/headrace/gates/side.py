@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from headrace.fairness import FairLine
-from headrace.gate import PARK_S, LaneNow, LaneShutError, shut_for, shut_to
+from headrace.gate import PARK_S, Ask, LaneNow, LaneShutError, shut_for, shut_to
+from headrace.gates.caps import Caps, Seat, frees
 from headrace.gates.drift import Drift, Lately
 from headrace.gates.leaving import fail_line, send_away
 from headrace.gates.shared import CLOCK_DRIFT, CLOCK_SLACK_S, SharedLane, settings_of, unpack_lane
@@ -35,6 +36,7 @@ class Given:
     ticket: Ticket
     at_s: float
     given_s: float
+    seat: Seat | None = None
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Waiter:
     load: Load
     future: asyncio.Future[Given]
     elsewhere: bool = False
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class End:
     ticket: Ticket
     outcome: Outcome | None
     call_s: float | None
+    seat: Seat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,7 @@ class LaneSide:
     name: str
     quota: Quota
     line: FairLine[Waiter] = field(default_factory=FairLine)
+    caps: Caps[Waiter] = field(init=False)
     ends: list[End] = field(default_factory=list)
     out: int = 0
     due_s: float = math.inf
@@ -94,6 +99,9 @@ class LaneSide:
     share: Lately = field(default_factory=Lately)
     drift: Drift | None = None
 
+    def __post_init__(self) -> None:
+        self.caps = Caps(self.line)
+
     @property
     def running(self) -> int:
         """Return how many permits are out whose calls have not ended."""
@@ -110,16 +118,26 @@ class LaneSide:
         self.items = items
         return self.shared is not None and self.shared.pacer.width.untried
 
+    def sit(self, ask: Ask) -> tuple[Seat | None, bool]:
+        """Return the seat of who comes to stand in line, and whether a step is wanted for it."""
+        ready = self.line.ready
+        seat = self.caps.seat(ask)
+        if not self.line or self.line.ready > ready:  # it is the first, or its cap was raised
+            return seat, True
+        return seat, ready == 0 and (seat is None or not seat.is_full)
+
     def ended(self, end: End, now_s: float) -> bool:
         """Take note of an end; tells whether the next step has become due earlier."""
         if len(self.ends) >= ENDS_MAX:
             del self.ends[0]
             self.out -= 1
         self.ends.append(end)
+        self.caps.end(end.seat)
         before_s = self.due_s
-        urgent = self.tight or (end.outcome is not None and end.outcome.kind in URGENT)
+        bad = end.outcome is not None and end.outcome.kind in URGENT
+        urgent = bad or self.tight or self._is_wanted(end.seat)
         self.due(now_s if urgent else now_s + REPORT_S)
-        if self.drift is not None and end.outcome is not None and end.outcome.kind in URGENT:
+        if self.drift is not None and end.outcome is not None and bad:
             self.drift.pause(now_s + (end.outcome.wait_s or 1.0))
         return self.due_s < before_s
 
@@ -136,7 +154,17 @@ class LaneSide:
         workers = sum(1 for member in self.shared.members.values() if member.out)
         at_s, waiting = now_s + self.offset_s, len(self.line)
         return LaneNow(
-            self.name, self.shared.pacer, at_s, waiting, self.shared.call_s, max(1, workers)
+            self.name, self.shared.pacer, at_s, waiting, self.shared.call_s, max(1, workers),
+            waiting - self.line.ready,
+        )  # fmt: skip
+
+    def _is_wanted(self, seat: Seat | None) -> bool:
+        """Tell whether somebody waits, at a cap, for a place that has become free."""
+        if seat is None or self.shared is None:
+            return False
+        others = self.shared.members.values()
+        return self.line.len_of(seat.tenant_id) > 0 or any(
+            seat.key in one.caps.waits for one in others
         )
 
     # -- a step --------------------------------------------------------------------------------
@@ -197,19 +225,23 @@ class LaneSide:
         shared.pacer.width.advise(self.items)
         given: list[tuple[Waiter, Given]] = []
 
-        def ask(load: Load) -> Given | float:
+        def ask(waiter: Waiter) -> Given | float:
             until_s = now_s + ahead.lead_s + ahead.span_s
-            found = shared.give(member, load, now_s, until_s)
+            found = shared.give(member, waiter.load, now_s, until_s)
             if isinstance(found, float):
                 return found
-            return Given(found, found.sent_s - self.offset_s, now_s - self.offset_s)
+            at_s = found.sent_s - self.offset_s
+            return Given(found, at_s, now_s - self.offset_s, waiter.seat)
 
+        others = [one.caps for one in shared.members.values() if one is not member]
+        self.caps.see(others, now_s)
         wait_s = self._serve(shared, ask, given)
         if self.movable:
             self.movable = not send_away(self.line, self.name, shared.pacer, now_s)
-        member.wants = len(self.line)
-        member.held = bool(self.line) and math.isinf(wait_s)
-        wake = shared.call(member)
+        member.wants = self.line.ready
+        member.held = self.line.ready > 0 and math.isinf(wait_s)
+        before, member.caps = member.caps, self.caps.told(now_s)
+        wake = shared.call(member) or frees(before, member.caps, others)
         self.tight = shared.is_tight
         if self.line:
             look_s = NUDGE_S if wake else LOOK_S
@@ -220,7 +252,7 @@ class LaneSide:
     def _serve(
         self,
         shared: SharedLane,
-        ask: Callable[[Load], Given | float],
+        ask: Callable[[Waiter], Given | float],
         given: list[tuple[Waiter, Given]],
     ) -> float:
         """Let those in line go whose turn it is; return the seconds until the next may."""
@@ -234,10 +266,11 @@ class LaneSide:
                 why = shut_for(self.name, shared.pacer, shared.at_s, shut_s)
                 waiter.future.set_exception(why)
             else:
-                found = ask(waiter.load)
+                found = ask(waiter)
                 if isinstance(found, float):
                     return found
                 self.line.take(place)
+                self.caps.take(waiter.seat)
                 given.append((waiter, found))
         return math.inf
 
@@ -253,7 +286,7 @@ class LaneSide:
             self.out += 1
             self.share.note(now_s, self.running)
             if waiter.future.done():
-                self.ended(End(one.ticket, None, None), now_s)
+                self.ended(End(one.ticket, None, None, one.seat), now_s)
             else:
                 waiter.future.set_result(one)
 
@@ -263,6 +296,7 @@ class LaneSide:
         """Hear that the database is away: go on with half of what was ours, if there was any."""
         if self.drift is None:
             self.drift = self.share.drift(now_s, self.running)
+            self.caps.alone()
             if self.shared is not None:
                 at_s = now_s + self.offset_s
                 self.before = learned_of(self.shared.pacer, at_s, self.shared.call_s)
@@ -290,9 +324,10 @@ class LaneSide:
                 again_s = now_s + (LOOK_S if wait_s is None else max(wait_s, 0.001))
                 break
             self.line.take(place)
+            self.caps.take(waiter.seat)
             drift.send(now_s)
             ticket = Ticket(now_s + self.offset_s, waiter.load, self.running + 1, ())
-            given = [(waiter, Given(ticket, now_s, now_s))]
+            given = [(waiter, Given(ticket, now_s, now_s, waiter.seat))]
             self.hand_out(given, now_s)
         return again_s
 
@@ -308,5 +343,5 @@ class LaneSide:
 
     def cancel(self) -> None:
         """Cancel everybody in line."""
-        while (waiter := self.line.pop()) is not None:
+        for waiter in self.line.drain():
             waiter.future.cancel()

@@ -44,6 +44,7 @@ PLAN = _sent(
     batches_max=_COUNT,
     pixels_max=_COUNT | {"minimum": 1},
     waiting_max=_COUNT,
+    calls_max=_COUNT | {"minimum": 1},
     watermark={"type": ["string", "null"], "minLength": 1, "maxLength": 200},
 )
 KEY = _sent("name", name=_TEXT, tenant=_TEXT, scope={"enum": list(Scope)}, expires_at=_TIME)

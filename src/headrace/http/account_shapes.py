@@ -25,6 +25,7 @@ class PlanShape(msgspec.Struct, frozen=True):
     watermark: str | None
     waiting_max: int | None
     daily_microcredits_max: int | None
+    calls_max: int | None
 
 
 class PlanList(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from headrace.store import statements
 
 _PLAN = (
     "name", "class_name", "weight", "daily_items_max", "batches_max", "pixels_max", "watermark",
-    "waiting_max", "daily_microcredits_max",
+    "waiting_max", "daily_microcredits_max", "calls_max",
 )  # fmt: skip
 
 

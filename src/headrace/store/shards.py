@@ -212,10 +212,12 @@ async def _lines(
         key = _line_of(row)
         if key not in lines:
             line = lines[key] = Line(row["tenant_id"], row["class"], row["weight"], False)
+            line.calls_max = row["calls_max"]
             counters[line.tenant_id] = row["served_cost"]
             if key in there:
                 line.present, line.thin = there[key]["present"], there[key]["thin"]
                 line.open = there[key]["open"]
+                line.shards, line.items = there[key]["shards"], there[key]["items"]
     for row in fresh:
         line = lines[_line_of(row)]
         line.batch_id, line.cut_idx, line.end_idx = row["id"], row["cut_idx"], row["item_count"]

@@ -2,7 +2,7 @@
 -- next day as its clocks show it, also where that day is longer or shorter than others.
 SELECT tenant.state, tenant.state_reason, plan.name, plan.class AS class_name, plan.weight,
     plan.daily_items_max, plan.batches_max, plan.pixels_max, plan.watermark, plan.waiting_max,
-    plan.daily_microcredits_max, tenant.daily_microcredits_max AS own_daily_microcredits_max,
+    plan.daily_microcredits_max, plan.calls_max, tenant.daily_microcredits_max AS own_daily_microcredits_max,
     local.day, (local.day + 1)::timestamp AT TIME ZONE tenant.timezone AS midnight
 FROM tenant
 JOIN plan ON plan.name = tenant.plan

@@ -1,7 +1,7 @@
 -- Waiting items whose time has come, of batches that run (those of paused ones do not count; of
 -- cancelled ones, only those with a job at a provider are left): the
 -- first of each batch, so that one with many hides no other.
-SELECT batch.id, batch.tenant_id, batch.class, batch.recipe_version, plan.weight, tenant.served_cost, due.idxs
+SELECT batch.id, batch.tenant_id, batch.class, batch.recipe_version, plan.weight, plan.calls_max, tenant.served_cost, due.idxs
 FROM batch
 JOIN batch_progress ON batch_progress.batch_id = batch.id AND batch_progress.waiting > 0
 JOIN tenant ON tenant.id = batch.tenant_id
