@@ -13,6 +13,7 @@ import pytest
 
 from headrace.clock import SystemClock
 from headrace.gate import Ask, Gate, PermitEnd
+from headrace.gates import side
 from headrace.gates.postgres import PostgresGate
 from headrace.limits import Dimension, Limit, Quota
 from headrace.outcome import Outcome, OutcomeKind
@@ -105,6 +106,23 @@ async def test_a_place_at_a_cap_goes_to_another_worker_that_waits_longer(gates: 
     assert done < 100, (done, single.waited_s)
 
 
+async def test_who_waits_at_a_cap_is_woken_when_it_has_room(
+    gates: MakeGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker's call that ends is heard of, not looked for each second."""
+    monkeypatch.setattr(side, "LOOK_S", 300.0)
+    log, one, two = Log(), await gates(), await gates()
+    async with asyncio.timeout(60):
+        await asyncio.gather(
+            *(
+                log.work(gate, asks("t", 1), at)
+                for _ in range(10)
+                for at, gate in ((1, one), (2, two))
+            )
+        )
+    assert log.by == {("t", 1): 10, ("t", 2): 10}
+
+
 async def test_a_cap_alone_keeps_no_worker_from_the_rest_of_the_lane(gates: MakeGate) -> None:
     """Workers whose lines are all at a cap take no share of the lane's width from the others."""
     log, made = Log(), [await gates() for _ in range(4)]
@@ -116,6 +134,9 @@ async def test_a_cap_alone_keeps_no_worker_from_the_rest_of_the_lane(gates: Make
     async with asyncio.timeout(30):
         while not log.out["capped"]:
             await CLOCK.sleep(0.01)
+        lanes = [gate._sides["lane"].shared for gate in made[:3]]
+        members = [one for lane in lanes if lane is not None for one in lane.members.values()]
+        assert not any(one.held or one.wants for one in members)
         await asyncio.gather(*(log.work(made[3], asks("other", None, 8), 3) for _ in range(80)))
     for task in capped:
         task.cancel()
