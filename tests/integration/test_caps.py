@@ -15,6 +15,7 @@ from headrace.engine import Engine, open_engine
 from headrace.limits import Dimension, Limit, Quota
 from headrace.provider import Call, Reply
 from headrace.store import plans
+from headrace.testing.manual_clock import settle
 from headrace.watching import Batch
 from tests.integration.scripted import Scripted
 from tests.integration.test_fairness import submit, until
@@ -42,7 +43,7 @@ class Slow(Scripted):
         self.most[tenant] = max(self.most[tenant], self.out[tenant])
         try:
             await (self.gate if tenant == "capped" else self.free).wait()
-            await asyncio.sleep(0.001)
+            await settle()
         finally:
             self.out[tenant] -= 1
         self.done[tenant] += 1

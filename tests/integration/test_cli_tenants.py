@@ -16,10 +16,10 @@ def shell(tmp_path: Path, database_url: str) -> Shell:
 
 async def test_a_plan_is_set_and_given_to_a_tenant(shell: Shell) -> None:
     """What is told of a plan changes, the rest stays; the tenant shows under its new plan."""
-    told = (
-        await shell("plans", "set", "gold", "--weight", "3", "--daily-items", "1_000", "--json")
-    ).json
+    set_gold = ("plans", "set", "gold", "--json")
+    told = (await shell(*set_gold, "--weight", "3", "--daily-items", "1_000", "--calls", "2")).json
     assert (told["weight"], told["daily_items_max"], told["class"]) == (3, 1000, "interactive")
+    assert told["calls_max"] == 2
     told = (
         await shell("plans", "set", "gold", "--daily-items", "none", "--class", "bulk", "--json")
     ).json
