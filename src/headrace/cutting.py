@@ -199,7 +199,7 @@ class Plan:
         left = len(line.due[0][1]) if line.due else line.end_idx - line.cut_idx
         if express:
             size = min(left, self._express_items, items_worth)
-            line.present = True
+            line.present = line.present or line.calls_max is not None
         else:
             size = shard_size(left, self._items_max, self._room.appetite, items_worth)
             line.open += 1
