@@ -86,7 +86,7 @@ async def test_a_contraction_waits_for_older_sessions(
     text = f"-- rolling: contracts, needs {NEXT}\nALTER TABLE worker DROP COLUMN classes"
     folder = release(**file(NEXT, "less", text))
     older, newer = await sessions(name), await sessions()
-    with pytest.raises(DatabaseError, match=r"0022_less\.sql takes away.*1 sessions.*\n.*stop"):
+    with pytest.raises(DatabaseError, match=rf"{NEXT}_less\.sql takes away.*1 sessions.*\n.*stop"):
         await migrate(newer, folder)
     assert await newer.fetchval(statements.load("schema/version.sql")) == OWN
     await older.execute("SELECT classes FROM worker")
